@@ -1,0 +1,40 @@
+# Shared by the scripts of this folder; sourced, never run.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$REPO/target}
+BIN=$TARGET/release
+HOLDFAST=$BIN/holdfast
+PROBE=$BIN/holdfast-probe
+
+# One place for what the lab leaves on disk; LAB_DIR=… moves it.
+LAB_DIR=${LAB_DIR:-/var/tmp/holdfast-lab}
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+    say "$(basename "$0"): $*"
+    exit 1
+}
+
+need_root() {
+    [ "$(id -u)" -eq 0 ] || die "needs root (namespaces, raw sockets): run it with sudo"
+}
+
+# until_true SECONDS WHAT COMMAND…: polls COMMAND until it succeeds; dies naming WHAT at the deadline.
+until_true() {
+    local seconds=$1 what=$2 deadline
+    shift 2
+    deadline=$(($(date +%s%N) + seconds * 1000000000))
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s%N)" -lt "$deadline" ] || die "gave up after ${seconds} s waiting for $what"
+        sleep 0.02
+    done
+}
+
+# Microseconds as a readable duration.
+readable_us() {
+    awk -v us="$1" 'BEGIN { if (us < 1000) printf "%d us", us; else if (us < 1e6) printf "%.1f ms", us / 1e3;
+        else printf "%.2f s", us / 1e6 }'
+}
