@@ -1,0 +1,252 @@
+//! Services: code on a connection's byte stream. A service sees its connection through
+//! [`ByteStream`] alone, keeps what it must remember in a [`ServiceState`] of a few bytes, and is
+//! as deterministic as the shard that runs it: no clock, no randomness, no map order.
+//!
+//! Start with [`echo`], the smallest one.
+
+mod discard;
+mod echo;
+pub mod http;
+mod stream;
+
+#[cfg(test)]
+mod mock;
+
+use crate::config::{ServiceConfig, ServiceKind};
+use crate::content::{Content, FileId};
+use crate::time::Instant;
+
+/// A connection as its service sees it: in-order bytes in, bytes and references out.
+pub trait ByteStream {
+    /// Shard time of the step that is running.
+    fn now(&self) -> Instant;
+
+    /// In-order bytes that wait to be consumed.
+    fn readable(&self) -> usize;
+
+    /// Copies readable bytes from `offset` on without consuming them. Returns how many.
+    fn peek(&self, offset: usize, into: &mut [u8]) -> usize;
+
+    /// First contiguous run of the readable bytes; empty only if nothing is readable.
+    fn read_slice(&self) -> &[u8];
+
+    /// Drops the first `n` readable bytes, which lets the window open again.
+    fn consume(&mut self, n: usize);
+
+    /// Whether the peer's FIN has come and all bytes before it are readable or consumed.
+    fn peer_closed(&self) -> bool;
+
+    /// Bytes that [`write`](Self::write) would take now.
+    fn writable(&self) -> usize;
+
+    /// Bytes in the send queue that the peer has not acknowledged, references included.
+    fn queued(&self) -> u64;
+
+    /// Copies `bytes` into the send queue. Returns how many were taken.
+    fn write(&mut self, bytes: &[u8]) -> usize;
+
+    /// Queues `len` bytes of a file from `offset` on, by reference. False: nothing was queued.
+    fn write_content(&mut self, file: FileId, offset: u64, len: u64) -> bool;
+
+    /// Queues `len` bytes of the [pattern](crate::service) from `offset` on, by reference. False:
+    /// nothing was queued.
+    fn write_pattern(&mut self, offset: u64, len: u64) -> bool;
+
+    /// Sends FIN after what is queued. Writes take nothing afterwards; again, it does nothing.
+    fn close(&mut self);
+
+    /// Sends RST and forgets the connection.
+    fn abort(&mut self);
+
+    /// Has [`ServiceState::timer`] called once `after_us` microseconds from now. There is one timer
+    /// for a connection: this replaces what was set before.
+    fn set_timer(&mut self, after_us: u64);
+
+    /// Moves up to `max` readable bytes to the send queue, as many as it takes. Returns how many.
+    fn forward(&mut self, max: usize) -> usize {
+        let mut moved = 0;
+        let mut buffer = [0; 2048];
+        while moved < max {
+            let room = (max - moved).min(buffer.len()).min(self.writable());
+            let copied = self.peek(0, &mut buffer[..room]);
+            let taken = self.write(&buffer[..copied]);
+            self.consume(taken);
+            moved += taken;
+            if taken == 0 {
+                break;
+            }
+        }
+        moved
+    }
+}
+
+/// What a service remembers of one connection. An enum, so that calls are static.
+///
+/// The engine calls, in shard time and within a step:
+/// - `accept` once, when the connection is established;
+/// - `data` when new in-order bytes are readable. What it leaves stays readable, closes the window,
+///   and may be taken at any later call;
+/// - `writable` when an acknowledgment made the send queue shorter, or when buffers of the shard
+///   came back after one of the writes took less than it was given;
+/// - `closed` once, when the peer's FIN is in order;
+/// - `timer` when the time set by [`ByteStream::set_timer`] has come.
+///
+/// No call comes after [`ByteStream::abort`] or after a reset. After [`ByteStream::close`] calls go
+/// on until the connection is gone, for the peer may still be sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceState {
+    /// RFC 862.
+    Echo(echo::Echo),
+    /// RFC 863.
+    Discard(discard::Discard),
+    /// The documented pattern.
+    Stream(stream::Stream),
+    /// Static files.
+    Http(http::Http),
+}
+
+const _: () = assert!(size_of::<ServiceState>() <= 64, "one for each connection: keep it small");
+
+/// A snapshot in which a service's state makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceStateError {
+    /// The bytes end within the state.
+    #[error("the snapshot ends within the state of a service")]
+    Truncated,
+    /// A tag or number that this version never writes.
+    #[error("the snapshot holds a service state that the {0} service cannot have")]
+    Invalid(&'static str),
+}
+
+macro_rules! dispatch {
+    ($self:ident, $service:ident => $call:expr) => {
+        match $self {
+            ServiceState::Echo($service) => $call,
+            ServiceState::Discard($service) => $call,
+            ServiceState::Stream($service) => $call,
+            ServiceState::Http($service) => $call,
+        }
+    };
+}
+
+/// What each service implements; [`ServiceState`] chooses by its variant.
+trait Service {
+    fn accept<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
+    fn data<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
+    fn writable<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
+    fn closed<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
+    fn timer<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
+}
+
+/// What all connections of a service share.
+#[derive(Debug, Clone, Copy)]
+struct Context<'a> {
+    config: &'a ServiceConfig,
+    content: &'a Content,
+}
+
+impl ServiceState {
+    /// State of a new connection to a service of this kind.
+    #[must_use]
+    pub fn new(kind: &ServiceKind) -> ServiceState {
+        match kind {
+            ServiceKind::Echo => ServiceState::Echo(echo::Echo),
+            ServiceKind::Discard => ServiceState::Discard(discard::Discard),
+            ServiceKind::Stream { .. } => ServiceState::Stream(stream::Stream::default()),
+            ServiceKind::Http { .. } => ServiceState::Http(http::Http::default()),
+        }
+    }
+
+    /// The connection is established.
+    pub fn accept<S: ByteStream>(
+        &mut self,
+        config: &ServiceConfig,
+        content: &Content,
+        stream: &mut S,
+    ) {
+        dispatch!(self, service => service.accept(Context { config, content }, stream));
+    }
+
+    /// New in-order bytes are readable.
+    pub fn data<S: ByteStream>(
+        &mut self,
+        config: &ServiceConfig,
+        content: &Content,
+        stream: &mut S,
+    ) {
+        dispatch!(self, service => service.data(Context { config, content }, stream));
+    }
+
+    /// There is room in the send queue again.
+    pub fn writable<S: ByteStream>(
+        &mut self,
+        config: &ServiceConfig,
+        content: &Content,
+        stream: &mut S,
+    ) {
+        dispatch!(self, service => service.writable(Context { config, content }, stream));
+    }
+
+    /// The peer sends no more: its FIN is in order.
+    pub fn closed<S: ByteStream>(
+        &mut self,
+        config: &ServiceConfig,
+        content: &Content,
+        stream: &mut S,
+    ) {
+        dispatch!(self, service => service.closed(Context { config, content }, stream));
+    }
+
+    /// The time set by [`ByteStream::set_timer`] has come.
+    pub fn timer<S: ByteStream>(
+        &mut self,
+        config: &ServiceConfig,
+        content: &Content,
+        stream: &mut S,
+    ) {
+        dispatch!(self, service => service.timer(Context { config, content }, stream));
+    }
+
+    /// Appends the state to a snapshot.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        match self {
+            ServiceState::Echo(_) => out.push(0),
+            ServiceState::Discard(_) => out.push(1),
+            ServiceState::Stream(stream) => {
+                out.push(2);
+                stream.save(out);
+            }
+            ServiceState::Http(http) => {
+                out.push(3);
+                http.save(out);
+            }
+        }
+    }
+
+    /// Takes a state off the front of `input`, which [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// The bytes end too early, or say something that a connection over `content` cannot have.
+    pub fn restore(
+        input: &mut &[u8],
+        content: &Content,
+    ) -> Result<ServiceState, ServiceStateError> {
+        match take::<1>(input)? {
+            [0] => Ok(ServiceState::Echo(echo::Echo)),
+            [1] => Ok(ServiceState::Discard(discard::Discard)),
+            [2] => stream::Stream::restore(input).map(ServiceState::Stream),
+            [3] => http::Http::restore(input, content).map(ServiceState::Http),
+            _ => Err(ServiceStateError::Invalid("unknown")),
+        }
+    }
+}
+
+fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], ServiceStateError> {
+    let (head, rest) = input.split_first_chunk().ok_or(ServiceStateError::Truncated)?;
+    *input = rest;
+    Ok(*head)
+}
+
+fn take_u64(input: &mut &[u8]) -> Result<u64, ServiceStateError> {
+    take(input).map(u64::from_le_bytes)
+}
