@@ -1,0 +1,188 @@
+//! The lab as a value: up when made, down when dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const VIP: &str = "10.77.0.100";
+pub const ECHO: &str = "10.77.0.100:7";
+pub const DISCARD: &str = "10.77.0.100:9";
+pub const STREAM: &str = "10.77.0.100:19";
+pub const STREAM_N: &str = "10.77.0.100:20";
+
+/// The longest that any client of these tests may take, seconds.
+const CLIENT_DEADLINE_S: u64 = 90;
+
+/// Tests of this binary share the lab's names, so only one lab lives at a time.
+static ONE_LAB: Mutex<()> = Mutex::new(());
+
+pub struct Lab {
+    scratch: tempfile::TempDir,
+    _only: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    /// Namespaces, LAN and link; no node runs yet.
+    pub fn up() -> Self {
+        let only = ONE_LAB.lock().unwrap_or_else(PoisonError::into_inner);
+        lab(&["down"]);
+        lab(&["up"]);
+        Self { scratch: tempfile::tempdir().unwrap(), _only: only }
+    }
+
+    /// The lab with both nodes running and in sync.
+    pub fn with_pair() -> Self {
+        let this = Self::up();
+        this.run(&["start"]);
+        this
+    }
+
+    /// Runs a command of `scripts/lab`; panics with its words if it fails.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        lab(arguments)
+    }
+
+    pub fn primary(&self) -> String {
+        lab(&["primary"])
+    }
+
+    pub fn backup(&self) -> String {
+        if self.primary() == "a" { "b".into() } else { "a".into() }
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&lab(&["status", "--json"])).expect("status is JSON")
+    }
+
+    /// A file that the http service will offer, if made before the nodes start.
+    pub fn offer(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.www().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn www(&self) -> PathBuf {
+        let text = lab(&["env"]);
+        let line = text.lines().find_map(|line| line.strip_prefix("WWW=")).expect("WWW in lab env");
+        PathBuf::from(line)
+    }
+
+    /// A path in a folder of this test.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// A command in the client's namespace.
+    pub fn client(&self, program: &str) -> Command {
+        in_namespace("hf-client", program)
+    }
+
+    /// Starts `holdfast-probe` with these arguments in the client's namespace.
+    pub fn probe(&self, arguments: &[&str]) -> Client {
+        let mut command = self.client(&probe_path());
+        command.args(arguments).arg("--json");
+        Client::start(arguments.join(" "), command)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in ["a", "b"] {
+                let log = Path::new("/var/tmp/holdfast-lab").join(format!("{node}.log"));
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let tail: Vec<_> = text.lines().rev().take(30).collect();
+                eprintln!("--- log of node {node}, newest first ---\n{}", tail.join("\n"));
+            }
+        }
+        let _ = Command::new(script("lab")).arg("down").status();
+    }
+}
+
+/// A client that runs while the test makes trouble.
+pub struct Client {
+    what: String,
+    child: Child,
+    started: Instant,
+}
+
+impl Client {
+    pub fn start(what: impl Into<String>, mut command: Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("client starts");
+        Self { what: what.into(), child, started: Instant::now() }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("client can be asked").is_none()
+    }
+
+    /// Waits for the client's end; panics unless it says that all was right.
+    pub fn must_succeed(mut self) -> String {
+        let deadline = Duration::from_secs(CLIENT_DEADLINE_S);
+        while self.is_running() {
+            if self.started.elapsed() > deadline {
+                let _ = self.child.kill();
+                panic!("client '{}' did not end within {deadline:?}", self.what);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let output = self.child.wait_with_output().expect("client's output");
+        let (stdout, stderr) = texts(&output);
+        assert!(output.status.success(), "client '{}' failed:\n{stdout}\n{stderr}", self.what);
+        stdout
+    }
+}
+
+/// Polls until `condition` holds; panics naming `what` after `seconds`.
+pub fn wait_for(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !condition() {
+        assert!(Instant::now() < deadline, "gave up after {seconds} s waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Lets traffic flow for a while before the trouble starts; nothing is asserted about time.
+pub fn let_flow(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+pub fn in_namespace(namespace: &str, program: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]);
+    command
+}
+
+pub fn holdfast_path() -> String {
+    env!("CARGO_BIN_EXE_holdfast").into()
+}
+
+fn probe_path() -> String {
+    let beside = Path::new(env!("CARGO_BIN_EXE_holdfast")).with_file_name("holdfast-probe");
+    assert!(beside.exists(), "{} is not built: run scripts/setup", beside.display());
+    beside.to_str().expect("path is UTF-8").into()
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
+fn lab(arguments: &[&str]) -> String {
+    let output = Command::new(script("lab")).args(arguments).output().expect("scripts/lab runs");
+    let (stdout, stderr) = texts(&output);
+    assert!(output.status.success(), "lab {arguments:?} failed:\n{stdout}\n{stderr}");
+    stdout.trim_end().into()
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}

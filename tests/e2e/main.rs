@@ -1,0 +1,11 @@
+//! End to end: two nodes and unmodified kernel clients in the namespaces of `scripts/lab`.
+//!
+//! These tests need root and the release binaries, and share one lab: `scripts/test` runs them one
+//! after the other. What a client must see (every byte right, no reset) is judged by
+//! `holdfast-probe`, `curl` and `socat`; here the trouble is made and the verdicts are collected.
+
+mod input;
+mod lab;
+mod scale;
+mod services;
+mod takeover;

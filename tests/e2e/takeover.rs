@@ -1,0 +1,177 @@
+//! Nodes die, freeze and lose frames; clients must not notice more than a pause.
+
+use crate::lab::{Client, DISCARD, ECHO, Lab, STREAM, STREAM_N, VIP, let_flow, wait_for};
+
+/// One client of each kind. They run until `stop` appears or their bytes are through.
+fn all_clients(lab: &Lab, stop: &str) -> Vec<Client> {
+    let mut curl = lab.client("curl");
+    curl.args(["--silent", "--show-error", "--limit-rate", "16M", "--max-time", "60"])
+        .args(["-o", lab.scratch("download").to_str().expect("UTF-8")])
+        .arg(format!("http://{VIP}/big.bin"));
+    vec![
+        Client::start("curl", curl),
+        lab.probe(&[
+            "download",
+            "--target",
+            STREAM,
+            "--endless",
+            "--duration",
+            "60",
+            "--until-file",
+            stop,
+        ]),
+        lab.probe(&["download", "--target", STREAM_N, "--bytes", "50000000"]),
+        lab.probe(&["upload", "--target", DISCARD, "--duration", "60", "--until-file", stop]),
+        lab.probe(&["upload-echo", "--target", ECHO, "--bytes", "30000000"]),
+        lab.probe(&[
+            "echo",
+            "--target",
+            ECHO,
+            "-n",
+            "20",
+            "--size",
+            "64",
+            "--interval",
+            "10",
+            "--duration",
+            "60",
+            "--until-file",
+            stop,
+        ]),
+        lab.probe(&["halfclose", "--target", ECHO, "--hold-until-file", stop]),
+        lab.probe(&["idle", "--target", ECHO, "-n", "50", "--until-file", stop]),
+    ]
+}
+
+/// Runs all clients, makes the trouble, waits for `recovered`, and collects every verdict.
+fn survives(prepare: &[&[&str]], trouble: impl Fn(&Lab), recovered: impl Fn(&Lab) -> bool) -> Lab {
+    let lab = Lab::up();
+    let bytes: Vec<u8> =
+        (0..48_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+    lab.offer("big.bin", &bytes);
+    lab.run(&["start"]);
+    for command in prepare {
+        lab.run(command);
+    }
+    let stop = lab.scratch("stop");
+    let clients = all_clients(&lab, stop.to_str().expect("UTF-8"));
+    let_flow(1500);
+    trouble(&lab);
+    wait_for("the lab to recover", 20, || recovered(&lab));
+    let_flow(1500);
+    std::fs::write(&stop, "").expect("the stop file");
+    for client in clients {
+        client.must_succeed();
+    }
+    assert!(std::fs::read(lab.scratch("download")).expect("curl's file") == bytes, "curl's bytes");
+    lab
+}
+
+fn serving(lab: &Lab, node: &str) -> bool {
+    let status = lab.status();
+    status[node]["role"] == "primary" && status[node]["serving"] == true
+}
+
+#[test]
+fn clients_survive_the_death_of_the_primary() {
+    survives(&[], |lab| drop(lab.run(&["kill", "a"])), |lab| serving(lab, "b"));
+}
+
+#[test]
+fn clients_survive_the_death_of_the_primary_with_loss_on_lan_and_link() {
+    survives(
+        &[&["loss", "lan", "1"], &["loss", "link", "1"]],
+        |lab| drop(lab.run(&["kill", "a"])),
+        |lab| serving(lab, "b"),
+    );
+}
+
+#[test]
+fn clients_survive_the_death_of_the_backup() {
+    survives(
+        &[],
+        |lab| drop(lab.run(&["kill", "b"])),
+        |lab| lab.status()["a"]["in_sync"] == false && serving(lab, "a"),
+    );
+}
+
+#[test]
+fn a_frozen_primary_steps_back_when_it_wakes() {
+    let lab = survives(
+        &[],
+        |lab| {
+            lab.run(&["freeze", "a"]);
+            wait_for("b to serve", 10, || {
+                serde_json::from_str::<serde_json::Value>(&status_of(lab, "b"))
+                    .is_ok_and(|status| status["role"] == "primary" && status["serving"] == true)
+            });
+            let_flow(2000);
+            lab.run(&["thaw", "a"]);
+        },
+        |lab| lab.status()["a"]["role"] == "spare" && serving(lab, "b"),
+    );
+    assert_eq!(lab.primary(), "b");
+}
+
+/// The status of one node alone; a frozen one would keep `lab status` waiting.
+fn status_of(lab: &Lab, node: &str) -> String {
+    let socket = lab.www().with_file_name(format!("{node}.sock"));
+    let output = std::process::Command::new(crate::lab::holdfast_path())
+        .args(["status", "--json", "-s"])
+        .arg(socket)
+        .output()
+        .expect("holdfast status runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn link_loss_alone_makes_the_backup_a_spare_and_never_a_primary() {
+    survives(
+        &[],
+        |lab| drop(lab.run(&["loss", "link", "100"])),
+        |lab| {
+            let status = lab.status();
+            serving(lab, "a") && status["a"]["in_sync"] == false && status["b"]["role"] == "spare"
+        },
+    );
+}
+
+#[test]
+fn connections_opened_during_the_takeover_are_accepted() {
+    let lab = Lab::with_pair();
+    lab.run(&["kill", "a"]);
+    let clients: Vec<_> = (0..5)
+        .map(|_| {
+            lab.probe(&[
+                "echo",
+                "--target",
+                ECHO,
+                "-n",
+                "4",
+                "--size",
+                "32",
+                "--interval",
+                "20",
+                "--duration",
+                "3",
+            ])
+        })
+        .collect();
+    for client in clients {
+        client.must_succeed();
+    }
+    wait_for("b to serve", 5, || serving(&lab, "b"));
+}
+
+#[test]
+fn a_node_that_comes_back_disturbs_nothing() {
+    survives(
+        &[],
+        |lab| {
+            lab.run(&["kill", "a"]);
+            wait_for("b to serve", 10, || serving(lab, "b"));
+            lab.run(&["start", "a"]);
+        },
+        |lab| lab.status()["a"]["role"] == "spare" && serving(lab, "b"),
+    );
+}
