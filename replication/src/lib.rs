@@ -1,1 +1,29 @@
-//! .
+//! The input log's way to the other node: records, batches, the link session, the gate, the digest.
+//!
+//! A shard's inputs are appended to a [`Session`] as records; the records of one poll loop are a
+//! batch; the session carries batches in order, exactly once, over a link that loses, reorders and
+//! duplicates datagrams. The other node finds them in a [`PendingLog`]. Packets wait in a [`Gate`]
+//! until the batch they depend on is confirmed.
+//!
+//! Everything here is sans-I/O: no clock, socket or thread; time comes in as microseconds of the
+//! caller's own monotonic clock, datagrams come in and go out as byte slices. Record bodies are
+//! opaque. Memory is taken at construction, never afterwards. Whatever the link says is untrusted:
+//! it is refused with an error value and a counter, and never panics.
+//!
+//! Start reading at `session.rs`, then `frame.rs` (what a datagram looks like) and `record.rs`
+//! (what a batch looks like). `role.rs` holds the words that worker and control plane share.
+
+pub mod digest;
+pub mod frame;
+pub mod gate;
+pub mod pending;
+pub mod record;
+pub mod role;
+pub mod session;
+
+pub use digest::DigestCheck;
+pub use gate::{CommitRule, Gate, GateCounters};
+pub use pending::PendingLog;
+pub use record::{Record, RecordKind};
+pub use role::{Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role};
+pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};

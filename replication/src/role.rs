@@ -1,0 +1,148 @@
+//! The words that worker and control plane share: what a node is, what it is told, what it tells.
+
+use std::fmt;
+
+/// Number of a configuration of the pair. It grows by one at each change of (primary, in-sync
+/// set); whatever carries an older one is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The epoch that the next change of configuration will have.
+    #[must_use]
+    pub fn next(self) -> Epoch {
+        Epoch(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One run of one process: random at start, never zero. It tells a node that came back from the
+/// one that died, so that nothing of the old run is taken for the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Number of a batch in one session. The first batch after [`Session::open`] is 1;
+/// [`Position::START`] stands for the state at the opening, before any batch.
+///
+/// [`Session::open`]: crate::Session::open
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// Before the first batch.
+    pub const START: Position = Position(0);
+
+    /// The position of the batch that follows.
+    #[must_use]
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A way on which the nodes hear each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// The dedicated replication link.
+    Link,
+    /// The service LAN: the second path for heartbeats.
+    Lan,
+}
+
+/// What a primary's packets wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GateMode {
+    /// A backup is in sync: a packet waits until its log position is confirmed.
+    Confirmed,
+    /// Solo: nobody else holds the state, so nothing waits.
+    Open,
+}
+
+/// What this node is for the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Holds no state that counts; sends nothing for the service and applies no log.
+    Spare,
+    /// Holds the state by applying the primary's log; sends nothing for the service.
+    Backup,
+    /// Serves: owns VIP and VMAC.
+    Primary(GateMode),
+}
+
+/// What the control plane tells a worker in each loop. The worker compares it with the previous
+/// one and acts on the difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Directive {
+    /// The configuration that the role belongs to. Sessions are opened with it.
+    pub epoch: Epoch,
+    pub role: Role,
+    /// Transmit nothing on the service LAN, not even ARP: this node suspects itself, since its own
+    /// poll loop stood still longer than the detection timeout.
+    pub silent: bool,
+    /// The other node's run, once it is known and its configuration is accepted: the session's
+    /// peer. `None`: no session.
+    pub peer: Option<Incarnation>,
+    /// How many workers, hence session channels, the peer has. 0 when `peer` is `None`.
+    pub peer_workers: u16,
+}
+
+/// The backup's state is not the primary's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mismatch {
+    pub shard: u16,
+    /// The batch whose digest record showed it.
+    pub position: Position,
+    /// The digest that the primary logged.
+    pub primary: u64,
+    /// The digest of this node's shard at the same record.
+    pub ours: u64,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "state of shard {} differs at batch {}: the primary has digest {:016x}, this node \
+             {:016x}; this node must leave the in-sync set and restart to hold the state again",
+            self.shard, self.position, self.primary, self.ours
+        )
+    }
+}
+
+/// What a worker tells the control plane in each loop. Times are the worker's own monotonic clock
+/// in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How long this poll loop stood still: the time since the previous report.
+    pub stalled_for_us: u64,
+    /// Since when the oldest unconfirmed batch waits for the peer; `None` when nothing waits.
+    pub unconfirmed_since_us: Option<u64>,
+    /// Sessions are open with the directive's epoch and peer.
+    pub session_open: bool,
+    /// The first difference between the primary's state and ours, if there is one.
+    pub digest_mismatch: Option<Mismatch>,
+    /// This backup could not take part of the log (a torn or malformed batch): it is out of sync.
+    pub refused_log: bool,
+    /// Nothing that was received is left to apply.
+    pub log_applied: bool,
+    /// When this node claimed the VIP; `None` while it does not serve.
+    pub serving_since_us: Option<u64>,
+    /// When the first packet of the service left after the VIP was claimed.
+    pub first_packet_us: Option<u64>,
+}
