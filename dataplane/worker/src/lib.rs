@@ -1,1 +1,34 @@
-//! .
+//! The poll loop of a core: frames come in, are checked once, go into the log and through the
+//! shard's step, wait in the gate, and leave.
+//!
+//! A [`Worker`] owns its queues, its shards, its session channels and its gate; workers of a node
+//! share nothing but bounded rings and a board of atomics. It is compiled for a [`Nic`], a
+//! [`Clock`] and a [`Steward`], so that a simulation runs the very same loop.
+//!
+//! On the packet path it must never allocate from the heap, take a lock, make a system call or
+//! format a string. It knows nothing of TCP's states (`engine`) nor of how batches cross the link
+//! (`replication`).
+//!
+//! Start reading at `poll`, which is the loop; then `ingress`, `primary`, `backup`, `takeover`.
+
+pub mod clock;
+pub mod config;
+pub mod counters;
+pub mod events;
+pub mod latency;
+pub mod neighbours;
+pub mod nic;
+pub mod query;
+pub mod spread;
+pub mod steward;
+
+mod announce;
+mod board;
+
+pub use clock::{At, Clock, MonotonicClock};
+pub use config::{NodeConfig, PortConfig};
+pub use counters::Counters;
+pub use events::Event;
+pub use nic::{Frame, Nic, Offloads, RxChecksum, TxChecksum};
+pub use query::Query;
+pub use steward::Steward;

@@ -1,0 +1,329 @@
+//! What the workers of a node tell each other: the lead what the node is, the others how they
+//! fare. Atomics only; every field has one writer unless it says otherwise.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+use replication::{Directive, Epoch, GateMode, Incarnation, Mismatch, Position, Role};
+
+/// No time, no epoch.
+const NONE: u64 = u64::MAX;
+/// How often a reader tries for an undisturbed copy of the directive before it goes on with the
+/// one it has.
+const READ_TRIES: usize = 4;
+
+/// All boards of a node.
+#[derive(Debug)]
+pub(crate) struct Board {
+    order: CachePadded<Order>,
+    workers: Box<[CachePadded<Tick>]>,
+}
+
+/// The directive, written by the lead. `version` is odd while it is being written.
+#[derive(Debug, Default)]
+struct Order {
+    version: AtomicU64,
+    epoch: AtomicU64,
+    flags: AtomicU64,
+    peer: AtomicU64,
+    /// When the steward was last asked. Followers obey only what is not older than their last
+    /// stall, and fall silent when the lead itself stands still.
+    given_us: AtomicU64,
+    /// The epoch in which the lead claimed the service address.
+    serving_epoch: AtomicU64,
+}
+
+/// One worker's state, written by it and read by the lead.
+#[derive(Debug)]
+struct Tick {
+    alive_us: AtomicU64,
+    /// Longest stall since the lead last looked: raised by the worker, taken by the lead.
+    stalled_us: AtomicU64,
+    unconfirmed_since_us: AtomicU64,
+    first_packet_us: AtomicU64,
+    /// The epoch for whose takeover nothing is left to apply.
+    applied_epoch: AtomicU64,
+    /// Bits of `State`.
+    state: AtomicU64,
+    mismatch: [AtomicU64; 4],
+}
+
+/// What a worker tells the lead in each loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub unconfirmed_since_us: Option<u64>,
+    pub first_packet_us: Option<u64>,
+    pub session_open: bool,
+    pub refused_log: bool,
+    pub log_applied: bool,
+    pub mismatch: Option<Mismatch>,
+}
+
+const SESSION_OPEN: u64 = 1;
+const REFUSED_LOG: u64 = 2;
+const LOG_APPLIED: u64 = 4;
+const MISMATCH: u64 = 8;
+
+impl Board {
+    pub fn new(workers: u16) -> Board {
+        let tick = || {
+            CachePadded::new(Tick {
+                alive_us: AtomicU64::new(NONE),
+                stalled_us: AtomicU64::new(0),
+                unconfirmed_since_us: AtomicU64::new(NONE),
+                first_packet_us: AtomicU64::new(NONE),
+                applied_epoch: AtomicU64::new(NONE),
+                state: AtomicU64::new(0),
+                mismatch: Default::default(),
+            })
+        };
+        let order = Order { serving_epoch: AtomicU64::new(NONE), ..Order::default() };
+        Board {
+            order: CachePadded::new(order),
+            workers: (0..workers).map(|_| tick()).collect(),
+        }
+    }
+
+    pub fn workers(&self) -> u16 {
+        u16::try_from(self.workers.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Lead: publishes what the steward said at `now_us`.
+    pub fn publish(&self, now_us: u64, directive: &Directive) {
+        let order = &self.order;
+        let version = order.version.load(Ordering::SeqCst);
+        order.version.store(version.wrapping_add(1), Ordering::SeqCst);
+        order.epoch.store(directive.epoch.0, Ordering::SeqCst);
+        order.flags.store(flags_of(directive), Ordering::SeqCst);
+        order.peer.store(directive.peer.map_or(0, |peer| peer.0), Ordering::SeqCst);
+        order.given_us.store(now_us, Ordering::SeqCst);
+        order.version.store(version.wrapping_add(2), Ordering::SeqCst);
+    }
+
+    /// The last directive and when it was given. Nothing before the first, or when the lead was
+    /// writing at every try.
+    pub fn read(&self) -> Option<(u64, Directive)> {
+        let order = &self.order;
+        for _ in 0..READ_TRIES {
+            let before = order.version.load(Ordering::SeqCst);
+            let epoch = Epoch(order.epoch.load(Ordering::SeqCst));
+            let flags = order.flags.load(Ordering::SeqCst);
+            let peer = order.peer.load(Ordering::SeqCst);
+            let given_us = order.given_us.load(Ordering::SeqCst);
+            if before == order.version.load(Ordering::SeqCst) && before & 1 == 0 {
+                return (before != 0).then(|| (given_us, directive_of(epoch, flags, peer)));
+            }
+        }
+        None
+    }
+
+    /// Lead: the service address is claimed in `epoch`.
+    pub fn serve(&self, epoch: Epoch) {
+        self.order.serving_epoch.store(epoch.0, Ordering::SeqCst);
+    }
+
+    /// Lead: this node does not serve.
+    pub fn cease(&self) {
+        self.order.serving_epoch.store(NONE, Ordering::SeqCst);
+    }
+
+    /// Whether the service address is claimed in `epoch`.
+    pub fn serves(&self, epoch: Epoch) -> bool {
+        self.order.serving_epoch.load(Ordering::SeqCst) == epoch.0
+    }
+
+    /// A worker: alive at `now_us`.
+    pub fn tick(&self, worker: u16, now_us: u64) {
+        self.of(worker).alive_us.store(now_us, Ordering::SeqCst);
+    }
+
+    /// A worker: its loop stood still for so long.
+    pub fn stalled(&self, worker: u16, for_us: u64) {
+        self.of(worker).stalled_us.fetch_max(for_us, Ordering::SeqCst);
+    }
+
+    /// A worker: nothing is left to apply for the takeover of `epoch`.
+    pub fn applied(&self, worker: u16, epoch: Epoch) {
+        self.of(worker).applied_epoch.store(epoch.0, Ordering::SeqCst);
+    }
+
+    /// Whether every worker has applied all for the takeover of `epoch`.
+    pub fn all_applied(&self, epoch: Epoch) -> bool {
+        self.workers.iter().all(|tick| tick.applied_epoch.load(Ordering::SeqCst) == epoch.0)
+    }
+
+    /// A worker: how it stands at the end of a loop.
+    pub fn stand(&self, worker: u16, standing: &Standing) {
+        let tick = self.of(worker);
+        let or_none = |time: Option<u64>| time.unwrap_or(NONE);
+        let since = or_none(standing.unconfirmed_since_us);
+        tick.unconfirmed_since_us.store(since, Ordering::SeqCst);
+        tick.first_packet_us.store(or_none(standing.first_packet_us), Ordering::SeqCst);
+        if let Some(mismatch) = standing.mismatch {
+            let place = u64::from(mismatch.shard);
+            let words = [place, mismatch.position.0, mismatch.primary, mismatch.ours];
+            for (to, word) in tick.mismatch.iter().zip(words) {
+                to.store(word, Ordering::SeqCst);
+            }
+        }
+        let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+        let state = bit(standing.session_open, SESSION_OPEN)
+            | bit(standing.refused_log, REFUSED_LOG)
+            | bit(standing.log_applied, LOG_APPLIED)
+            | bit(standing.mismatch.is_some(), MISMATCH);
+        // The flag is stored last, so that whoever sees it sees the words it speaks of.
+        tick.state.store(state, Ordering::SeqCst);
+    }
+
+    /// Lead: all workers' standing in one, and the longest stall among them: one that a worker
+    /// confessed, or one that is still going on at `now_us`.
+    pub fn survey(&self, now_us: u64) -> (Standing, u64) {
+        let mut all = Standing { session_open: true, log_applied: true, ..Standing::default() };
+        let mut stalled_us = 0;
+        for tick in &self.workers {
+            let state = tick.state.load(Ordering::SeqCst);
+            all.session_open &= state & SESSION_OPEN != 0;
+            all.log_applied &= state & LOG_APPLIED != 0;
+            all.refused_log |= state & REFUSED_LOG != 0;
+            let since = some_time(&tick.unconfirmed_since_us);
+            all.unconfirmed_since_us = earliest(all.unconfirmed_since_us, since);
+            all.first_packet_us = earliest(all.first_packet_us, some_time(&tick.first_packet_us));
+            if state & MISMATCH != 0 && all.mismatch.is_none() {
+                let [shard, position, primary, ours] =
+                    [0, 1, 2, 3].map(|word: usize| tick.mismatch[word].load(Ordering::SeqCst));
+                let shard = u16::try_from(shard).unwrap_or(u16::MAX);
+                all.mismatch = Some(Mismatch { shard, position: Position(position), primary, ours });
+            }
+            let quiet_us = some_time(&tick.alive_us).map_or(0, |at| now_us.saturating_sub(at));
+            let confessed_us = tick.stalled_us.swap(0, Ordering::SeqCst);
+            stalled_us = stalled_us.max(quiet_us).max(confessed_us);
+        }
+        (all, stalled_us)
+    }
+
+    fn of(&self, worker: u16) -> &Tick {
+        &self.workers[usize::from(worker)]
+    }
+}
+
+/// The earlier of two times that may not exist.
+pub(crate) fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn some_time(time: &AtomicU64) -> Option<u64> {
+    Some(time.load(Ordering::SeqCst)).filter(|&time| time != NONE)
+}
+
+fn flags_of(directive: &Directive) -> u64 {
+    let role = match directive.role {
+        Role::Spare => 0,
+        Role::Backup => 1,
+        Role::Primary(GateMode::Confirmed) => 2,
+        Role::Primary(GateMode::Open) => 3,
+    };
+    let silent = u64::from(directive.silent) << 8;
+    let has_peer = u64::from(directive.peer.is_some()) << 9;
+    role | silent | has_peer | u64::from(directive.peer_workers) << 16
+}
+
+fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
+    let role = match flags & 0xff {
+        1 => Role::Backup,
+        2 => Role::Primary(GateMode::Confirmed),
+        3 => Role::Primary(GateMode::Open),
+        _ => Role::Spare,
+    };
+    Directive {
+        epoch,
+        role,
+        silent: flags & 1 << 8 != 0,
+        peer: (flags & 1 << 9 != 0).then_some(Incarnation(peer)),
+        peer_workers: (flags >> 16 & 0xffff) as u16,
+    }
+}
+
+/// Which worker of `workers` receives what comes in for session channel `channel`, and applies
+/// its records when this node is the backup.
+pub(crate) fn worker_of_channel(channel: u16, workers: u16) -> u16 {
+    channel % workers.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directive(role: Role) -> Directive {
+        let peer = Some(Incarnation(0xabcd));
+        Directive { epoch: Epoch(7), role, silent: true, peer, peer_workers: 300 }
+    }
+
+    #[test]
+    fn directive_is_read_as_it_was_published() {
+        let board = Board::new(1);
+        assert_eq!(board.read(), None);
+        for role in [
+            Role::Spare,
+            Role::Backup,
+            Role::Primary(GateMode::Open),
+            Role::Primary(GateMode::Confirmed),
+        ] {
+            board.publish(42, &directive(role));
+            assert_eq!(board.read(), Some((42, directive(role))));
+        }
+        let nobody =
+            Directive { peer: None, peer_workers: 0, silent: false, ..directive(Role::Spare) };
+        board.publish(43, &nobody);
+        assert_eq!(board.read(), Some((43, nobody)));
+    }
+
+    #[test]
+    fn follower_that_stands_still_counts_as_a_stall() {
+        let board = Board::new(2);
+        board.tick(0, 100);
+        board.tick(1, 40);
+        assert_eq!(board.survey(100).1, 60);
+        board.tick(1, 100);
+        board.stalled(1, 77);
+        assert_eq!(board.survey(100).1, 77, "also after it woke up");
+        assert_eq!(board.survey(100).1, 0, "but once");
+    }
+
+    #[test]
+    fn standing_of_all_is_the_worst_of_each() {
+        let board = Board::new(2);
+        let good = Standing { session_open: true, log_applied: true, ..Standing::default() };
+        let mismatch =
+            Mismatch { shard: 3, position: Position(9), primary: 0xaaaa, ours: 0xbbbb };
+        board.stand(0, &Standing { unconfirmed_since_us: Some(9), ..good });
+        board.stand(
+            1,
+            &Standing {
+                unconfirmed_since_us: Some(5),
+                mismatch: Some(mismatch),
+                log_applied: false,
+                ..good
+            },
+        );
+        let (all, _) = board.survey(0);
+        assert_eq!(all.unconfirmed_since_us, Some(5));
+        assert_eq!(all.mismatch, Some(mismatch));
+        assert!(all.session_open && !all.log_applied && !all.refused_log);
+    }
+
+    #[test]
+    fn takeover_waits_for_every_worker() {
+        let board = Board::new(2);
+        board.applied(0, Epoch(4));
+        assert!(!board.all_applied(Epoch(4)));
+        board.applied(1, Epoch(4));
+        assert!(board.all_applied(Epoch(4)) && !board.all_applied(Epoch(5)));
+        board.serve(Epoch(4));
+        assert!(board.serves(Epoch(4)) && !board.serves(Epoch(5)));
+        board.cease();
+        assert!(!board.serves(Epoch(4)));
+    }
+}

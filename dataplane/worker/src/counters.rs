@@ -1,0 +1,129 @@
+//! What a worker counts: plain integers of its own, copied out when somebody asks.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Totals since the worker started. `drop_*` says why a frame went no further.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Each counter with its name, in the order of the list.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Adds another worker's totals.
+            pub fn add(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Loops of the worker.
+    loops,
+    /// Loops that found something to do.
+    busy_loops,
+    /// Loop gaps longer than the detection timeout.
+    stalls,
+    /// Frames received on the service LAN.
+    lan_rx_frames,
+    /// Bytes of them.
+    lan_rx_bytes,
+    /// Frames handed to the service LAN's port.
+    lan_tx_frames,
+    /// Bytes of them.
+    lan_tx_bytes,
+    /// Frames received on the link.
+    link_rx_frames,
+    /// Bytes of them.
+    link_rx_bytes,
+    /// Frames handed to the link's port.
+    link_tx_frames,
+    /// Bytes of them.
+    link_tx_bytes,
+    /// Steps of shards on live input.
+    steps,
+    /// Segments given to those steps.
+    segments,
+    /// Packets that those steps emitted.
+    packets,
+    /// Log batches closed.
+    batches,
+    /// Log records applied as a backup.
+    records_applied,
+    /// Segments in those records.
+    segments_applied,
+    /// Digests compared and found equal.
+    digests_equal,
+    /// Log records that could not be applied.
+    records_refused,
+    /// Loops in which a shard had to wait for the peer to confirm.
+    back_pressure_loops,
+    /// ARP requests sent.
+    arp_requests,
+    /// ARP replies sent.
+    arp_replies,
+    /// Gratuitous ARP frames sent.
+    gratuitous_arps,
+    /// ICMP echo replies sent.
+    echo_replies,
+    /// Stateless resets sent for ports without a service.
+    resets,
+    /// Frames handed to another worker.
+    handed_over,
+    /// Not addressed to this node: flooded by the switch.
+    drop_not_for_us,
+    /// Shorter or longer than its headers say, or with fields that no host sends.
+    drop_malformed,
+    /// VLAN-tagged.
+    drop_vlan,
+    /// IPv4 fragments.
+    drop_fragment,
+    /// IPv4 or TCP checksum wrong.
+    drop_checksum,
+    /// Neither IPv4 nor ARP.
+    drop_ethertype,
+    /// Neither TCP, UDP nor ICMP echo.
+    drop_protocol,
+    /// UDP to a port that is not ours.
+    drop_udp_port,
+    /// Source address that can't be a client's: group, broadcast or one of our own.
+    drop_martian,
+    /// For the service address while this node does not serve.
+    drop_not_serving,
+    /// A reset or echo reply that the rate limit held back.
+    drop_rate_limited,
+    /// No room for a segment while the peer was late to confirm.
+    drop_back_pressure,
+    /// The ring to the worker that owns the frame was full.
+    drop_ring_full,
+    /// The pool had no frame for a packet.
+    drop_no_frame,
+    /// No room for a packet that waits for its neighbour's address.
+    drop_neighbour_waiting,
+    /// The neighbour never answered.
+    drop_neighbour_silent,
+    /// The transmit queue was full.
+    drop_tx_full,
+    /// Packets of an ended role, discarded from the gate.
+    drop_gate_discarded,
+    /// Session datagrams refused: torn, corrupted, replayed, of another epoch, or without room.
+    drop_session_datagram,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_add_up_by_name() {
+        let mut sum = Counters { loops: 1, drop_vlan: 2, ..Counters::default() };
+        sum.add(&Counters { loops: 10, ..Counters::default() });
+        let named: Vec<_> = sum.iter().filter(|(_, value)| *value != 0).collect();
+        assert_eq!(named, [("loops", 11), ("drop_vlan", 2)]);
+    }
+}

@@ -1,0 +1,104 @@
+//! What a worker tells the control thread about, which logs it: plain values over a bounded
+//! channel. A full channel loses the event and counts it; it never holds up the loop.
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use replication::{Directive, Epoch, Mismatch};
+
+/// Events that wait for the control thread.
+const CAPACITY: usize = 1024;
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The worker took up a directive that differs from the one before.
+    Directive(Directive),
+    /// The worker's loop stood still.
+    Stalled {
+        /// For so long.
+        for_us: u64,
+    },
+    /// The log is applied to its end; this worker is ready to serve.
+    LogApplied {
+        /// The takeover it was applied for.
+        epoch: Epoch,
+        /// Records that had been left when the takeover began.
+        records: u64,
+        /// How long it took.
+        took_us: u64,
+    },
+    /// This node claimed the service address.
+    Claimed {
+        /// In this epoch.
+        epoch: Epoch,
+    },
+    /// The first packet of the service left after the claim.
+    FirstPacket {
+        /// Time since the claim.
+        after_us: u64,
+    },
+    /// Our state is not the primary's.
+    DigestMismatch(Mismatch),
+    /// A log record could not be applied; applying stopped.
+    RecordRefused {
+        /// The shard it was for.
+        shard: u16,
+        /// What was wrong with it.
+        reason: RefusedRecord,
+    },
+    /// Packets of an ended role were discarded from the gate.
+    GateDiscarded {
+        /// How many.
+        packets: usize,
+    },
+}
+
+/// Why a log record could not be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedRecord {
+    /// Cut off, or with lengths that do not add up.
+    #[error("its body is torn")]
+    Torn,
+    /// A segment in it does not parse.
+    #[error("a segment in it is malformed")]
+    Segment,
+    /// More segments than one poll can have.
+    #[error("it has more segments than one poll can have")]
+    TooMany,
+    /// For a shard that this worker does not hold.
+    #[error("its shard is not held here: both nodes must have the same number of shards")]
+    Shard,
+    /// Its time lies before the shard's.
+    #[error("its time runs backwards")]
+    Time,
+}
+
+/// The worker's end of the channel.
+#[derive(Debug)]
+pub(crate) struct Events {
+    worker: u16,
+    sender: Sender<(u16, u64, Event)>,
+    lost: u64,
+}
+
+/// The channel from the workers, which all get a clone of one sender, to the control thread.
+/// What comes out: the worker, its time in microseconds, the event.
+pub(crate) fn channel() -> (Sender<(u16, u64, Event)>, Receiver<(u16, u64, Event)>) {
+    bounded(CAPACITY)
+}
+
+impl Events {
+    pub fn new(worker: u16, sender: Sender<(u16, u64, Event)>) -> Events {
+        Events { worker, sender, lost: 0 }
+    }
+
+    pub fn tell(&mut self, now_us: u64, event: Event) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send((self.worker, now_us, event)) {
+            self.lost += 1;
+        }
+    }
+
+    /// Events that found the channel full.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+}
