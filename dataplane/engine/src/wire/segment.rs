@@ -1,0 +1,165 @@
+//! A TCP segment as the engine sees it, and the way back onto the wire.
+
+use std::net::Ipv4Addr;
+
+use super::{Checksums, Malformed, checksum, ipv4, tcp};
+use crate::addr::{Endpoint, Flow};
+use crate::hash::flow_hash;
+use crate::seq::SeqNumber;
+
+/// Longest IP and TCP header that we emit.
+pub const MAX_HEADER_LEN: usize = ipv4::HEADER_LEN + tcp::HEADER_LEN + tcp::MAX_OPTIONS_LEN;
+
+/// One TCP segment that came in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Segment<'a> {
+    /// `local` is where the segment went to, `remote` where it came from.
+    pub flow: Flow,
+    /// [`flow_hash`] of `flow`.
+    pub hash: u32,
+    /// Sequence number (SEG.SEQ).
+    pub seq: SeqNumber,
+    /// Acknowledgment number (SEG.ACK); means something only with ACK.
+    pub ack: SeqNumber,
+    /// Control bits.
+    pub flags: tcp::Flags,
+    /// Window as it stands in the header, not scaled.
+    pub window: u16,
+    /// Options.
+    pub options: tcp::Options,
+    /// Data.
+    pub payload: &'a [u8],
+    /// The whole L3 packet without Ethernet padding: what gets logged.
+    pub packet: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// Takes an L3 packet apart; bytes after its total length are ignored.
+    #[inline]
+    pub fn parse(packet: &'a [u8], checks: Checksums) -> Result<Segment<'a>, Malformed> {
+        let ip = ipv4::Packet::parse(packet, checks)?;
+        if ip.header.protocol != ipv4::PROTOCOL_TCP {
+            return Err(Malformed::Protocol);
+        }
+        Segment::parse_ipv4(&ip, checks)
+    }
+
+    /// Takes the payload of a parsed IPv4 packet apart; the caller saw that its protocol is TCP.
+    #[inline]
+    pub fn parse_ipv4(ip: &ipv4::Packet<'a>, checks: Checksums) -> Result<Segment<'a>, Malformed> {
+        if !is_host(ip.header.source) || !is_host(ip.header.destination) {
+            return Err(Malformed::Address);
+        }
+        let (header, payload) = tcp::Header::parse(ip.payload)?;
+        if checks == Checksums::Verify {
+            let len = ip.payload.len() as u16;
+            let mut sum = checksum::pseudo_header_ipv4(ip.addresses(), ipv4::PROTOCOL_TCP, len);
+            sum.add(ip.payload);
+            if sum.checksum() != 0 {
+                return Err(Malformed::Checksum);
+            }
+        }
+        let flow = Flow {
+            local: Endpoint::new(ip.header.destination, header.destination_port),
+            remote: Endpoint::new(ip.header.source, header.source_port),
+        };
+        Ok(Segment {
+            flow,
+            hash: flow_hash(&flow),
+            seq: header.seq,
+            ack: header.ack,
+            flags: header.flags,
+            window: header.window,
+            options: header.options,
+            payload,
+            packet: ip.bytes,
+        })
+    }
+
+    /// The sequence space that it takes (SEG.LEN): data, SYN and FIN.
+    #[inline]
+    pub fn len_seq(&self) -> u32 {
+        self.payload.len() as u32 + u32::from(self.flags.syn()) + u32::from(self.flags.fin())
+    }
+}
+
+/// An address that one host can have: not "this network", broadcast or multicast.
+#[inline]
+fn is_host(addr: Ipv4Addr) -> bool {
+    addr.octets()[0] != 0 && !addr.is_broadcast() && !addr.is_multicast()
+}
+
+/// What the headers of a segment to send say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentHeader {
+    /// From `local` to `remote`.
+    pub flow: Flow,
+    /// Sequence number.
+    pub seq: SeqNumber,
+    /// Acknowledgment number; put 0 without ACK.
+    pub ack: SeqNumber,
+    /// Control bits.
+    pub flags: tcp::Flags,
+    /// Window as it stands in the header, already scaled.
+    pub window: u16,
+    /// Options.
+    pub options: tcp::Options,
+}
+
+impl SegmentHeader {
+    /// Writes IP and TCP header for `payload_len` bytes of data, with both checksum fields zero.
+    /// Returns the length of both together; the IP header takes the first
+    /// [`ipv4::HEADER_LEN`] of it.
+    ///
+    /// # Panics
+    /// If `flow` is not IPv4, or `out` is shorter than the headers.
+    #[inline]
+    pub fn emit(&self, payload_len: u16, out: &mut [u8]) -> usize {
+        let (local, remote) = (self.flow.local, self.flow.remote);
+        let tcp_len = tcp::Header {
+            source_port: local.port,
+            destination_port: remote.port,
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            options: self.options.clone(),
+        }
+        .emit(&mut out[ipv4::HEADER_LEN..]);
+        let ip = ipv4::Header {
+            source: local.addr.as_ipv4().expect("segments come and go over IPv4"),
+            destination: remote.addr.as_ipv4().expect("segments come and go over IPv4"),
+            protocol: ipv4::PROTOCOL_TCP,
+            ttl: ipv4::DEFAULT_TTL,
+        };
+        out[..ipv4::HEADER_LEN]
+            .copy_from_slice(&ip.to_bytes_without_checksum(tcp_len as u16 + payload_len));
+        ipv4::HEADER_LEN + tcp_len
+    }
+}
+
+/// Length of what [`reset_for`] writes.
+pub const RESET_LEN: usize = ipv4::HEADER_LEN + tcp::HEADER_LEN;
+
+/// Writes the reset that answers a segment for which there is no connection, as an L3 packet with
+/// checksums, and returns its length; 0 for a segment that must not be answered: a reset itself
+/// (RFC 9293 section 3.10.7.1).
+///
+/// # Panics
+/// If `out` is shorter than [`RESET_LEN`].
+pub fn reset_for(segment: &Segment<'_>, out: &mut [u8]) -> usize {
+    if segment.flags.rst() {
+        return 0;
+    }
+    let (seq, ack, flags) = if segment.flags.ack() {
+        (segment.ack, SeqNumber(0), tcp::Flags::RST)
+    } else {
+        let ack = segment.seq + segment.len_seq();
+        (SeqNumber(0), ack, tcp::Flags::RST | tcp::Flags::ACK)
+    };
+    let options = tcp::Options::default();
+    let header = SegmentHeader { flow: segment.flow, seq, ack, flags, window: 0, options };
+    let len = header.emit(0, out);
+    checksum::finish_tcp(&mut out[..len], ipv4::HEADER_LEN, &[]);
+    len
+}

@@ -1,0 +1,79 @@
+//! UDP datagrams over IPv4 (RFC 768).
+
+use super::{Checksums, Malformed, be16, checksum, ipv4, split};
+
+/// Length of the header.
+pub const HEADER_LEN: usize = 8;
+
+const CHECKSUM_AT: usize = 6;
+
+/// A datagram taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Datagram<'a> {
+    /// Source port; 0 if the sender expects no answer.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+    /// Data.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    /// Takes the payload of a parsed IPv4 packet apart; bytes after the datagram's own length are
+    /// ignored.
+    #[inline]
+    pub fn parse(ip: &ipv4::Packet<'a>, checks: Checksums) -> Result<Datagram<'a>, Malformed> {
+        if ip.header.protocol != ipv4::PROTOCOL_UDP {
+            return Err(Malformed::Protocol);
+        }
+        let (header, _) = split::<HEADER_LEN>(ip.payload)?;
+        let len = be16(header, 4);
+        if usize::from(len) < HEADER_LEN {
+            return Err(Malformed::TotalLength);
+        }
+        let bytes = ip.payload.get(..len.into()).ok_or(Malformed::Truncated)?;
+        // A zero field means that the sender made no checksum.
+        if checks == Checksums::Verify && be16(header, CHECKSUM_AT) != 0 {
+            let mut sum = checksum::pseudo_header_ipv4(ip.addresses(), ipv4::PROTOCOL_UDP, len);
+            sum.add(bytes);
+            if sum.checksum() != 0 {
+                return Err(Malformed::Checksum);
+            }
+        }
+        Ok(Datagram {
+            source_port: be16(header, 0),
+            destination_port: be16(header, 2),
+            payload: &bytes[HEADER_LEN..],
+        })
+    }
+}
+
+/// Writes IP and UDP header for a payload in parts, with both checksums; returns their length.
+/// `ip.protocol` must be UDP.
+///
+/// # Panics
+/// If `out` is shorter than both headers, or the datagram is longer than IPv4 allows.
+#[inline]
+pub fn emit(ip: &ipv4::Header, ports: (u16, u16), payload: &[&[u8]], out: &mut [u8]) -> usize {
+    const LEN: usize = ipv4::HEADER_LEN + HEADER_LEN;
+    debug_assert_eq!(ip.protocol, ipv4::PROTOCOL_UDP);
+    let payload_len: usize = payload.iter().map(|part| part.len()).sum();
+    let len = u16::try_from(LEN + payload_len).expect("a datagram fits into an IPv4 packet")
+        - ipv4::HEADER_LEN as u16;
+    out[..ipv4::HEADER_LEN].copy_from_slice(&ip.to_bytes(len));
+    let (ip_header, header) = out[..LEN].split_at_mut(ipv4::HEADER_LEN);
+    header[0..2].copy_from_slice(&ports.0.to_be_bytes());
+    header[2..4].copy_from_slice(&ports.1.to_be_bytes());
+    header[4..6].copy_from_slice(&len.to_be_bytes());
+    header[6..8].fill(0);
+    let addresses = ip_header[ipv4::SOURCE_AT..]
+        .first_chunk()
+        .expect("an IPv4 header holds two addresses behind its first 12 bytes");
+    let mut sum = checksum::pseudo_header_ipv4(addresses, ipv4::PROTOCOL_UDP, len);
+    sum.add(header);
+    payload.iter().for_each(|part| sum.add(part));
+    // Zero would mean "no checksum"; all ones is the same sum.
+    let checksum = if sum.checksum() == 0 { 0xffff } else { sum.checksum() };
+    header[CHECKSUM_AT..].copy_from_slice(&checksum.to_be_bytes());
+    LEN
+}
