@@ -11,9 +11,12 @@ mod stream;
 
 #[cfg(test)]
 mod mock;
+#[cfg(test)]
+mod tests;
 
 use crate::config::{ServiceConfig, ServiceKind};
 use crate::content::{Content, FileId};
+use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::time::Instant;
 
 /// A connection as its service sees it: in-order bytes in, bytes and references out.
@@ -107,17 +110,6 @@ pub enum ServiceState {
 
 const _: () = assert!(size_of::<ServiceState>() <= 64, "one for each connection: keep it small");
 
-/// A snapshot in which a service's state makes no sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ServiceStateError {
-    /// The bytes end within the state.
-    #[error("the snapshot ends within the state of a service")]
-    Truncated,
-    /// A tag or number that this version never writes.
-    #[error("the snapshot holds a service state that the {0} service cannot have")]
-    Invalid(&'static str),
-}
-
 macro_rules! dispatch {
     ($self:ident, $service:ident => $call:expr) => {
         match $self {
@@ -208,45 +200,35 @@ impl ServiceState {
     }
 
     /// Appends the state to a snapshot.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn save(&self, out: &mut Writer<'_>) {
         match self {
-            ServiceState::Echo(_) => out.push(0),
-            ServiceState::Discard(_) => out.push(1),
+            ServiceState::Echo(_) => out.u8(0),
+            ServiceState::Discard(_) => out.u8(1),
             ServiceState::Stream(stream) => {
-                out.push(2);
+                out.u8(2);
                 stream.save(out);
             }
             ServiceState::Http(http) => {
-                out.push(3);
+                out.u8(3);
                 http.save(out);
             }
         }
     }
 
-    /// Takes a state off the front of `input`, which [`save`](Self::save) wrote.
+    /// Reads what [`save`](Self::save) wrote.
     ///
     /// # Errors
     /// The bytes end too early, or say something that a connection over `content` cannot have.
     pub fn restore(
-        input: &mut &[u8],
+        input: &mut Reader<'_>,
         content: &Content,
-    ) -> Result<ServiceState, ServiceStateError> {
-        match take::<1>(input)? {
-            [0] => Ok(ServiceState::Echo(echo::Echo)),
-            [1] => Ok(ServiceState::Discard(discard::Discard)),
-            [2] => stream::Stream::restore(input).map(ServiceState::Stream),
-            [3] => http::Http::restore(input, content).map(ServiceState::Http),
-            _ => Err(ServiceStateError::Invalid("unknown")),
+    ) -> Result<ServiceState, SnapshotError> {
+        match input.u8("service kind")? {
+            0 => Ok(ServiceState::Echo(echo::Echo)),
+            1 => Ok(ServiceState::Discard(discard::Discard)),
+            2 => stream::Stream::restore(input).map(ServiceState::Stream),
+            3 => http::Http::restore(input, content).map(ServiceState::Http),
+            other => Err(input.invalid("service kind", other.into())),
         }
     }
-}
-
-fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], ServiceStateError> {
-    let (head, rest) = input.split_first_chunk().ok_or(ServiceStateError::Truncated)?;
-    *input = rest;
-    Ok(*head)
-}
-
-fn take_u64(input: &mut &[u8]) -> Result<u64, ServiceStateError> {
-    take(input).map(u64::from_le_bytes)
 }

@@ -7,8 +7,9 @@
 //! A peer that closes its direction goes on receiving (RFC 864: until the user ends it), for a
 //! client may well shut down its sending side at once and read on.
 
-use super::{ByteStream, Context, Service, ServiceStateError, take, take_u64};
+use super::{ByteStream, Context, Service};
 use crate::config::{ServiceKind, StreamLength};
+use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::time::Instant;
 
 /// Bytes queued ahead of the peer: more than any congestion window, and they cost no memory.
@@ -90,7 +91,10 @@ impl Stream {
         let mut line = [0; MAX_LINE];
         let copied = stream.peek(0, &mut line);
         let Some(end) = line[..copied].iter().position(|&byte| byte == b'\n') else {
-            if copied == MAX_LINE || stream.peer_closed() {
+            if copied == 0 && stream.peer_closed() {
+                *self = Stream::Done;
+                stream.close();
+            } else if copied == MAX_LINE || stream.peer_closed() {
                 stream.abort();
             }
             return;
@@ -105,32 +109,32 @@ impl Stream {
         }
     }
 
-    pub(super) fn save(&self, out: &mut Vec<u8>) {
+    pub(super) fn save(&self, out: &mut Writer<'_>) {
         match self {
-            Stream::Asked => out.push(0),
+            Stream::Asked => out.u8(0),
             Stream::Sending(progress) => {
-                out.push(1);
-                for number in [progress.start.as_micros(), progress.sent, progress.total] {
-                    out.extend_from_slice(&number.to_le_bytes());
-                }
+                out.u8(1);
+                out.u64(progress.start.as_micros());
+                out.u64(progress.sent);
+                out.u64(progress.total);
             }
-            Stream::Done => out.push(2),
+            Stream::Done => out.u8(2),
         }
     }
 
-    pub(super) fn restore(input: &mut &[u8]) -> Result<Stream, ServiceStateError> {
-        match take::<1>(input)? {
-            [0] => Ok(Stream::Asked),
-            [1] => {
-                let start = Instant::from_micros(take_u64(input)?);
-                let (sent, total) = (take_u64(input)?, take_u64(input)?);
+    pub(super) fn restore(input: &mut Reader<'_>) -> Result<Stream, SnapshotError> {
+        match input.u8("stream phase")? {
+            0 => Ok(Stream::Asked),
+            1 => {
+                let start = Instant::from_micros(input.u64("stream start")?);
+                let (sent, total) = (input.u64("stream position")?, input.u64("stream length")?);
                 if sent >= total {
-                    return Err(ServiceStateError::Invalid("stream"));
+                    return Err(input.invalid("stream position", sent));
                 }
                 Ok(Stream::Sending(Progress { start, sent, total }))
             }
-            [2] => Ok(Stream::Done),
-            _ => Err(ServiceStateError::Invalid("stream")),
+            2 => Ok(Stream::Done),
+            other => Err(input.invalid("stream phase", other.into())),
         }
     }
 }

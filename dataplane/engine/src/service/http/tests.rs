@@ -1,0 +1,1 @@
+//! Behaviour of the http service on a connection.
