@@ -13,9 +13,12 @@
 
 pub mod addr;
 pub mod buffer;
+pub mod config;
+pub mod content;
 pub mod egress;
 pub mod hash;
 pub mod seq;
+pub mod service;
 pub mod snapshot;
 pub mod table;
 pub mod time;
