@@ -1,0 +1,208 @@
+//! The command line: what can be asked for, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, nothing wrong
+  1  a problem was found; it is on standard error
+  2  the command line is wrong
+  3  the node can't be reached on its admin socket";
+
+const MAIN_HELP: &str = "\
+First steps on a machine:
+  holdfast doctor -c node.toml     what is missing here, and the command that mends it
+  holdfast check -c node.toml      is the file right, and what would run
+  holdfast run -c node.toml        run the node in the foreground
+  holdfast status                  who serves, is the peer in sync, what happened
+  holdfast conns state established port 80
+
+Run the same on the second machine with its own node.toml: the [cluster] part must be the same on
+both, word for word.";
+
+/// A TCP appliance whose connections survive the machine that serves them.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = MAIN_HELP, after_long_help = format!("{MAIN_HELP}\n\n{EXIT_CODES}"))]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Doctor(DoctorArgs),
+    Check(CheckArgs),
+    Run(RunArgs),
+    Status(StatusArgs),
+    Conns(ConnsArgs),
+    Profiles(ProfilesArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// Look at this machine and say what would keep a node from running well
+///
+/// Checks hugepages, drivers, interfaces, offloads, cores, clock, permissions, DPDK and addresses.
+/// Changes nothing. Each finding comes with the command that mends it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast doctor                  what any node needs
+  holdfast doctor -c node.toml     and what this node needs
+  holdfast doctor -c node.toml --json | jq '.findings[] | select(.severity == \"error\")'
+
+Exit code 1 when a finding is an error; warnings and notes give 0.")]
+pub struct DoctorArgs {
+    /// The node's configuration; without it only the machine itself is looked at
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Check a configuration and print what would run
+///
+/// Reads the file and the content folders that it names; touches no device.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast check -c node.toml
+  holdfast check -c node.toml --json | jq -r .manifest_digest    the same on both nodes?
+  diff <(ssh a holdfast check -c node.toml --manifest) \\
+       <(ssh b holdfast check -c node.toml --manifest)           what differs?
+
+Exit code 1 when the file is wrong; all that is wrong is listed at once.")]
+pub struct CheckArgs {
+    /// The node's configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print only the lines that two nodes compare when they meet
+    #[arg(long, conflicts_with = "json")]
+    pub manifest: bool,
+}
+
+/// Run a node in the foreground
+///
+/// Ends with SIGTERM or SIGINT (exit code 0). Logs to standard error as [log] says. A node whose
+/// configuration or files differ from its peer's does not end: it stays a spare and says why.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast run -c /etc/holdfast/node.toml
+  holdfast run -c node.toml --log-level info,worker=debug
+
+Needs root, or CAP_NET_RAW, CAP_NET_ADMIN and CAP_IPC_LOCK; `holdfast doctor` says what is missing.")]
+pub struct RunArgs {
+    /// The node's configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Instead of [log] level: error, warn, info, debug, trace, or e.g. info,worker=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Where a running node listens for questions.
+#[derive(Debug, Args)]
+pub struct SocketArgs {
+    /// Admin socket; the only one in /run/holdfast when absent
+    #[arg(short, long, env = "HOLDFAST_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// Show a running node: role, peer, connections, memory, last takeover
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast status
+  holdfast status -s /run/holdfast/a.sock --watch
+  holdfast status --json | jq -r .role
+
+Exit code 3 when no node answers on the socket.")]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print again every so many seconds, until Ctrl-C
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1"
+    )]
+    pub watch: Option<f64>,
+}
+
+/// List connections, like ss
+///
+/// A filter is made of conditions that must all hold; see the examples.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast conns
+  holdfast conns state established port 80
+  holdfast conns remote 10.77.0.9
+  holdfast conns --json state time-wait | jq length
+
+Exit code 2 when the filter makes no sense, 3 when no node answers.")]
+pub struct ConnsArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Conditions, e.g. `state established`, `port 80`, `remote 10.77.0.9`
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// List the hardware profiles, or show one
+///
+/// A profile holds what a kind of NIC needs: EAL arguments, queues, offloads, idle strategy, timers.
+/// To change single values, put them into a file and name it as node.profile_file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast profiles
+  holdfast profiles af_packet
+  holdfast profiles --json | jq '.[] | {name, timers}'")]
+pub struct ProfilesArgs {
+    /// Show this profile as TOML
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Print the completions of a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast completions bash > /usr/share/bash-completion/completions/holdfast
+  holdfast completions zsh > /usr/local/share/zsh/site-functions/_holdfast
+  holdfast completions fish > ~/.config/fish/completions/holdfast.fish")]
+pub struct CompletionsArgs {
+    /// The shell to print them for
+    pub shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or write one for each command into a folder
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast man | man -l -
+  holdfast man /usr/local/share/man/man1")]
+pub struct ManArgs {
+    /// Folder for holdfast.1, holdfast-run.1 and so on
+    pub dir: Option<PathBuf>,
+}

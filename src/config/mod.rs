@@ -1,0 +1,144 @@
+//! `node.toml`: read, checked, and turned into what the parts run with.
+//!
+//! [`schema`] is the file as written, [`validate`] makes a [`NodeConfig`] of it, [`parts`] builds
+//! from that what engine, worker and member run with, and the manifest that two nodes compare.
+
+mod checker;
+mod error;
+mod parts;
+mod profiles;
+mod schema;
+mod services;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod types;
+mod validate;
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use engine::config::{ServiceConfig, TcpConfig};
+use serde::Serialize;
+
+pub use error::ConfigError;
+pub use profiles::Profiles;
+pub use types::{Cidr, MacAddress, Secret};
+
+/// A checked `node.toml`.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub cluster: Cluster,
+    /// Folders of the `http` services. Each node's own: the contents must match, not the paths.
+    pub content_roots: Vec<ContentRoot>,
+    pub node: Node,
+    pub peer: Peer,
+    pub admin_socket: PathBuf,
+    pub log: Log,
+    pub profiles: Profiles,
+}
+
+/// What both nodes must agree on. Its serialized form is what they compare.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cluster {
+    pub name: String,
+    pub secret: Secret,
+    #[serde(rename = "vip")]
+    pub vips: Vec<Cidr>,
+    pub vmac: MacAddress,
+    pub detection_timeout_ms: u32,
+    pub heartbeat_ms: u32,
+    pub shards: u16,
+    pub max_connections: u32,
+    pub buffer_mib: u32,
+    pub control_port: u16,
+    pub mtu: u16,
+    pub tcp: TcpConfig,
+    #[serde(rename = "service")]
+    pub services: Vec<ServiceConfig>,
+}
+
+/// A folder that an `http` service serves.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContentRoot {
+    /// The service's name; the engine's configuration knows the root by it.
+    pub name: String,
+    pub folder: PathBuf,
+}
+
+/// This node.
+#[derive(Debug, Clone, Serialize)]
+pub struct Node {
+    pub name: String,
+    pub priority: u16,
+    pub lone_start_ms: u32,
+    pub cores: Vec<u16>,
+    pub lan: Lan,
+    pub link: Link,
+}
+
+/// The port that clients reach.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lan {
+    pub device: String,
+    pub address: Cidr,
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// The port of the replication link.
+#[derive(Debug, Clone, Serialize)]
+pub struct Link {
+    pub device: String,
+    pub address: Cidr,
+    pub mtu: u16,
+}
+
+/// The other node.
+#[derive(Debug, Clone, Serialize)]
+pub struct Peer {
+    pub name: String,
+    pub lan: Ipv4Addr,
+    pub link: Ipv4Addr,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A level or directives, as [`tracing_subscriber::filter::Targets`] reads them.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// The file can't be read, is no TOML, has unknown or missing keys, or holds wrong values; all
+/// wrong values of a file are reported at once.
+pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    parse(&text, path)
+}
+
+/// [`load`] for text at hand; `path` names it in messages and anchors relative paths.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, path: &Path) -> Result<NodeConfig, ConfigError> {
+    let file: schema::NodeFile = hw_profiles::strict::from_toml(text, &path.display().to_string())?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let profiles = Profiles::load(&file.node, base)
+        .map_err(|problem| ConfigError::Invalid { path: path.into(), problems: vec![problem] })?;
+    validate::validate(&file, base, profiles)
+        .map_err(|problems| ConfigError::Invalid { path: path.into(), problems })
+}

@@ -1,0 +1,116 @@
+//! What each part of the appliance runs with, taken from a checked configuration.
+
+use std::sync::Arc;
+
+use controlplane::{ClusterKey, Identity, Manifest, MemberConfig, NodeName};
+use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
+use replication::{Incarnation, frame};
+use worker::PortConfig;
+
+use super::{Cluster, NodeConfig};
+
+/// The detector may raise its timeout to this many times the configured one when heartbeats
+/// arrive irregularly.
+const DETECTION_CEILING: u64 = 2;
+
+impl Cluster {
+    /// The lines that two nodes compare: one for each setting, the secret as a fingerprint.
+    pub fn manifest(&self) -> Manifest {
+        Manifest::of(self).expect("plain data with string keys")
+    }
+
+    /// The shards' configuration. It follows from the cluster's alone: equal on both nodes.
+    pub fn engine(&self) -> engine::config::Config {
+        let shards = u32::from(self.shards);
+        let mut isn_key = [0; 16];
+        isn_key.copy_from_slice(&self.secret.derive("initial sequence numbers")[..16]);
+        let blocks_per_mib = (1 << 20) / BLOCK_BYTES as u32;
+        engine::config::Config {
+            vips: self.vips.iter().map(|vip| vip.address.into()).collect(),
+            shards: self.shards,
+            max_connections: shard_connections(self.max_connections, shards),
+            pool_blocks: self.buffer_mib * blocks_per_mib / shards,
+            mtu: self.mtu,
+            isn_key,
+            tcp: self.tcp.clone(),
+            services: self.services.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+/// A shard's share of the connections. The flow hash spreads them unevenly, so each shard gets
+/// half as many again, and the cluster's number is reached before a shard's.
+fn shard_connections(total: u32, shards: u32) -> u32 {
+    if shards == 1 { total } else { total.div_ceil(shards) * 3 / 2 + 16 }
+}
+
+impl NodeConfig {
+    /// How the node decides about its role.
+    pub fn member(&self) -> MemberConfig {
+        let us = |ms: u32| u64::from(ms) * 1000;
+        let detection_timeout_us = us(self.cluster.detection_timeout_ms);
+        MemberConfig {
+            heartbeat_us: us(self.cluster.heartbeat_ms),
+            detection_timeout_us,
+            detection_ceiling_us: detection_timeout_us * DETECTION_CEILING,
+            lone_start_us: us(self.node.lone_start_ms),
+            priority: self.node.priority,
+        }
+    }
+
+    /// Who the node is in this run, and what it must have in common with its peer.
+    ///
+    /// # Errors
+    /// A name that no node can have.
+    pub fn identity(
+        &self,
+        incarnation: Incarnation,
+        content: &Content,
+    ) -> Result<Identity, controlplane::NameError> {
+        let key = self.cluster.secret.derive("control messages");
+        Ok(Identity {
+            name: NodeName::new(&self.node.name)?,
+            incarnation,
+            peer: NodeName::new(&self.peer.name)?,
+            key: ClusterKey::derive(&self.cluster.name, &key),
+            config: self.cluster.manifest(),
+            content: content_manifest(content),
+            log_version: frame::VERSION.into(),
+            workers: u16::try_from(self.node.cores.len()).unwrap_or(u16::MAX),
+        })
+    }
+
+    /// What the workers are made with.
+    pub fn worker(&self, incarnation: Incarnation, content: Arc<Content>) -> worker::NodeConfig {
+        let (lan, link) = (&self.node.lan, &self.node.link);
+        worker::NodeConfig {
+            incarnation,
+            vmac: Mac(self.cluster.vmac.0),
+            lan: PortConfig {
+                address: lan.address.address,
+                prefix_len: lan.address.prefix,
+                gateway: lan.gateway,
+                peer: self.peer.lan,
+            },
+            link: PortConfig {
+                address: link.address.address,
+                prefix_len: link.address.prefix,
+                gateway: None,
+                peer: self.peer.link,
+            },
+            control_port: self.cluster.control_port,
+            detection_timeout_us: self.member().self_doubt_us(),
+            idle: self.profiles.lan.idle,
+            shard: Arc::new(self.cluster.engine()),
+            content,
+            pending_log_bytes: worker::NodeConfig::DEFAULT_PENDING_LOG_BYTES,
+        }
+    }
+}
+
+/// The files that services send, as the lines that two nodes compare.
+pub fn content_manifest(content: &Content) -> Manifest {
+    let text: String = content.manifest().map(|line| line + "\n").collect();
+    Manifest::new(text)
+}

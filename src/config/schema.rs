@@ -1,0 +1,205 @@
+//! The shape of `node.toml`, as it is written: names, optional keys, nothing checked yet.
+//!
+//! Strings stay strings here, so that [`super::validate`] can report every wrong value of a file
+//! at once, each with its key. Units are part of the key's name.
+
+use serde::Deserialize;
+
+/// A whole `node.toml`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeFile {
+    /// What both nodes must agree on, word for word.
+    pub cluster: ClusterSection,
+    /// This node alone.
+    pub node: NodeSection,
+    /// Where the other node is.
+    pub peer: PeerSection,
+    /// How `holdfast status` and its kin reach this node.
+    #[serde(default)]
+    pub admin: AdminSection,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: LogSection,
+}
+
+/// `[cluster]`: replicated, must be identical on both nodes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClusterSection {
+    pub name: String,
+    /// 64 hexadecimal digits; authenticates heartbeats and keys the initial sequence numbers.
+    pub secret: String,
+    /// Service addresses with their prefix length.
+    pub vip: Vec<String>,
+    /// Virtual MAC; derived from `name` and `vip` when absent.
+    pub vmac: Option<String>,
+    #[serde(default = "default::shards")]
+    pub shards: u16,
+    /// Connections of the whole cluster, spread over its shards.
+    #[serde(default = "default::max_connections")]
+    pub max_connections: u32,
+    /// Memory for send and receive buffers, all shards together.
+    #[serde(default = "default::buffer_mib")]
+    pub buffer_mib: u32,
+    /// Silence after which the peer counts as dead; the profile's when absent.
+    pub detection_timeout_ms: Option<u32>,
+    /// Distance of two heartbeats; the profile's when absent.
+    pub heartbeat_ms: Option<u32>,
+    /// UDP port of heartbeats; the link sessions use the ports after it.
+    #[serde(default = "default::control_port")]
+    pub control_port: u16,
+    /// MTU of the service LAN in bytes.
+    #[serde(default = "default::mtu")]
+    pub mtu: u16,
+    #[serde(default)]
+    pub tcp: TcpSection,
+    #[serde(default, rename = "service")]
+    pub services: Vec<ServiceSection>,
+}
+
+/// `[cluster.tcp]`: timers and limits of every connection; absent keys keep the engine's values.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct TcpSection {
+    pub min_rto_ms: Option<u32>,
+    pub delayed_ack_ms: Option<u32>,
+    /// Maximum segment lifetime; TIME-WAIT lasts twice this.
+    pub msl_ms: Option<u32>,
+}
+
+/// `[[cluster.service]]`: one listening port.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ServiceSection {
+    pub name: String,
+    /// `echo`, `discard`, `stream` or `http`.
+    pub kind: String,
+    pub port: u16,
+    /// Of `http`: the folder whose files are served.
+    pub root: Option<String>,
+    /// Of `stream`: `endless` or `requested`.
+    pub length: Option<String>,
+    /// Of `stream`: pace in bit/s; unpaced when absent.
+    pub rate_bps: Option<u64>,
+    /// Of `stream`: offset of the pattern's first byte.
+    pub seed: Option<u64>,
+    /// Of `http`: list a folder that has no index file.
+    pub directory_index: Option<bool>,
+    /// Hold back small segments while data is in flight (RFC 9293, 3.7.4).
+    pub nagle: Option<bool>,
+    /// `cubic` or `newreno`.
+    pub congestion: Option<String>,
+    /// Idle time before the first keepalive probe; no probes when absent.
+    pub keepalive_s: Option<u32>,
+    /// Idle time after which a connection is closed; never when absent.
+    pub idle_timeout_s: Option<u32>,
+    pub send_buffer_kib: Option<u32>,
+    pub recv_buffer_kib: Option<u32>,
+    /// Half-open connections that may wait at once.
+    pub backlog: Option<u32>,
+}
+
+/// `[node]`: this machine.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeSection {
+    pub name: String,
+    /// The higher one becomes primary when both start for the first time.
+    #[serde(default = "default::priority")]
+    pub priority: u16,
+    /// How long a node that starts and hears nobody waits before it serves alone.
+    #[serde(default = "default::lone_start_ms")]
+    pub lone_start_ms: u32,
+    /// Name of a built-in hardware profile; see `holdfast profiles`.
+    pub profile: String,
+    /// File whose keys replace those of the profile.
+    pub profile_file: Option<String>,
+    /// One worker thread per core.
+    #[serde(default = "default::cores")]
+    pub cores: Vec<u16>,
+    pub lan: LanSection,
+    pub link: LinkSection,
+}
+
+/// `[node.lan]`: the port that clients reach.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LanSection {
+    /// Interface name, PCI address or socket path, as the profile asks for.
+    pub device: String,
+    pub address: String,
+    pub gateway: Option<String>,
+}
+
+/// `[node.link]`: the dedicated replication link.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LinkSection {
+    /// Profile of this port; the node's (with its file) when absent.
+    pub profile: Option<String>,
+    /// File whose keys replace those of this port's profile.
+    pub profile_file: Option<String>,
+    pub device: String,
+    pub address: String,
+    #[serde(default = "default::mtu")]
+    pub mtu: u16,
+}
+
+/// `[peer]`: the other node's own addresses.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PeerSection {
+    pub name: String,
+    pub lan: String,
+    pub link: String,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct AdminSection {
+    /// Unix socket, mode 0600; `/run/holdfast/<node name>.sock` when absent.
+    pub socket: Option<String>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct LogSection {
+    /// A level (`error` to `trace`) or directives such as `info,worker=debug`.
+    #[serde(default = "default::log_level")]
+    pub level: String,
+    /// `text` or `json`.
+    #[serde(default = "default::log_format")]
+    pub format: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: default::log_level(), format: default::log_format() }
+    }
+}
+
+mod default {
+    pub(super) fn shards() -> u16 {
+        4
+    }
+    pub(super) fn max_connections() -> u32 {
+        20_000
+    }
+    pub(super) fn buffer_mib() -> u32 {
+        256
+    }
+    pub(super) fn control_port() -> u16 {
+        7400
+    }
+    pub(super) fn mtu() -> u16 {
+        1500
+    }
+    pub(super) fn priority() -> u16 {
+        100
+    }
+    pub(super) fn lone_start_ms() -> u32 {
+        10_000
+    }
+    pub(super) fn cores() -> Vec<u16> {
+        vec![0]
+    }
+    pub(super) fn log_level() -> String {
+        "info".into()
+    }
+    pub(super) fn log_format() -> String {
+        "text".into()
+    }
+}

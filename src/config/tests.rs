@@ -1,0 +1,121 @@
+use super::testing::{GOOD, read, with};
+
+#[track_caller]
+fn complaint(old: &str, new: &str) -> String {
+    with(old, new).unwrap_err().to_string()
+}
+
+#[track_caller]
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn defaults_come_from_the_profile() {
+    let config = read(GOOD).unwrap();
+    let timers = hw_profiles::load("af_packet", None).unwrap().timers;
+    assert_eq!(config.cluster.detection_timeout_ms, timers.detection_timeout_ms);
+    assert_eq!(config.cluster.heartbeat_ms, timers.heartbeat_ms);
+    assert_eq!(config.admin_socket.to_str(), Some("/run/holdfast/a.sock"));
+    assert_eq!(config.cluster.vmac.0[..3], [0x02, 0x48, 0x46]);
+    assert_eq!(config.member().validate(), Ok(()));
+    assert_eq!(config.cluster.engine().validate(), Ok(()));
+}
+
+#[test]
+fn unknown_key_names_its_line_and_the_nearest_key() {
+    let message = complaint("vip =", "vipp =");
+    assert_says(&message, &["/etc/holdfast/node.toml:5", "`cluster.vipp`", "did you mean `vip`?"]);
+}
+
+#[test]
+fn addresses_must_be_addresses() {
+    let message = complaint("10.77.0.100/24", "10.77.0.300/24");
+    assert_says(&message, &["node.toml: cluster.vip[0]", "10.77.0.300/24", "prefix length"]);
+    let message = complaint("\"10.78.0.1/24\"", "\"10.78.0.1\"");
+    assert_says(&message, &["node.link.address", "e.g. \"10.77.0.1/24\""]);
+}
+
+#[test]
+fn two_services_on_one_port_are_both_named() {
+    let message = complaint("port = 19", "port = 7");
+    assert_says(&message, &["cluster.service[1].port", "7", "\"echo\"", "its own port"]);
+}
+
+#[test]
+fn http_needs_a_folder_that_exists() {
+    let http = "name = \"web\"\nkind = \"http\"\nport = 80\n";
+    let stream = "name = \"stream\"\nkind = \"stream\"\nport = 19\n";
+    let message = complaint(stream, http);
+    assert_says(&message, &["cluster.service[1].root", "missing", "folder"]);
+    let message = complaint(stream, &format!("{http}root = \"no/such\"\n"));
+    assert_says(&message, &["/etc/holdfast/no/such is not a folder"]);
+}
+
+#[test]
+fn a_key_of_another_kind_of_service_is_refused() {
+    let message = complaint("kind = \"echo\"", "kind = \"echo\"\nrate_bps = 1000000");
+    assert_says(&message, &["cluster.service[0].rate_bps", "kind = \"stream\""]);
+}
+
+#[test]
+fn secret_is_never_repeated() {
+    let message = complaint("00112233445566778899aabbccddeeff0", "not-hex-but-secret");
+    assert_says(&message, &["cluster.secret", "64 hexadecimal digits", "openssl rand -hex 32"]);
+    assert!(!message.contains("not-hex"), "{message}");
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = GOOD.replace("port = 7", "port = 0").replace("cores = [0]", "cores = [1, 1]");
+    let message = read(&text).unwrap_err().to_string();
+    assert_says(&message, &["cluster.service[0].port", "node.cores: core 1 is listed twice"]);
+}
+
+#[test]
+fn own_and_peer_addresses_must_fit_together() {
+    let message = complaint("lan = \"10.77.0.2\"", "lan = \"10.79.0.2\"");
+    assert_says(&message, &["peer.lan", "10.79.0.2 is not in the network", "10.77.0.1/24"]);
+    let message = complaint("\"10.77.0.100/24\"", "\"10.77.0.2/24\"");
+    assert_says(&message, &["cluster.vip[0]", "10.77.0.2 is also a node's own address"]);
+    let message = complaint("name = \"b\"", "name = \"a\"");
+    assert_says(&message, &["peer.name", "must differ"]);
+}
+
+#[test]
+fn timers_must_fit_together() {
+    let good = "name = \"lab\"\n";
+    let message = complaint(good, "name = \"lab\"\ndetection_timeout_ms = 50\nheartbeat_ms = 20\n");
+    assert_says(&message, &["cluster.heartbeat_ms", "a quarter"]);
+    let message = complaint(good, "name = \"lab\"\ndetection_timeout_ms = 5000\n");
+    assert_says(&message, &["node.lone_start_ms", "ten times"]);
+}
+
+#[test]
+fn unknown_profile_names_the_nearest() {
+    let message = complaint("profile = \"af_packet\"", "profile = \"afpacket\"");
+    assert_says(&message, &["node.profile", "did you mean `af_packet`?"]);
+}
+
+#[test]
+fn manifest_holds_what_matters_and_no_secret() {
+    let config = read(GOOD).unwrap();
+    let manifest = config.cluster.manifest();
+    assert_says(manifest.text(), &["max_connections = 20000", "service[echo].port = 7"]);
+    assert!(!manifest.text().contains("00112233"), "{}", manifest.text());
+    let digest = |old: &str, new: &str| *with(old, new).unwrap().cluster.manifest().digest();
+    assert_eq!(digest("cores = [0]", "cores = [1]"), *manifest.digest());
+    assert_ne!(digest("port = 19", "port = 20"), *manifest.digest());
+    assert_ne!(digest("0011", "1111"), *manifest.digest());
+}
+
+#[test]
+fn shards_share_what_the_cluster_has() {
+    let engine = read(GOOD).unwrap().cluster.engine();
+    assert_eq!(engine.shards, 4);
+    assert!(engine.max_connections * 4 >= 20_000);
+    assert_eq!(engine.pool_blocks * 4 * 2048, 256 << 20);
+    assert_ne!(engine.isn_key, [0; 16]);
+}

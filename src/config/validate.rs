@@ -1,0 +1,262 @@
+//! From what is written to what is meant: every value checked, every problem of a file reported
+//! at once.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use engine::config::TcpConfig;
+
+use super::{
+    Cluster, ContentRoot, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
+    checker::Checker,
+    error::Problem,
+    schema::{ClusterSection, LogSection, NodeFile, NodeSection, PeerSection, TcpSection},
+    services,
+    types::{Cidr, MacAddress, Secret},
+};
+
+const ADDRESS: &str = "an IPv4 address, e.g. \"10.77.0.2\"";
+const ADDRESS_AND_PREFIX: &str = "an IPv4 address with prefix length, e.g. \"10.77.0.1/24\"";
+
+/// Checks `file`, found in folder `base`.
+///
+/// # Errors
+/// All problems found, in the order of the file.
+pub fn validate(
+    file: &NodeFile,
+    base: &Path,
+    profiles: Profiles,
+) -> Result<NodeConfig, Vec<Problem>> {
+    let mut check = Checker::default();
+    let cluster = cluster(&file.cluster, base, &profiles, &mut check);
+    let node = node(&file.node, &mut check);
+    let peer = peer(&file.peer, &mut check);
+    let admin_socket = file.admin.socket.as_ref().map_or_else(
+        || PathBuf::from(format!("/run/holdfast/{}.sock", file.node.name)),
+        |socket| base.join(socket),
+    );
+    let log = log(&file.log, &mut check);
+    let (Some((cluster, content_roots)), Some(node), Some(peer), Some(log)) =
+        (cluster, node, peer, log)
+    else {
+        return Err(check.problems);
+    };
+    addresses(&cluster, &node, &peer, &mut check);
+    let lone_start_ms = node.lone_start_ms;
+    let what = format!("{lone_start_ms} ms: a node would serve alone before it hears its peer");
+    let hint = "expected at least ten times cluster.detection_timeout_ms";
+    let patient = lone_start_ms >= cluster.detection_timeout_ms * 10;
+    check.require(patient, "node.lone_start_ms", what, hint);
+    workers(&cluster, &node, &mut check);
+    if !check.problems.is_empty() {
+        return Err(check.problems);
+    }
+    Ok(NodeConfig { cluster, content_roots, node, peer, admin_socket, log, profiles })
+}
+
+fn cluster(
+    section: &ClusterSection,
+    base: &Path,
+    profiles: &Profiles,
+    check: &mut Checker,
+) -> Option<(Cluster, Vec<ContentRoot>)> {
+    let name = check.name("cluster.name", &section.name);
+    let secret = section.secret.parse::<Secret>().ok();
+    if secret.is_none() {
+        // The value itself is not repeated: it may be a mistyped real secret.
+        let what = format!("has {} characters that do not fit", section.secret.chars().count());
+        let hint = "expected 64 hexadecimal digits; make one with: openssl rand -hex 32";
+        check.fail("cluster.secret", what, hint);
+    }
+    let vips = vips(&section.vip, check);
+    let vmac = match &section.vmac {
+        Some(text) => vmac(text, check),
+        None => Some(derived_vmac(&name, &section.vip)),
+    };
+    let detection_timeout_ms =
+        section.detection_timeout_ms.unwrap_or(profiles.lan.timers.detection_timeout_ms);
+    let detection_timeout_ms =
+        check.range("cluster.detection_timeout_ms", detection_timeout_ms, 5, 60_000);
+    let heartbeat_ms = section
+        .heartbeat_ms
+        .unwrap_or_else(|| profiles.lan.timers.heartbeat_ms.min((detection_timeout_ms / 4).max(1)));
+    let heartbeat_ms = check.range("cluster.heartbeat_ms", heartbeat_ms, 1, 10_000);
+    let what = format!("{heartbeat_ms} ms: two lost heartbeats would look like a crash");
+    let hint = "expected at most a quarter of cluster.detection_timeout_ms";
+    check.require(heartbeat_ms * 4 <= detection_timeout_ms, "cluster.heartbeat_ms", what, hint);
+    let shards = check.range("cluster.shards", section.shards, 1, 4096);
+    let max_connections =
+        check.range("cluster.max_connections", section.max_connections, 1, 16_000_000);
+    let buffer_mib = check.range("cluster.buffer_mib", section.buffer_mib, 1, 1 << 20);
+    let control_port = check.range("cluster.control_port", section.control_port, 1, 65_000);
+    let mtu = check.range("cluster.mtu", section.mtu, 576, 9216);
+    let tcp = tcp(&section.tcp, check);
+    let (services, roots) = services::services(&section.services, base, check);
+    let cluster = Cluster {
+        name,
+        secret: secret?,
+        vips: vips?,
+        vmac: vmac?,
+        detection_timeout_ms,
+        heartbeat_ms,
+        shards,
+        max_connections,
+        buffer_mib,
+        control_port,
+        mtu,
+        tcp,
+        services,
+    };
+    Some((cluster, roots))
+}
+
+fn vips(texts: &[String], check: &mut Checker) -> Option<Vec<Cidr>> {
+    if texts.is_empty() {
+        let hint = "expected at least one service address, e.g. vip = [\"10.77.0.100/24\"]";
+        check.fail("cluster.vip", "is empty", hint);
+        return None;
+    }
+    let mut vips: Vec<Cidr> = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let key = format!("cluster.vip[{index}]");
+        let vip: Cidr = check.parse(&key, text, ADDRESS_AND_PREFIX)?;
+        let fresh = vips.iter().all(|earlier| earlier.address != vip.address);
+        check.require(fresh, &key, format!("{} is listed twice", vip.address), "remove one");
+        usable(&key, vip.address, check);
+        vips.push(vip);
+    }
+    Some(vips)
+}
+
+fn usable(key: &str, address: Ipv4Addr, check: &mut Checker) {
+    let good = !(address.is_multicast()
+        || address.is_broadcast()
+        || address.is_unspecified()
+        || address.is_loopback());
+    let hint = "expected a unicast address of the network";
+    check.require(good, key, format!("{address} can't be a host's address"), hint);
+}
+
+fn vmac(text: &str, check: &mut Checker) -> Option<MacAddress> {
+    let expected = "six bytes in hex, e.g. \"02:48:46:00:00:64\"";
+    let mac: MacAddress = check.parse("cluster.vmac", text, expected)?;
+    let hint = "expected an even first byte, e.g. \"02:48:46:00:00:64\"";
+    let what = format!("{mac} is a group address");
+    check.require(!mac.is_group(), "cluster.vmac", what, hint);
+    Some(mac)
+}
+
+/// `02:48:46` (locally administered, "HF") and three bytes that differ from cluster to cluster.
+fn derived_vmac(name: &str, vips: &[String]) -> MacAddress {
+    let hash = blake3::hash(format!("{name} {}", vips.join(" ")).as_bytes());
+    let [a, b, c, ..] = *hash.as_bytes();
+    MacAddress([0x02, 0x48, 0x46, a, b, c])
+}
+
+fn tcp(section: &TcpSection, check: &mut Checker) -> TcpConfig {
+    let mut tcp = TcpConfig::default();
+    let keys = [
+        ("cluster.tcp.min_rto_ms", section.min_rto_ms, 1, 10_000, &mut tcp.min_rto_us),
+        ("cluster.tcp.delayed_ack_ms", section.delayed_ack_ms, 0, 500, &mut tcp.delayed_ack_us),
+        ("cluster.tcp.msl_ms", section.msl_ms, 1, 240_000, &mut tcp.msl_us),
+    ];
+    for (key, value_ms, min, max, into_us) in keys {
+        if let Some(value_ms) = value_ms {
+            *into_us = u64::from(check.range(key, value_ms, min, max)) * 1000;
+        }
+    }
+    tcp
+}
+
+fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
+    let name = check.name("node.name", &section.name);
+    let lone_start_ms = check.range("node.lone_start_ms", section.lone_start_ms, 100, 3_600_000);
+    let device = |device: &str, key: &str, check: &mut Checker| {
+        let hint = "expected an interface name, a PCI address or a socket, as the profile wants";
+        check.require(!device.trim().is_empty(), key, "is empty", hint);
+        device.to_owned()
+    };
+    let lan_device = device(&section.lan.device, "node.lan.device", check);
+    let link_device = device(&section.link.device, "node.link.device", check);
+    let what = format!("\"{link_device}\" is the LAN's device too");
+    let hint = "the link needs a port of its own, so that two paths can fail independently";
+    check.require(lan_device != link_device, "node.link.device", what, hint);
+    let mtu = check.range("node.link.mtu", section.link.mtu, 1280, 9600);
+    let lan_address: Option<Cidr> =
+        check.parse("node.lan.address", &section.lan.address, ADDRESS_AND_PREFIX);
+    let link_address: Option<Cidr> =
+        check.parse("node.link.address", &section.link.address, ADDRESS_AND_PREFIX);
+    let gateway: Option<Ipv4Addr> = match &section.lan.gateway {
+        Some(text) => Some(check.parse("node.lan.gateway", text, ADDRESS)?),
+        None => None,
+    };
+    let lan = Lan { device: lan_device, address: lan_address?, gateway };
+    let link = Link { device: link_device, address: link_address?, mtu };
+    let (priority, cores) = (section.priority, section.cores.clone());
+    Some(Node { name, priority, lone_start_ms, cores, lan, link })
+}
+
+fn peer(section: &PeerSection, check: &mut Checker) -> Option<Peer> {
+    let name = check.name("peer.name", &section.name);
+    let lan = check.parse("peer.lan", &section.lan, ADDRESS);
+    let link = check.parse("peer.link", &section.link, ADDRESS);
+    Some(Peer { name, lan: lan?, link: link? })
+}
+
+fn log(section: &LogSection, check: &mut Checker) -> Option<Log> {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = check.choice("log.format", &section.format, &formats);
+    let directives = section.level.parse::<tracing_subscriber::filter::Targets>().is_ok();
+    let what = format!("\"{}\" does not fit", section.level);
+    let hint = "expected error, warn, info, debug or trace, or e.g. \"info,worker=debug\"";
+    check.require(directives, "log.level", what, hint);
+    Some(Log { level: section.level.clone(), format: format? })
+}
+
+/// Rules that take more than one section to see.
+fn addresses(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker) {
+    let hint = "the peer's name is the other node's node.name; the two must differ";
+    let what = format!("\"{}\" is this node's own name", peer.name);
+    check.require(peer.name != node.name, "peer.name", what, hint);
+    let (lan, link) = (node.lan.address, node.link.address);
+    let sides =
+        [("peer.lan", peer.lan, "node.lan", lan), ("peer.link", peer.link, "node.link", link)];
+    for (key, theirs, our_key, ours) in sides {
+        let what = format!("{theirs} is not in the network of {our_key}.address {ours}");
+        check.require(ours.contains(theirs), key, what, "both nodes must share that network");
+        let what = format!("{theirs} is this node's own address");
+        check.require(ours.address != theirs, key, what, "expected the other node's address");
+        usable(key, theirs, check);
+        usable(&format!("{our_key}.address"), ours.address, check);
+    }
+    let what = format!("{link} overlaps the LAN's network {lan}");
+    let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\"";
+    check.require(!lan.overlaps(&link), "node.link.address", what, hint);
+    if let Some(gateway) = node.lan.gateway {
+        let what = format!("{gateway} is not in the network of node.lan.address {lan}");
+        let hint = "expected a router on the service LAN";
+        check.require(lan.contains(gateway), "node.lan.gateway", what, hint);
+    }
+    for (index, vip) in cluster.vips.iter().enumerate() {
+        let key = format!("cluster.vip[{index}]");
+        let taken = [lan.address, link.address, peer.lan, peer.link].contains(&vip.address);
+        let what = format!("{} is also a node's own address", vip.address);
+        let hint = "the service address moves between the nodes: give it one of its own";
+        check.require(!taken, &key, what, hint);
+    }
+}
+
+fn workers(cluster: &Cluster, node: &Node, check: &mut Checker) {
+    let hint = "expected at least one core number, e.g. cores = [1]";
+    check.require(!node.cores.is_empty(), "node.cores", "is empty", hint);
+    for (index, core) in node.cores.iter().enumerate() {
+        let what = format!("core {core} is listed twice");
+        let fresh = !node.cores[..index].contains(core);
+        check.require(fresh, "node.cores", what, "give every worker a core of its own");
+    }
+    let what = format!("{} cores but only {} shards", node.cores.len(), cluster.shards);
+    let hint = "raise cluster.shards (on both nodes) or list fewer cores";
+    check.require(node.cores.len() <= usize::from(cluster.shards), "node.cores", what, hint);
+}

@@ -1,0 +1,63 @@
+//! What this process may do, and where its admin socket goes.
+
+use std::{os::unix::net::UnixStream, path::Path};
+
+use super::{
+    finding::Report,
+    system::{System, is_writable},
+};
+use crate::config::NodeConfig;
+
+const PERMISSIONS: &str = "permissions";
+const SOCKET: &str = "admin socket";
+
+/// Capabilities that ports and memory need, with their bit (capabilities(7)).
+const CAPABILITIES: [(&str, u32); 3] =
+    [("cap_net_admin", 12), ("cap_net_raw", 13), ("cap_ipc_lock", 14)];
+
+/// Root, or the capabilities of [`CAPABILITIES`].
+pub fn permissions(system: &System, report: &mut Report) {
+    let status = system.read("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
+        .unwrap_or(0);
+    let missing: Vec<&str> = CAPABILITIES
+        .iter()
+        .filter(|(_, bit)| effective >> bit & 1 == 0)
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        report.ok(PERMISSIONS, "enough for ports and memory");
+        return;
+    }
+    let message = format!("this user lacks {}", missing.join(", "));
+    let fix = "run as root: sudo holdfast run -c node.toml\n\
+               or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep $(command -v holdfast)";
+    report.error(PERMISSIONS, message, fix);
+}
+
+/// The socket's folder can be written, and no other node listens there.
+pub fn admin_socket(config: &NodeConfig, report: &mut Report) {
+    let socket = &config.admin_socket;
+    let shown = socket.display();
+    let folder = socket.parent().unwrap_or(Path::new("."));
+    if UnixStream::connect(socket).is_ok() {
+        let message = format!("a node already answers on {shown}");
+        let fix = format!("holdfast status -s {shown}\nstop it, or set another admin.socket");
+        report.error(SOCKET, message, fix);
+        return;
+    }
+    if socket.exists() {
+        report.note(SOCKET, format!("{shown} is left over from an earlier run; it is replaced"));
+    }
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    if is_writable(existing) {
+        report.ok(SOCKET, format!("{shown} can be made"));
+    } else {
+        let message = format!("{} can't be written by this user", existing.display());
+        let fix = format!("install -d -m 0750 -o $(id -un) {}", folder.display());
+        report.error(SOCKET, message, fix);
+    }
+}
