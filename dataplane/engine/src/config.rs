@@ -11,6 +11,8 @@ const MIN_MTU: u16 = 576;
 const MAX_WINDOW_BYTES: u32 = 1 << 30;
 /// Smallest send and receive buffer that makes progress with any MTU we allow.
 const MIN_BUFFER_BYTES: u32 = 4096;
+/// Smallest receive buffer of an http service, which leaves a request there until its head is whole.
+const MIN_HTTP_BUFFER_BYTES: u32 = 16_384;
 
 /// What a shard is built from, apart from its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,7 +197,7 @@ pub enum ServiceKind {
     Http {
         /// Name of the content root, as the node's configuration calls it.
         root: String,
-        /// Whether a folder's URL answers with a list of its files.
+        /// Whether a folder's URL answers: with its `index.html`, or else with a list of its files.
         directory_index: bool,
     },
 }
@@ -318,6 +320,10 @@ impl ServiceConfig {
         let expected = "4096 to 1073741824";
         range(&field("send_buffer_bytes"), self.send_buffer_bytes, min, max, expected)?;
         range(&field("recv_buffer_bytes"), self.recv_buffer_bytes, min, max, expected)?;
+        if matches!(self.kind, ServiceKind::Http { .. }) {
+            let (min, expected) = (MIN_HTTP_BUFFER_BYTES.into(), "16384 to 1073741824");
+            range(&field("recv_buffer_bytes"), self.recv_buffer_bytes, min, max, expected)?;
+        }
         range(&field("backlog"), self.backlog, 1, 1 << 24, "1 to 16777216")?;
         if let Some(keepalive) = self.keepalive {
             range(&field("keepalive.idle_us"), keepalive.idle_us, 1000, 1 << 40, "1000 to 2^40")?;

@@ -2,10 +2,17 @@
 //! that a reference to a piece of a file stays a promise that can be kept: on either node, for as
 //! long as the process lives. Reading files is somebody else's work.
 
+mod listing;
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use arrayvec::ArrayString;
+
+pub use self::listing::listings;
 
 /// First line of what [`Content::digest`] hashes; a change of the manifest's form changes it.
 const MANIFEST_VERSION: &str = "holdfast content 1\n";

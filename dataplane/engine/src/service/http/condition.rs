@@ -107,9 +107,7 @@ fn parse_range(value: &[u8], size: u64) -> Selection {
         (Some(offset), Some(last)) => {
             Selection::Part { offset, len: last.min(size - 1) - offset + 1 }
         }
-        (Some(offset), None) if last.is_empty() => {
-            Selection::Part { offset, len: size - offset }
-        }
+        (Some(offset), None) if last.is_empty() => Selection::Part { offset, len: size - offset },
         (None, Some(0)) if first.is_empty() => Selection::Unsatisfiable,
         (None, Some(suffix)) if first.is_empty() && size > 0 => {
             let len = suffix.min(size);

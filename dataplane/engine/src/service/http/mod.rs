@@ -32,7 +32,6 @@ use super::{ByteStream, Context, Service};
 use crate::config::ServiceKind;
 use crate::content::{Content, FileId};
 use crate::snapshot::{Reader, SnapshotError, Writer};
-use crate::time::Instant;
 
 /// Longest request head, the empty line included.
 pub const MAX_HEAD_BYTES: usize = 8192;
@@ -45,8 +44,8 @@ pub struct Http {
     phase: Phase,
     /// Readable bytes in which no end of a head was found.
     scanned: u16,
-    /// Since when a head is incomplete.
-    incomplete_since: Option<Instant>,
+    /// Whether the timer runs for a head that is incomplete.
+    head_is_timed: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,7 +93,7 @@ impl Http {
             return self.wait_for_more(context, stream);
         };
         self.scanned = 0;
-        self.incomplete_since = None;
+        self.head_is_timed = false;
         let first = stream.read_slice();
         let response = if first.len() >= end {
             respond(context, &first[..end])
@@ -141,8 +140,8 @@ impl Http {
             self.finish(true, stream);
             return true;
         }
-        if stream.readable() > 0 && self.incomplete_since.is_none() {
-            self.incomplete_since = Some(stream.now());
+        if stream.readable() > 0 && !self.head_is_timed {
+            self.head_is_timed = true;
             stream.set_timer(HEAD_TIMEOUT_US);
         }
         false
@@ -189,7 +188,7 @@ impl Http {
             Phase::Closing => out.u8(2),
         }
         out.u16(self.scanned);
-        out.option_u64(self.incomplete_since.map(Instant::as_micros));
+        out.bool(self.head_is_timed);
     }
 
     pub(super) fn restore(
@@ -214,8 +213,8 @@ impl Http {
         if usize::from(scanned) > MAX_HEAD_BYTES {
             return Err(input.invalid("http head", scanned.into()));
         }
-        let incomplete_since = input.option_u64("http wait")?.map(Instant::from_micros);
-        Ok(Http { phase, scanned, incomplete_since })
+        let head_is_timed = input.bool("http timer")?;
+        Ok(Http { phase, scanned, head_is_timed })
     }
 }
 
@@ -236,19 +235,15 @@ impl Service for Http {
 
     /// A head that does not become complete holds a connection for nothing.
     fn timer<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S) {
-        let Some(since) = self.incomplete_since else { return };
-        let waited_us = stream.now().since_us(since);
-        if waited_us < HEAD_TIMEOUT_US {
-            stream.set_timer(HEAD_TIMEOUT_US - waited_us);
-        } else if self.phase == Phase::Head {
-            self.incomplete_since = None;
-            if stream.writable() < MAX_RESPONSE_HEAD {
-                stream.abort();
-                self.phase = Phase::Closing;
-            } else {
-                self.send(Response::refusal(Status::RequestTimeout), context.content, stream);
-                self.pump(context, stream);
-            }
+        if !std::mem::take(&mut self.head_is_timed) {
+            return;
+        }
+        if stream.writable() < MAX_RESPONSE_HEAD {
+            stream.abort();
+            self.phase = Phase::Closing;
+        } else {
+            self.send(Response::refusal(Status::RequestTimeout), context.content, stream);
+            self.pump(context, stream);
         }
     }
 }

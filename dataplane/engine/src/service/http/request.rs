@@ -168,8 +168,7 @@ fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// RFC 9110 5.6.2.
 fn is_token(bytes: &[u8]) -> bool {
-    let is_tchar =
-        |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_tchar = |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !bytes.is_empty() && bytes.iter().all(is_tchar)
 }
 

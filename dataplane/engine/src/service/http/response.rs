@@ -1,7 +1,7 @@
 //! The head of a response, formatted on the stack (RFC 9112 4, RFC 9110 8 and 15). Errors carry
 //! their status line as a tiny text, so that whoever types into a socket sees what happened.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use arrayvec::ArrayString;
 
