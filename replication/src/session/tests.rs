@@ -1,1 +1,562 @@
+//! Two sessions and a link that loses, delays, doubles, damages, cuts and replays, in virtual time.
 
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::frame::{Confirm, Data, FrameError};
+use crate::record::header;
+
+const A: Incarnation = Incarnation(0xa);
+const B: Incarnation = Incarnation(0xb);
+
+/// SplitMix64: small, seeded, good enough to shake a link.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+}
+
+fn config() -> SessionConfig {
+    SessionConfig {
+        channel: 3,
+        max_datagram: 400,
+        window_frames: 64,
+        max_batch_bytes: 8_000,
+        confirm_every_bytes: 4_000,
+        confirm_delay_us: 200,
+        retransmit_min_us: 1_000,
+        retransmit_max_us: 8_000,
+    }
+}
+
+fn smallest_log(config: &SessionConfig) -> PendingLog {
+    PendingLog::new(2 * (config.max_batch_bytes + 12) + 65_535, config.max_batch_bytes)
+}
+
+/// Chances in percent of each mishap, and the spread of the delay, which reorders.
+#[derive(Clone, Copy, Default)]
+struct Weather {
+    lost: usize,
+    doubled: usize,
+    damaged: usize,
+    cut: usize,
+    replayed: usize,
+    delay_spread_us: usize,
+}
+
+/// Datagrams in flight, by arrival time, then by order of sending.
+struct Wire {
+    weather: Weather,
+    flying: BTreeMap<(u64, u64), (usize, Vec<u8>)>,
+    past: Vec<(usize, Vec<u8>)>,
+    sent: u64,
+}
+
+impl Wire {
+    fn new(weather: Weather) -> Wire {
+        Wire { weather, flying: BTreeMap::new(), past: Vec::new(), sent: 0 }
+    }
+
+    fn send(&mut self, random: &mut Random, now_us: u64, to: usize, mut datagram: Vec<u8>) {
+        let weather = self.weather;
+        if self.past.len() < 200 {
+            self.past.push((to, datagram.clone()));
+        }
+        if random.percent(weather.lost) {
+            return;
+        }
+        if random.percent(weather.doubled) {
+            self.fly(random, now_us, to, datagram.clone());
+        }
+        if random.percent(weather.replayed) {
+            let (to, old) = self.past[random.below(self.past.len())].clone();
+            self.fly(random, now_us, to, old);
+        }
+        if random.percent(weather.damaged) {
+            let place = random.below(datagram.len());
+            datagram[place] ^= 1 << random.below(8);
+        }
+        if random.percent(weather.cut) {
+            datagram.truncate(random.below(datagram.len()));
+        }
+        self.fly(random, now_us, to, datagram);
+    }
+
+    fn fly(&mut self, random: &mut Random, now_us: u64, to: usize, datagram: Vec<u8>) {
+        let delay_us = 20 + random.below(self.weather.delay_spread_us + 1) as u64;
+        self.sent += 1;
+        self.flying.insert((now_us + delay_us, self.sent), (to, datagram));
+    }
+}
+
+struct Node {
+    session: Session,
+    log: PendingLog,
+    taken: Vec<(u64, u16, Vec<u8>)>,
+}
+
+struct Pair {
+    nodes: [Node; 2],
+    wire: Wire,
+    random: Random,
+    now_us: u64,
+}
+
+impl Pair {
+    fn new(config: SessionConfig, weather: Weather, seed: u64) -> Pair {
+        let node = |local, peer| {
+            let mut session = Session::new(config);
+            session.open(Epoch(1), local, peer);
+            Node { session, log: smallest_log(&config), taken: Vec::new() }
+        };
+        Pair {
+            nodes: [node(A, B), node(B, A)],
+            wire: Wire::new(weather),
+            random: Random(seed),
+            now_us: 0,
+        }
+    }
+
+    /// One poll loop of both nodes, 10 µs later. Node `i` applies up to `pops[i]` records.
+    fn turn(&mut self, pops: [usize; 2]) {
+        self.now_us += 10;
+        let mut received = [0; 2];
+        while let Some(entry) = self.wire.flying.first_entry() {
+            if entry.key().0 > self.now_us {
+                break;
+            }
+            let (to, datagram) = entry.remove();
+            let node = &mut self.nodes[to];
+            received[to] += 1;
+            // What is refused is the point of some tests; the outcome is checked at the end.
+            let _ = node.session.receive(self.now_us, &datagram, &mut node.log);
+        }
+        for (i, node) in self.nodes.iter_mut().enumerate() {
+            for _ in 0..pops[i] {
+                let Some((position, record)) = node.log.pop_record() else { break };
+                node.taken.push((position.0, record.shard, record.body.to_vec()));
+            }
+            let (wire, random, now_us) = (&mut self.wire, &mut self.random, self.now_us);
+            let idle = received[i] == 0;
+            node.session.poll_transmit(now_us, idle, &node.log, &mut |parts| {
+                wire.send(random, now_us, 1 - i, parts.concat());
+                true
+            });
+        }
+    }
+
+    /// Appends one random batch at node `from`, if the window lets it. Records of it go to `all`.
+    fn append_batch(&mut self, from: usize, all: &mut Vec<(u64, u16, Vec<u8>)>) {
+        let session = &mut self.nodes[from].session;
+        for _ in 0..1 + self.random.below(6) {
+            let size = match self.random.below(10) {
+                0 => 0,
+                1..=7 => self.random.below(300),
+                _ => self.random.below(4_000),
+            };
+            if session.room() < HEADER_BYTES + size {
+                break;
+            }
+            let body: Vec<u8> = (0..size).map(|_| self.random.next() as u8).collect();
+            let shard = self.random.below(7) as u16;
+            let (one, two) = body.split_at(size / 3);
+            let position = session
+                .append(shard, RecordKind::Input, &[one, two])
+                .expect("room() keeps its promise");
+            all.push((position.0, shard, body));
+        }
+        session.close_batch();
+    }
+
+    fn settled(&self, pops: [usize; 2]) -> bool {
+        let confirmed = self.nodes.iter().all(|node| node.session.all_confirmed());
+        confirmed && (0..2).all(|i| pops[i] == 0 || self.nodes[i].log.is_empty())
+    }
+}
+
+/// Sends `batches` in each direction that `both` asks for; checks that all arrive exactly once, in
+/// order, and are confirmed. Returns the virtual time it took.
+fn exchange(weather: Weather, seed: u64, batches: usize, both: bool, pops: [usize; 2]) -> u64 {
+    let mut pair = Pair::new(config(), weather, seed);
+    let mut sent = [Vec::new(), Vec::new()];
+    for _ in 0..batches {
+        pair.append_batch(0, &mut sent[0]);
+        if both {
+            pair.append_batch(1, &mut sent[1]);
+        }
+        pair.turn(pops);
+    }
+    while !pair.settled(pops) {
+        pair.turn(pops);
+        assert!(pair.now_us < 60_000_000, "seed {seed}: no end in sight");
+    }
+    assert!(pair.nodes[1].taken == sent[0], "seed {seed}: a to b differs");
+    assert!(pair.nodes[0].taken == sent[1], "seed {seed}: b to a differs");
+    for node in &pair.nodes {
+        assert!(!node.session.refused_log());
+        assert_eq!(node.session.unconfirmed_since_us(), None);
+    }
+    pair.now_us
+}
+
+#[test]
+fn calm_link_sends_every_frame_once() {
+    let weather = Weather { delay_spread_us: 0, ..Weather::default() };
+    let mut pair = Pair::new(config(), weather, 1);
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        pair.append_batch(0, &mut sent);
+        pair.turn([0, 1_000]);
+    }
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 1_000]);
+    }
+    assert!(pair.nodes[1].taken == sent);
+    let counters = pair.nodes[0].session.counters();
+    assert_eq!(counters.frames_retransmitted, 0);
+    let received = pair.nodes[1].session.counters();
+    assert_eq!(received.frames_received, counters.frames_sent);
+    assert_eq!(received.batches_received, counters.batches_confirmed);
+    assert!(received.confirms_sent < counters.frames_sent, "confirmations are cumulative");
+}
+
+#[test]
+fn bad_weather_costs_time_and_nothing_else() {
+    for (lost, seeds) in [(1, 0..10), (10, 10..20), (30, 20..40)] {
+        for seed in seeds {
+            let weather = Weather {
+                lost,
+                doubled: lost / 2,
+                damaged: lost / 3,
+                cut: lost / 5,
+                replayed: lost / 2,
+                delay_spread_us: 200,
+            };
+            exchange(weather, seed, 150, seed % 2 == 0, [1_000, 1_000]);
+        }
+    }
+}
+
+#[test]
+fn one_percent_of_loss_costs_little_time() {
+    let calm = Weather { delay_spread_us: 30, ..Weather::default() };
+    let lossy = Weather { lost: 1, ..calm };
+    let calm_us = exchange(calm, 5, 1_000, false, [0, 1_000]);
+    let lossy_us = exchange(lossy, 5, 1_000, false, [0, 1_000]);
+    assert!(lossy_us < 2 * calm_us, "{lossy_us} µs with loss, {calm_us} µs without");
+}
+
+#[test]
+fn slow_consumer_slows_the_sender_and_loses_nothing() {
+    for seed in 0..4 {
+        let weather =
+            Weather { lost: 2 * seed as usize, delay_spread_us: 50, ..Weather::default() };
+        exchange(weather, seed, 1_500, false, [0, 1]);
+    }
+}
+
+#[test]
+fn stopped_consumer_stops_the_sender_until_it_goes_on() {
+    let mut pair = Pair::new(config(), Weather::default(), 9);
+    let mut sent = Vec::new();
+    for _ in 0..20_000 {
+        pair.append_batch(0, &mut sent);
+        pair.turn([0, 0]);
+    }
+    let [a, b] = &pair.nodes;
+    assert!(a.session.room() < config().max_batch_bytes, "back-pressure reached the sender");
+    assert!(!a.session.all_confirmed());
+    assert_eq!(a.session.confirmed(), b.log.received(), "confirmed is what the log holds");
+    let asked = a.session.counters().frames_retransmitted + a.session.counters().timeouts;
+    assert!(asked < 1_000, "a full log is asked gently: {asked} times in 200 ms");
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 50]);
+    }
+    assert!(pair.nodes[1].taken == sent);
+}
+
+#[test]
+fn lost_confirmation_is_repeated_for_a_repeated_frame() {
+    let mut pair = Pair::new(config(), Weather { lost: 0, ..Weather::default() }, 2);
+    pair.nodes[0].session.append(0, RecordKind::Kick, &[]).expect("room");
+    pair.nodes[0].session.close_batch();
+    pair.turn([0, 1]);
+    pair.wire.weather.lost = 100;
+    for _ in 0..10 {
+        pair.turn([0, 1]);
+    }
+    assert_eq!(pair.nodes[1].taken.len(), 1);
+    assert_eq!(pair.nodes[0].session.confirmed(), Position::START);
+    assert_eq!(pair.nodes[0].session.unconfirmed_since_us(), Some(10));
+    pair.wire.weather.lost = 0;
+    for _ in 0..1_000 {
+        pair.turn([0, 1]);
+    }
+    assert_eq!(pair.nodes[0].session.confirmed(), Position(1));
+    assert_eq!(pair.nodes[1].taken.len(), 1, "delivered once");
+    assert!(pair.nodes[1].session.counters().rejected_duplicate > 0);
+}
+
+#[test]
+fn batch_is_confirmed_only_when_wholly_held() {
+    let mut pair = Pair::new(config(), Weather::default(), 3);
+    let big = vec![7; 3_000];
+    pair.nodes[0].session.append(0, RecordKind::Input, &[&big]).expect("room");
+    // Whole frames of the open batch travel already, its last one does not.
+    for _ in 0..100 {
+        pair.turn([0, 10]);
+    }
+    assert!(pair.nodes[1].session.counters().frames_received > 3);
+    assert_eq!(pair.nodes[0].session.confirmed(), Position::START);
+    assert!(pair.nodes[1].log.is_empty());
+    assert_eq!(pair.nodes[0].session.close_batch(), Some(Position(1)));
+    for _ in 0..100 {
+        pair.turn([0, 10]);
+    }
+    assert_eq!(pair.nodes[0].session.confirmed(), Position(1));
+    assert_eq!(pair.nodes[1].taken, [(1, 0, big)]);
+}
+
+#[test]
+fn new_epoch_refuses_the_old_one_and_drops_its_torn_batch() {
+    let mut pair = Pair::new(config(), Weather::default(), 4);
+    pair.nodes[0].session.append(0, RecordKind::Input, &[&[1; 2_000]]).expect("room");
+    for _ in 0..20 {
+        pair.turn([0, 10]);
+    }
+    let old = pair.wire.past.clone();
+    pair.nodes[0].session.open(Epoch(2), A, B);
+    pair.nodes[1].session.open(Epoch(2), B, A);
+    for (to, datagram) in &old {
+        let node = &mut pair.nodes[*to];
+        assert_eq!(
+            node.session.receive(pair.now_us, datagram, &mut node.log),
+            Err(Rejected::StaleEpoch { carried: 1, ours: 2 })
+        );
+    }
+    let mut sent = Vec::new();
+    for _ in 0..50 {
+        pair.append_batch(0, &mut sent);
+        pair.turn([0, 100]);
+    }
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 100]);
+    }
+    assert_eq!(sent[0].0, 1, "positions start over");
+    assert!(pair.nodes[1].taken == sent);
+}
+
+/// A datagram from A to B as a well-meaning, confused or hostile peer might build it.
+fn forged(address: Address, confirm: Option<&Confirm>, data: Option<&Data<'_>>) -> Vec<u8> {
+    let mut datagram = frame::encode(&address, confirm, data).to_vec();
+    datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
+    datagram
+}
+
+fn address() -> Address {
+    Address { channel: 3, epoch: Epoch(1), sender: A, receiver: B }
+}
+
+fn backup() -> (Session, PendingLog) {
+    let mut session = Session::new(config());
+    session.open(Epoch(1), B, A);
+    let log = smallest_log(&config());
+    (session, log)
+}
+
+#[test]
+fn every_wrong_address_is_refused_by_its_name_and_counted() {
+    let (mut session, mut log) = backup();
+    let kick = header(0, RecordKind::Kick, 0);
+    let data = Data { sequence: 0, batch_end: true, payload: &kick };
+    let mut refused = |address| {
+        session.receive(0, &forged(address, None, Some(&data)), &mut log).expect_err("refused")
+    };
+    let newer = Address { epoch: Epoch(2), ..address() };
+    assert_eq!(refused(newer), Rejected::FutureEpoch { carried: 2, ours: 1 });
+    let older = Address { epoch: Epoch(0), ..address() };
+    assert_eq!(refused(older), Rejected::StaleEpoch { carried: 0, ours: 1 });
+    let channel = Address { channel: 4, ..address() };
+    assert_eq!(refused(channel), Rejected::Channel { carried: 4, ours: 3 });
+    let sender = Address { sender: Incarnation(9), ..address() };
+    assert_eq!(refused(sender), Rejected::Incarnation);
+    let receiver = Address { receiver: Incarnation(9), ..address() };
+    assert_eq!(refused(receiver), Rejected::Incarnation);
+
+    let mut damaged = forged(address(), None, Some(&data));
+    damaged[40] ^= 1;
+    let result = session.receive(0, &damaged, &mut log);
+    assert!(matches!(result, Err(Rejected::Malformed(FrameError::Checksum { .. }))));
+    assert!(log.is_empty());
+    let counters = *session.counters();
+    assert_eq!((counters.rejected_future_epoch, counters.rejected_stale_epoch), (1, 1));
+    assert_eq!((counters.rejected_channel, counters.rejected_incarnation), (1, 2));
+    assert_eq!((counters.rejected_checksum, counters.frames_received), (1, 0));
+
+    session.close();
+    let good = forged(address(), None, Some(&data));
+    assert_eq!(session.receive(0, &good, &mut log), Err(Rejected::Closed));
+}
+
+#[test]
+fn impossible_numbers_are_refused() {
+    let (mut session, mut log) = backup();
+    let kick = header(0, RecordKind::Kick, 0);
+    for sequence in [64, u64::MAX] {
+        let data = Data { sequence, batch_end: true, payload: &kick };
+        let result = session.receive(0, &forged(address(), None, Some(&data)), &mut log);
+        assert_eq!(result, Err(Rejected::BeyondWindow { sequence, end: 64 }));
+    }
+    let long = Data { sequence: 0, batch_end: true, payload: &[0; 1_000] };
+    let result = session.receive(0, &forged(address(), None, Some(&long)), &mut log);
+    let limit = config().payload_bytes();
+    assert_eq!(result, Err(Rejected::FrameTooLong { length: 1_000, limit }));
+
+    let gap = frame::Gap { missing: u32::MAX, held: u32::MAX };
+    for (next, gaps) in [(1, None), (u64::MAX, Some(gap)), (0, Some(gap))] {
+        let confirm = Confirm { next, credit: u32::MAX, gaps: gaps.into_iter().collect() };
+        let result = session.receive(0, &forged(address(), Some(&confirm), None), &mut log);
+        assert_eq!(result, Err(Rejected::ConfirmsUnsent));
+    }
+    assert_eq!(session.confirmed(), Position::START);
+}
+
+#[test]
+fn torn_batch_puts_the_backup_out_of_sync_until_the_next_epoch() {
+    let (mut session, mut log) = backup();
+    let torn = [0, 0, 1, 0, 200, 0, 0, 0, 1];
+    let data = Data { sequence: 0, batch_end: true, payload: &torn };
+    let result = session.receive(0, &forged(address(), None, Some(&data)), &mut log);
+    assert!(matches!(result, Err(Rejected::TornBatch(_))));
+    assert!(session.refused_log());
+    let kick = header(0, RecordKind::Kick, 0);
+    let good = Data { sequence: 0, batch_end: true, payload: &kick };
+    let good = forged(address(), None, Some(&good));
+    assert_eq!(session.receive(0, &good, &mut log), Err(Rejected::OutOfSync));
+    session.poll_transmit(1_000, true, &log, &mut |_| panic!("nothing may be confirmed"));
+    assert!(log.is_empty());
+
+    session.open(Epoch(1), B, A);
+    assert!(!session.refused_log());
+    assert_eq!(session.receive(0, &good, &mut log), Ok(()));
+    assert!(!log.is_empty());
+}
+
+#[test]
+fn endless_batch_is_refused_and_bounded() {
+    let (mut session, mut log) = backup();
+    let payload = [0; 300];
+    let result = (0..100).find_map(|sequence| {
+        let data = Data { sequence, batch_end: false, payload: &payload };
+        session.receive(0, &forged(address(), None, Some(&data)), &mut log).err()
+    });
+    assert_eq!(result, Some(Rejected::BatchTooLong { limit: 8_000 }));
+    assert!(session.refused_log());
+}
+
+#[test]
+fn full_window_refuses_records_and_takes_them_after_confirmation() {
+    let mut pair = Pair::new(config(), Weather::default(), 6);
+    let body = [1; 500];
+    let mut appended = 0;
+    while pair.nodes[0].session.append(0, RecordKind::Input, &[&body]).is_ok() {
+        appended += 1;
+    }
+    assert!(appended > 30, "the window takes what it is made for: {appended}");
+    assert_eq!(
+        pair.nodes[0].session.append(0, RecordKind::Input, &[&body]),
+        Err(AppendError::Full)
+    );
+    assert_eq!(pair.nodes[0].session.counters().window_full, 2);
+    pair.nodes[0].session.close_batch();
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 100]);
+    }
+    assert_eq!(pair.nodes[1].taken.len(), appended);
+    assert!(pair.nodes[0].session.append(0, RecordKind::Input, &[&body]).is_ok());
+    let long = vec![0; 8_000];
+    assert_eq!(
+        pair.nodes[0].session.append(0, RecordKind::Input, &[&long]),
+        Err(AppendError::TooLong { length: 8_008, limit: 8_000 })
+    );
+}
+
+#[test]
+fn refusing_nic_is_offered_the_same_again() {
+    let mut sender = Session::new(config());
+    sender.open(Epoch(1), A, B);
+    let (mut receiver, mut log) = backup();
+    let empty = smallest_log(&config());
+    for i in 0..40_u8 {
+        sender.append(0, RecordKind::Input, &[&[i; 200]]).expect("room");
+        sender.close_batch();
+    }
+    let mut taken = 0;
+    let mut now_us = 0;
+    while !sender.all_confirmed() {
+        now_us += 10;
+        let mut budget = 1;
+        let mut wire = Vec::new();
+        sender.poll_transmit(now_us, false, &empty, &mut |parts| {
+            if budget == 0 {
+                return false;
+            }
+            budget -= 1;
+            wire.push(parts.concat());
+            true
+        });
+        for datagram in wire {
+            receiver.receive(now_us, &datagram, &mut log).expect("in order, once");
+            taken += 1;
+        }
+        let mut answers = Vec::new();
+        receiver.poll_transmit(now_us, true, &log, &mut |parts| {
+            answers.push(parts.concat());
+            true
+        });
+        for answer in answers {
+            sender.receive(now_us, &answer, &mut smallest_log(&config())).expect("a confirmation");
+        }
+    }
+    assert_eq!(taken, 40);
+    assert_eq!(sender.counters().frames_retransmitted, 0);
+}
+
+#[test]
+fn deadline_names_the_retransmission_and_the_delayed_confirmation() {
+    let mut sender = Session::new(config());
+    sender.open(Epoch(1), A, B);
+    let (mut receiver, mut log) = backup();
+    assert_eq!(sender.next_deadline_us(), None);
+    sender.append(0, RecordKind::Kick, &[]).expect("room");
+    sender.close_batch();
+    assert_eq!(sender.next_deadline_us(), Some(0));
+    let mut datagram = Vec::new();
+    sender.poll_transmit(100, false, &smallest_log(&config()), &mut |parts| {
+        datagram = parts.concat();
+        true
+    });
+    assert_eq!(sender.next_deadline_us(), Some(100 + 2 * config().retransmit_min_us));
+    receiver.receive(150, &datagram, &mut log).expect("good");
+    assert_eq!(receiver.next_deadline_us(), Some(150 + config().confirm_delay_us));
+    receiver.poll_transmit(160, false, &log, &mut |_| panic!("not idle, not due"));
+    let mut confirms = 0;
+    receiver.poll_transmit(350, false, &log, &mut |_| {
+        confirms += 1;
+        true
+    });
+    assert_eq!((confirms, receiver.next_deadline_us()), (1, None));
+}
