@@ -25,6 +25,7 @@ use engine::config::{ServiceConfig, TcpConfig};
 use serde::Serialize;
 
 pub use error::ConfigError;
+pub use parts::content_manifest;
 pub use profiles::Profiles;
 pub use types::{Cidr, MacAddress, Secret};
 
@@ -67,6 +68,8 @@ pub struct ContentRoot {
     /// The service's name; the engine's configuration knows the root by it.
     pub name: String,
     pub folder: PathBuf,
+    /// Whether folders answer, so that lists of their files are made.
+    pub directory_index: bool,
 }
 
 /// This node.

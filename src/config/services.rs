@@ -111,7 +111,8 @@ fn content_root(
     let folder: PathBuf = base.join(root);
     let what = format!("{} is not a folder", folder.display());
     check.require(folder.is_dir(), &key, what, "create it, or name an existing folder");
-    Some(ContentRoot { name: section.name.clone(), folder })
+    let directory_index = section.directory_index.unwrap_or(false);
+    Some(ContentRoot { name: section.name.clone(), folder, directory_index })
 }
 
 fn settings(config: &mut ServiceConfig, section: &ServiceSection, key: &str, check: &mut Checker) {

@@ -1,0 +1,142 @@
+//! `holdfast check`: is the configuration right, and what would run.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use engine::{
+    config::{ServiceConfig, ServiceKind, StreamLength},
+    content::Content,
+};
+use serde::Serialize;
+
+use crate::{
+    cli::CheckArgs,
+    config::{self, NodeConfig, content_manifest},
+    content_loader, text,
+};
+
+/// Reads the file and the content that it names, and prints what would run.
+///
+/// # Errors
+/// The file is wrong, a content folder can't be loaded, or standard output can't be written.
+pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let config = config::load(&args.config).context("the configuration is wrong")?;
+    let content = content_loader::load(&config.content_roots)?;
+    let text = if args.manifest {
+        format!("{}{}", config.cluster.manifest().text(), content_manifest(&content).text())
+    } else if args.json {
+        serde_json::to_string_pretty(&Plan::of(&config, &content))? + "\n"
+    } else {
+        render(&config, &content)
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Plan<'a> {
+    cluster: &'a config::Cluster,
+    node: &'a config::Node,
+    peer: &'a config::Peer,
+    admin_socket: &'a PathBuf,
+    profile: &'a str,
+    link_profile: &'a str,
+    content_roots: &'a [config::ContentRoot],
+    content_files: usize,
+    content_bytes: u64,
+    /// Equal on both nodes, or they do not work together.
+    manifest_digest: String,
+    content_digest: String,
+}
+
+impl<'a> Plan<'a> {
+    fn of(config: &'a NodeConfig, content: &Content) -> Self {
+        Self {
+            cluster: &config.cluster,
+            node: &config.node,
+            peer: &config.peer,
+            admin_socket: &config.admin_socket,
+            profile: &config.profiles.lan.name,
+            link_profile: &config.profiles.link.name,
+            content_roots: &config.content_roots,
+            content_files: content.len(),
+            content_bytes: content.size(),
+            manifest_digest: hex(config.cluster.manifest().digest()),
+            content_digest: hex(content_manifest(content).digest()),
+        }
+    }
+}
+
+fn render(config: &NodeConfig, content: &Content) -> String {
+    let (cluster, node, peer) = (&config.cluster, &config.node, &config.peer);
+    let (lan, link, profiles) = (&node.lan, &node.link, &config.profiles);
+    let vips: Vec<String> = cluster.vips.iter().map(ToString::to_string).collect();
+    let cores: Vec<String> = node.cores.iter().map(ToString::to_string).collect();
+    let mut table = text::Table::default();
+    let mut line = |name: &str, value: String| table.row([name.into(), value]);
+    line("node", format!("{} of cluster {}, priority {}", node.name, cluster.name, node.priority));
+    line("peer", format!("{} at {} (LAN) and {} (link)", peer.name, peer.lan, peer.link));
+    line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
+    line("lan", format!("{} by {}, {}", lan.device, profiles.lan.name, lan.address));
+    let link_mtu = link.mtu;
+    line(
+        "link",
+        format!("{} by {}, {}, MTU {link_mtu}", link.device, profiles.link.name, link.address),
+    );
+    let workers = format!("{} on core {}", node.cores.len(), cores.join(","));
+    line("workers", format!("{workers}, {} shards", cluster.shards));
+    line("connections", text::count(cluster.max_connections.into()));
+    line("buffers", text::bytes(u64::from(cluster.buffer_mib) << 20));
+    let timers = format!("after {} ms of silence", cluster.detection_timeout_ms);
+    line("takeover", format!("{timers}, a heartbeat every {} ms", cluster.heartbeat_ms));
+    line("admin", config.admin_socket.display().to_string());
+    let mut text = table.render(0) + "\n";
+    text.push_str(&services(config));
+    text.push_str(&format!(
+        "\nmanifest  {}\ncontent   {}  (files: {}, {})\n",
+        hex(cluster.manifest().digest()),
+        hex(content_manifest(content).digest()),
+        text::count(content.len() as u64),
+        text::bytes(content.size()),
+    ));
+    text.push_str("Both digests must be the same on the other node.\n");
+    text
+}
+
+fn services(config: &NodeConfig) -> String {
+    let mut table = text::Table::with_headings(&["PORT", "SERVICE", "WHAT IT DOES"]);
+    for service in &config.cluster.services {
+        let what = what_it_does(service, config);
+        table.row([service.port.to_string(), service.name.clone(), what]);
+    }
+    table.render(0)
+}
+
+fn what_it_does(service: &ServiceConfig, config: &NodeConfig) -> String {
+    match &service.kind {
+        ServiceKind::Echo => "sends back what it receives".into(),
+        ServiceKind::Discard => "throws away what it receives".into(),
+        ServiceKind::Stream { length, rate_bps, .. } => {
+            let length = match length {
+                StreamLength::Endless => "an endless pattern",
+                StreamLength::Requested => "as many bytes of the pattern as asked for",
+            };
+            let pace = rate_bps.map(|rate| format!(" at {} bit/s", text::count(rate)));
+            format!("sends {length}{}", pace.unwrap_or_default())
+        }
+        ServiceKind::Http { root, .. } => {
+            let folder = config.content_roots.iter().find(|place| place.name == *root);
+            let folder = folder.map_or("?".into(), |place| place.folder.display().to_string());
+            format!("serves {folder} over HTTP")
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

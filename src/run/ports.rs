@@ -1,0 +1,112 @@
+//! The node's two ports, from profile and configuration to opened devices.
+
+use anyhow::Context;
+use dpdk::{Eal, EalConfig, Mempool, Offloads, Port, PortConfig};
+use engine::hash::RSS_KEY;
+use hw_profiles::{Attach, Profile};
+use tracing::info;
+
+use crate::config::NodeConfig;
+
+/// Both ports, opened and started.
+#[derive(Debug)]
+pub struct Ports {
+    pub lan: OpenPort,
+    pub link: OpenPort,
+}
+
+/// A port and the frames that it and its users share.
+#[derive(Debug)]
+pub struct OpenPort {
+    pub port: Port,
+    pub pool: Mempool,
+}
+
+/// Starts EAL with what both profiles ask for.
+///
+/// # Errors
+/// EAL refuses; the error says what to do.
+pub fn start_eal(config: &NodeConfig) -> anyhow::Result<Eal> {
+    let (lan, link) = (&config.profiles.lan, &config.profiles.link);
+    let devices = [(lan, &config.node.lan.device), (link, &config.node.link.device)];
+    let pci = devices
+        .into_iter()
+        .filter(|(profile, _)| profile.device.attach == Attach::Pci)
+        .map(|(profile, device)| profile.device.template.replace("{device}", device))
+        .collect();
+    let mut args = lan.eal.args.clone();
+    args.extend(link.eal.args.iter().filter(|arg| !lan.eal.args.contains(arg)).cloned());
+    let eal = EalConfig {
+        file_prefix: format!("holdfast-{}-{}", config.cluster.name, config.node.name),
+        hugepages: lan.eal.hugepages || link.eal.hugepages,
+        memory_mib: lan.eal.memory_mib.max(link.eal.memory_mib),
+        pci,
+        args,
+    };
+    Eal::init(&eal).context("DPDK did not start")
+}
+
+/// Opens both ports with a queue pair for each worker, as far as the devices have them.
+///
+/// # Errors
+/// A device can't be had, or not with this MTU; the error says what to do.
+pub fn open(eal: &Eal, config: &NodeConfig) -> anyhow::Result<Ports> {
+    let (node, profiles) = (&config.node, &config.profiles);
+    let workers = u16::try_from(node.cores.len()).unwrap_or(u16::MAX);
+    let wanted = Wanted { index: 0, name: "lan", workers, mtu: config.cluster.mtu };
+    let mut lan = open_port(eal, &profiles.lan, &node.lan.device, &wanted)
+        .with_context(|| format!("node.lan.device \"{}\"", node.lan.device))?;
+    lan.port.add_mac(config.cluster.vmac.0)?;
+    let wanted = Wanted { index: 1, name: "link", workers, mtu: node.link.mtu };
+    let link = open_port(eal, &profiles.link, &node.link.device, &wanted)
+        .with_context(|| format!("node.link.device \"{}\"", node.link.device))?;
+    Ok(Ports { lan, link })
+}
+
+struct Wanted {
+    /// Number of the port in the process.
+    index: u16,
+    /// What log lines and pools call it.
+    name: &'static str,
+    workers: u16,
+    /// Bytes.
+    mtu: u16,
+}
+
+fn open_port(
+    eal: &Eal,
+    profile: &Profile,
+    device: &str,
+    wanted: &Wanted,
+) -> anyhow::Result<OpenPort> {
+    let Wanted { index, name, workers, mtu } = *wanted;
+    let too_wide = || format!("profile {} does not carry an MTU of {mtu}", profile.name);
+    let mut config = PortConfig::from_profile(profile, index, device, workers, mtu)
+        .with_context(too_wide)?;
+    config.rss_key = profile.offloads.rss.then_some(RSS_KEY);
+    let mempool = config.mempool(profile).with_context(too_wide)?;
+    let pool = Mempool::new(eal, name, &mempool)?;
+    let port = Port::open(eal, &config, &pool)?;
+    info!(
+        port = name,
+        device,
+        driver = port.driver(),
+        queues = config.queues,
+        mtu = port.mtu(),
+        offloads = offload_names(&port.offloads()),
+        "port is open"
+    );
+    Ok(OpenPort { port, pool })
+}
+
+fn offload_names(offloads: &Offloads) -> String {
+    let all = [
+        ("rx_checksum", offloads.rx_checksum),
+        ("tx_ipv4_checksum", offloads.tx_ipv4_checksum),
+        ("tx_tcp_checksum", offloads.tx_tcp_checksum),
+        ("tx_udp_checksum", offloads.tx_udp_checksum),
+        ("rss", offloads.rss),
+    ];
+    let names: Vec<&str> = all.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    if names.is_empty() { "none".into() } else { names.join(",") }
+}
