@@ -27,10 +27,9 @@ fn main() {
 fn pkg_config(arguments: &[&str]) -> Vec<String> {
     let program = std::env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
     match Command::new(&program).args(arguments).output() {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout)
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+        }
         Ok(output) => fail(&format!(
             "`{program} {}` found no usable libdpdk.\n{}",
             arguments.join(" "),
@@ -67,17 +66,16 @@ fn bind(cflags: &[String]) {
         .clang_args(cflags)
         .clang_arg("-D_GNU_SOURCE")
         .allowlist_function("shim_.*")
-        .allowlist_function("rte_eal_(init|cleanup)")
-        .allowlist_function("rte_thread_(un)?register|rte_lcore_id|rte_strerror|rte_version")
-        .allowlist_function("rte_log_(set_global_level|set_level_pattern|cur_msg_loglevel)")
+        .allowlist_function("rte_eal_init")
+        .allowlist_function("rte_thread_(un)?register|rte_strerror")
         .allowlist_function("rte_pktmbuf_(pool_create|free_bulk)")
-        .allowlist_function("rte_mempool_(free|in_use_count|avail_count)")
-        .allowlist_function("rte_dev_(probe|name)|rte_eal_hot(un)?plug|rte_eal_hotplug_(add|remove)")
-        .allowlist_function("rte_eth_dev_.*|rte_eth_(rx|tx)_queue_setup")
-        .allowlist_function("rte_eth_(promiscuous|allmulticast)_(enable|disable|get)")
-        .allowlist_function("rte_eth_(macaddr_get|link_get_nowait|stats_.*|xstats_.*|find_next)")
-        .allowlist_var("shim_.*|RTE_LOG_.*|RTE_MBUF_F_(RX|TX)_.*|RTE_PKTMBUF_HEADROOM")
-        .allowlist_var("RTE_ETH_(MAX_OVERHEAD|NAME_MAX_LEN|LINK_.*|MQ_RX_RSS)|RTE_MAX_ETHPORTS")
+        .allowlist_function("rte_mempool_(in_use|avail)_count")
+        .allowlist_function("rte_dev_(probe|remove)")
+        .allowlist_function("rte_eth_(dev_.*|(rx|tx)_queue_setup)")
+        .allowlist_function("rte_eth_(promiscuous|allmulticast)_(enable|disable)")
+        .allowlist_function("rte_eth_(macaddr_get|link_get_nowait|x?stats_get|xstats_get_names)")
+        .allowlist_var("shim_.*|RTE_LOG_.*|RTE_MBUF_F_(RX|TX)_.*")
+        .allowlist_var("RTE_ETH_LINK_UP|RTE_ETH_MQ_RX_RSS|RTE_MAX_ETHPORTS")
         .allowlist_type("rte_mbuf|rte_eth_(conf|link|stats|xstat.*|dev_info)|rte_eth_rx_mq_mode")
         // Packed and aligned at once, which Rust cannot express (E0588). None of them is used.
         .opaque_type("rte_.*_hdr|rte_l2tpv2_.*|rte_gtp_psc_.*|rte_arp_.*|rte_flow_item_.*")

@@ -37,13 +37,9 @@ extern const uint64_t shim_rx_offload_ipv4_cksum;
 extern const uint64_t shim_rx_offload_udp_cksum;
 extern const uint64_t shim_rx_offload_tcp_cksum;
 extern const uint64_t shim_rx_offload_rss_hash;
-extern const uint64_t shim_rx_offload_scatter;
 extern const uint64_t shim_tx_offload_ipv4_cksum;
 extern const uint64_t shim_tx_offload_udp_cksum;
 extern const uint64_t shim_tx_offload_tcp_cksum;
-extern const uint64_t shim_tx_offload_mbuf_fast_free;
-extern const uint64_t shim_rss_ip;
 extern const uint64_t shim_rss_tcp;
-extern const uint64_t shim_rss_udp;
 
 #endif
