@@ -45,6 +45,12 @@ impl SourceFile {
         self.bytes.len() as u64
     }
 
+    /// Name of its content root.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
     /// URL path within the root.
     #[must_use]
     pub fn path(&self) -> &str {

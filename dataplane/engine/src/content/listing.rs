@@ -16,7 +16,10 @@ struct Folder<'a> {
 
 /// A page for each folder that `files` lie in, at the folder's URL path (`/`, `/a/`, …).
 #[must_use]
-pub fn listings(root: &str, files: &[SourceFile]) -> Vec<SourceFile> {
+pub fn listings<'a>(
+    root: &str,
+    files: impl IntoIterator<Item = &'a SourceFile>,
+) -> Vec<SourceFile> {
     let mut folders: BTreeMap<&str, Folder<'_>> = BTreeMap::new();
     for file in files {
         let path = file.path.as_str();
