@@ -1,0 +1,1 @@
+//! The admin API: a Unix socket that operators and the command line ask.

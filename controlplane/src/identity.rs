@@ -1,0 +1,162 @@
+//! Who a node is, and what it must have in common with its peer.
+
+use std::fmt;
+
+use arrayvec::ArrayString;
+use replication::Incarnation;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::manifest::Manifest;
+
+/// The longest node name, in bytes.
+pub const MAX_NAME_BYTES: usize = 32;
+
+/// A node's name: 1 to 32 bytes of ASCII letters, digits, `-`, `_` and `.`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeName(ArrayString<MAX_NAME_BYTES>);
+
+/// A string that is no node name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} is no node name: 1 to 32 ASCII letters, digits, '-', '_' and '.' are expected, for \
+     example \"a\" or \"rack3-left\""
+)]
+pub struct NameError(String);
+
+impl NodeName {
+    /// # Errors
+    /// `name` is empty, longer than 32 bytes, or has other characters than those allowed.
+    pub fn new(name: &str) -> Result<NodeName, NameError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(NameError(name.chars().take(64).collect()));
+        }
+        let text = ArrayString::from(name).map_err(|_| NameError(name.chars().take(64).collect()));
+        text.map(NodeName)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = NameError;
+    fn try_from(name: String) -> Result<Self, NameError> {
+        NodeName::new(&name)
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> String {
+        name.as_str().to_owned()
+    }
+}
+
+/// One run of one node. A node that came back has the same name and another incarnation: it does
+/// not hold what the register says the former run held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId {
+    pub name: NodeName,
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+/// The key that control messages are authenticated with. Both nodes derive it from the cluster's
+/// name and secret, so a message of another cluster is refused like a forged one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClusterKey([u8; 32]);
+
+impl ClusterKey {
+    /// Derives the key. `secret` may have any length; it is as strong as its entropy.
+    #[must_use]
+    pub fn derive(cluster: &str, secret: &[u8]) -> ClusterKey {
+        let mut hasher = blake3::Hasher::new_derive_key("holdfast control plane messages v1");
+        hasher.update(&(cluster.len() as u64).to_le_bytes());
+        hasher.update(cluster.as_bytes());
+        hasher.update(secret);
+        ClusterKey(*hasher.finalize().as_bytes())
+    }
+
+    pub(crate) fn tag(&self, message: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.0, message)
+    }
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterKey(hidden)")
+    }
+}
+
+/// What a node knows about itself at start.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub name: NodeName,
+    /// Random for each process start, never zero.
+    pub incarnation: Incarnation,
+    /// The other node of the pair. Messages of anybody else are refused.
+    pub peer: NodeName,
+    pub key: ClusterKey,
+    /// The replicated configuration, without secrets: the peer may ask for it to explain a
+    /// difference.
+    pub config: Manifest,
+    /// The files that the services send.
+    pub content: Manifest,
+    /// Version of the input log that this binary writes and applies.
+    pub log_version: u16,
+    /// Workers of this node, each with a session channel of its own. At least 1.
+    pub workers: u16,
+}
+
+impl Identity {
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        NodeId { name: self.name, incarnation: self.incarnation }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_names_of_1_to_32_plain_characters() {
+        assert!(NodeName::new("a").is_ok());
+        assert!(NodeName::new("Rack-3_left.example").is_ok());
+        assert!(NodeName::new(&"x".repeat(32)).is_ok());
+        for wrong in ["", "a b", "ä", "a\n", "a/b"] {
+            assert!(NodeName::new(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(NodeName::new(&"x".repeat(33)).is_err());
+    }
+
+    #[test]
+    fn cluster_and_secret_both_change_the_key() {
+        let key = ClusterKey::derive("lab", b"secret");
+        assert_eq!(key, ClusterKey::derive("lab", b"secret"));
+        assert_ne!(key, ClusterKey::derive("labs", b"ecret"));
+        assert_ne!(key, ClusterKey::derive("lab", b"other"));
+        assert_eq!(format!("{key:?}"), "ClusterKey(hidden)");
+    }
+}

@@ -1,0 +1,72 @@
+//! A backup: when it takes over.
+
+use replication::Mismatch;
+
+use crate::events::{Event, SpareReason, Suspicion};
+use crate::message::Condition;
+use crate::register::{Proposal, Register};
+use crate::timeline::Timeline;
+
+use super::{Member, Phase, Serving};
+
+impl<R: Register> Member<R> {
+    pub(super) fn watch(&mut self, now_us: u64) {
+        // After an own stall the primary may have served without us: see `doubt.rs`.
+        if self.doubt.is_some() {
+            return;
+        }
+        if let Some(suspicion) = self.suspicion(now_us) {
+            self.take_over(now_us, suspicion);
+        }
+    }
+
+    /// The loss of one path alone is never a reason: the primary, which is heard on the other,
+    /// removes this node from the in-sync set if it has to.
+    fn suspicion(&self, now_us: u64) -> Option<Suspicion> {
+        let primary = self.register.view().primary?;
+        if self.peer.has_ended(primary) {
+            return Some(Suspicion::RunEnded);
+        }
+        if self.peer.is_silent(now_us) {
+            return Some(Suspicion::AllPathsSilent);
+        }
+        let gave_up = self
+            .peer
+            .heartbeat()
+            .is_some_and(|peer| !matches!(peer.condition, Condition::Primary | Condition::Forming));
+        gave_up.then_some(Suspicion::GaveUp)
+    }
+
+    fn take_over(&mut self, now_us: u64, suspicion: Suspicion) {
+        let view = self.register.view();
+        let next = view.next(self.me, &[]);
+        let timeline = self.timeline.get_or_insert_default();
+        if timeline.epoch != next.epoch.0 {
+            let last_heartbeat_us = self.peer.last_heard_us().unwrap_or(now_us);
+            *timeline = Timeline {
+                epoch: next.epoch.0,
+                last_heartbeat_us,
+                suspected_us: now_us,
+                ..Timeline::default()
+            };
+        }
+        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
+            return;
+        }
+        timeline.epoch_won_us = now_us;
+        let silent_us = now_us.saturating_sub(timeline.last_heartbeat_us);
+        self.timeline_reported = false;
+        self.enter(now_us, Phase::Primary(Serving::Alone));
+        self.events.push(now_us, Event::TookOver { epoch: next.epoch, suspicion, silent_us });
+    }
+
+    /// The state here is not the primary's: leave the in-sync set, never take over.
+    pub(super) fn withdraw(&mut self, now_us: u64, mismatch: Option<Mismatch>) {
+        let (event, reason) = match mismatch {
+            Some(mismatch) => (Event::Diverged { mismatch }, SpareReason::Diverged),
+            None => (Event::LogRefused, SpareReason::RefusedLog),
+        };
+        self.events.push(now_us, event);
+        self.become_spare(now_us, reason);
+    }
+}

@@ -1,0 +1,469 @@
+//! One node's part in the pair: what it is, and when that changes.
+//!
+//! | phase    | leaves it for | when |
+//! |----------|---------------|------|
+//! | Starting | Forming  | a fresh peer with equal manifests is heard on both paths, and ranks lower |
+//! |          | Backup   | the peer proposed a view with this run in its in-sync set |
+//! |          | Primary  | nobody was heard for the lone-start time, or nobody to pair with |
+//! |          | Spare    | the peer serves already |
+//! | Forming  | Primary  | the peer acknowledged the view |
+//! |          | Starting | the peer fell silent or restarted before it did |
+//! | Primary  | Spare    | a newer view, or a rival of the same epoch that ranks higher |
+//! | Backup   | Primary  | takeover: all paths silent, or the primary's run ended |
+//! |          | Spare    | removed by the primary, or its state is not the primary's |
+//! | Spare    |          | for the rest of the run |
+//!
+//! All decisions are made in [`Member::poll`]; [`Member::receive`] only takes note. `startup.rs`,
+//! `primary.rs` and `backup.rs` hold the rules of the phases, `doubt.rs` what a node does that
+//! stood still itself, `inquiry.rs` how a refusal is explained.
+
+mod backup;
+mod doubt;
+mod inquiry;
+mod primary;
+mod report;
+mod startup;
+#[cfg(test)]
+mod tests;
+
+use arrayvec::ArrayVec;
+use replication::{Directive, Epoch, GateMode, Path, Report, Role};
+
+use crate::config::{ConfigError, MemberConfig};
+use crate::events::{Event, EventQueue, SpareReason};
+use crate::identity::{Identity, NodeId};
+use crate::message::{Body, Condition, Heartbeat, Message, MessageError, Which};
+use crate::peer::{Heard, Peer};
+use crate::register::{PairRegister, Register};
+use crate::status::MemberCounters;
+use crate::timeline::Timeline;
+
+use doubt::Doubt;
+use inquiry::Inquiry;
+
+/// Manifest chunks that are answered in one poll.
+const ANSWERS: usize = 4;
+
+/// The state machine of one node. See the module's table.
+#[derive(Debug)]
+pub struct Member<R = PairRegister> {
+    config: MemberConfig,
+    identity: Identity,
+    me: NodeId,
+    register: R,
+    peer: Peer,
+    phase: Phase,
+    phase_since_us: u64,
+    /// When anything of the peer, known or not, was heard last; at first the start of this node.
+    last_sign_us: u64,
+    doubt: Option<Doubt>,
+    /// End of this node's last own stall: waiting of others counts from there.
+    stall_end_us: u64,
+    inquiry: Inquiry,
+    answers: ArrayVec<(Path, Which, u32), ANSWERS>,
+    events: EventQueue,
+    timeline: Option<Timeline>,
+    timeline_reported: bool,
+    counters: MemberCounters,
+
+    seq: u64,
+    last_heartbeat_us: u64,
+    next_heartbeat_us: u64,
+    last_poll_us: u64,
+    /// A poll before this time with nothing received and nothing new reported decides nothing.
+    wake_us: u64,
+    unsettled: bool,
+    last_report: Report,
+    directive: Directive,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Starting {
+        /// Since when a peer is heard that this node cannot pair with.
+        unpaired_since_us: Option<u64>,
+    },
+    Forming(Partner),
+    Primary(Serving),
+    Backup,
+    Spare(SpareReason),
+}
+
+/// The backup of a primary.
+#[derive(Debug, Clone, Copy)]
+struct Partner {
+    id: NodeId,
+    workers: u16,
+}
+
+/// How a primary serves.
+#[derive(Debug, Clone, Copy)]
+enum Serving {
+    With(Partner),
+    /// The backup was removed from the register and has not acknowledged it. It might still take
+    /// over, so the gate stays closed, in the session of the epoch before.
+    Removing {
+        partner: Partner,
+        fielded: Epoch,
+        since_us: u64,
+    },
+    Alone,
+}
+
+impl Member<PairRegister> {
+    /// A freshly started node of a pair.
+    ///
+    /// # Errors
+    /// A setting that cannot work.
+    pub fn new(
+        config: MemberConfig,
+        identity: Identity,
+        now_us: u64,
+    ) -> Result<Member, ConfigError> {
+        Member::with_register(config, identity, PairRegister::default(), now_us)
+    }
+}
+
+impl<R: Register> Member<R> {
+    /// A freshly started node whose views are kept by `register`.
+    ///
+    /// # Errors
+    /// A setting that cannot work.
+    pub fn with_register(
+        config: MemberConfig,
+        identity: Identity,
+        register: R,
+        now_us: u64,
+    ) -> Result<Member<R>, ConfigError> {
+        config.validate()?;
+        let me = identity.id();
+        let peer = Peer::new(identity.peer, &config);
+        Ok(Member {
+            config,
+            identity,
+            me,
+            register,
+            peer,
+            phase: Phase::Starting { unpaired_since_us: None },
+            phase_since_us: now_us,
+            last_sign_us: now_us,
+            doubt: None,
+            stall_end_us: now_us,
+            inquiry: Inquiry::default(),
+            answers: ArrayVec::new(),
+            events: EventQueue::default(),
+            timeline: None,
+            timeline_reported: false,
+            counters: MemberCounters::default(),
+            seq: 0,
+            last_heartbeat_us: 0,
+            next_heartbeat_us: now_us,
+            last_poll_us: now_us,
+            wake_us: now_us,
+            unsettled: true,
+            last_report: Report::default(),
+            directive: Directive {
+                epoch: Epoch::default(),
+                role: Role::Spare,
+                silent: false,
+                peer: None,
+                peer_workers: 0,
+            },
+        })
+    }
+
+    /// Takes note of a datagram that came on `path`. Decisions follow in the next [`Self::poll`].
+    ///
+    /// # Errors
+    /// The datagram is refused and counted; nothing changed.
+    pub fn receive(
+        &mut self,
+        now_us: u64,
+        path: Path,
+        datagram: &[u8],
+    ) -> Result<(), MessageError> {
+        let result = self.admit(now_us, path, datagram);
+        self.counters.messages_received += 1;
+        if let Err(error) = result {
+            let counters = &mut self.counters;
+            *match error {
+                MessageError::Malformed => &mut counters.malformed,
+                MessageError::Version(_) => &mut counters.other_version,
+                MessageError::Unauthentic => &mut counters.unauthentic,
+                MessageError::Stranger(_) => &mut counters.strangers,
+                MessageError::Replayed => &mut counters.replayed,
+                MessageError::FormerRun => &mut counters.former_run,
+                MessageError::Own => &mut counters.own_reflected,
+            } += 1;
+        }
+        result
+    }
+
+    fn admit(&mut self, now_us: u64, path: Path, datagram: &[u8]) -> Result<(), MessageError> {
+        let message = Message::decode(datagram, &self.identity.key)?;
+        if message.from == self.me {
+            return Err(MessageError::Own);
+        }
+        if message.from.name != self.peer.name {
+            return Err(MessageError::Stranger(message.from.name));
+        }
+        let heard = self.peer.admit(now_us, path, &message, self.me.incarnation)?;
+        self.last_sign_us = now_us;
+        self.unsettled = true;
+        match heard {
+            Heard::Introduction => return Ok(()),
+            Heard::KnownRun => {}
+            Heard::NewRun { replaces } => self.note_new_run(now_us, message.from, replaces),
+        }
+        match message.body {
+            Body::Heartbeat(heartbeat) => self.note_heartbeat(message.seq, heartbeat),
+            Body::ManifestRequest { which, chunk } => {
+                // One that finds no room is asked for again.
+                let _ = self.answers.try_push((path, which, chunk));
+            }
+            Body::ManifestChunk { which, chunk, chunks, bytes } => {
+                self.inquiry.receive(now_us, which, chunk, chunks, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_new_run(&mut self, now_us: u64, peer: NodeId, replaces: bool) {
+        self.inquiry = Inquiry::default();
+        self.hasten(now_us);
+        self.events.push(
+            now_us,
+            if replaces { Event::PeerRestarted { peer } } else { Event::PeerHeard { peer } },
+        );
+    }
+
+    fn note_heartbeat(&mut self, seq: u64, heartbeat: Heartbeat) {
+        if heartbeat.answer {
+            // Soon, but a peer that keeps asking cannot make us flood it.
+            let soon_us = self.last_heartbeat_us + self.config.heartbeat_us / 8;
+            self.next_heartbeat_us = self.next_heartbeat_us.min(soon_us);
+        }
+        if let Some(newest) = self.peer.note(seq, heartbeat) {
+            self.register.observe(&newest.view);
+        }
+    }
+
+    /// One turn of the poll loop: decides, sends what is due through `emit`, and says what the
+    /// node is. Call it after [`Self::receive`] and before anything is transmitted in the turn.
+    ///
+    /// Cheap when nothing happened, so that it can stand in every turn.
+    pub fn poll(
+        &mut self,
+        now_us: u64,
+        report: &Report,
+        emit: &mut impl FnMut(Path, &[u8]),
+    ) -> Directive {
+        let gap_us = report.stalled_for_us.max(now_us.saturating_sub(self.last_poll_us));
+        self.last_poll_us = now_us;
+        if self.is_calm(now_us, gap_us, report) {
+            return self.directive;
+        }
+        self.unsettled = false;
+        self.note_stall(now_us, gap_us);
+        self.note_report(now_us, report);
+        self.settle_doubt(now_us);
+        self.reconcile(now_us);
+        match self.phase {
+            Phase::Starting { unpaired_since_us } => self.start(now_us, unpaired_since_us),
+            Phase::Forming(partner) => self.form(now_us, partner),
+            Phase::Primary(serving) => self.serve(now_us, serving, report),
+            Phase::Backup => self.watch(now_us),
+            Phase::Spare(_) => self.explain(now_us),
+        }
+        self.note_paths(now_us);
+        self.send(now_us, emit);
+        self.directive = self.decide();
+        self.wake_us =
+            self.peer.deadline_us(now_us).map_or(self.next_heartbeat_us, |deadline_us| {
+                self.next_heartbeat_us.min(deadline_us + 1)
+            });
+        self.directive
+    }
+
+    fn is_calm(&mut self, now_us: u64, gap_us: u64, report: &Report) -> bool {
+        let overdue = report
+            .unconfirmed_since_us
+            .is_some_and(|since_us| now_us.saturating_sub(since_us) > self.confirm_timeout_us());
+        let news = Report { stalled_for_us: 0, unconfirmed_since_us: None, ..*report };
+        let same = news == self.last_report;
+        self.last_report = news;
+        let stalled = gap_us > self.config.self_doubt_us();
+        same && !overdue && !stalled && !self.unsettled && now_us < self.wake_us
+    }
+
+    /// Brings the phase in line with the register.
+    fn reconcile(&mut self, now_us: u64) {
+        self.settle_rivalry(now_us);
+        let view = self.register.view();
+        match self.phase {
+            Phase::Primary(_) | Phase::Forming(_) if view.primary != Some(self.me) => {
+                self.become_spare(now_us, SpareReason::Superseded);
+            }
+            Phase::Backup if !view.has(self.me) => {
+                self.become_spare(now_us, SpareReason::Removed);
+            }
+            Phase::Starting { .. } if view.has(self.me) => self.join(now_us),
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, now_us: u64, phase: Phase) {
+        self.phase = phase;
+        self.phase_since_us = now_us;
+        self.unsettled = true;
+        self.hasten(now_us);
+    }
+
+    fn become_spare(&mut self, now_us: u64, reason: SpareReason) {
+        self.doubt = None;
+        self.enter(now_us, Phase::Spare(reason));
+        let epoch = self.register.view().epoch;
+        self.events.push(now_us, Event::BecameSpare { epoch, reason });
+    }
+
+    /// Tell the peer at once: something changed that it waits for.
+    fn hasten(&mut self, now_us: u64) {
+        self.next_heartbeat_us = now_us;
+    }
+
+    fn note_paths(&mut self, now_us: u64) {
+        for path in [Path::Link, Path::Lan] {
+            let peer = self.peer.name;
+            let heard_us = self.peer.detector(path).last_heard_us().unwrap_or(now_us);
+            let event = match self.peer.path_change(path, now_us) {
+                None => continue,
+                Some(true) => Event::PathHeard { path, peer },
+                Some(false) => {
+                    Event::PathSilent { path, peer, for_us: now_us.saturating_sub(heard_us) }
+                }
+            };
+            self.events.push(now_us, event);
+        }
+    }
+
+    fn decide(&self) -> Directive {
+        let epoch = self.register.view().epoch;
+        let confirmed = Role::Primary(GateMode::Confirmed);
+        let (epoch, role, peer, peer_workers) = match self.phase {
+            Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => {
+                (epoch, Role::Spare, None, 0)
+            }
+            Phase::Backup => {
+                let primary = self.register.view().primary;
+                let workers = self.peer.heartbeat().map_or(0, |heartbeat| heartbeat.workers);
+                (epoch, Role::Backup, primary.map(|node| node.incarnation), workers)
+            }
+            Phase::Primary(Serving::With(partner)) => {
+                (epoch, confirmed, Some(partner.id.incarnation), partner.workers)
+            }
+            Phase::Primary(Serving::Removing { partner, fielded, .. }) => {
+                (fielded, confirmed, Some(partner.id.incarnation), partner.workers)
+            }
+            Phase::Primary(Serving::Alone) => (epoch, Role::Primary(GateMode::Open), None, 0),
+        };
+        Directive { epoch, role, silent: self.doubt.is_some(), peer, peer_workers }
+    }
+
+    fn condition(&self) -> Condition {
+        match self.phase {
+            Phase::Starting { .. } => Condition::Starting,
+            Phase::Forming(_) => Condition::Forming,
+            Phase::Primary(_) => Condition::Primary,
+            Phase::Backup => Condition::Backup,
+            Phase::Spare(SpareReason::Diverged | SpareReason::RefusedLog) => Condition::Withdrawn,
+            Phase::Spare(_) => Condition::Spare,
+        }
+    }
+
+    /// The view of this node waits for the peer's acknowledgement.
+    fn is_pending(&self) -> bool {
+        matches!(self.phase, Phase::Forming(_) | Phase::Primary(Serving::Removing { .. }))
+    }
+
+    fn send(&mut self, now_us: u64, emit: &mut impl FnMut(Path, &[u8])) {
+        if now_us >= self.next_heartbeat_us {
+            let heartbeat = Body::Heartbeat(self.heartbeat(now_us));
+            self.transmit(now_us, &[Path::Link, Path::Lan], heartbeat, emit);
+            self.counters.heartbeats_sent += 1;
+            self.last_heartbeat_us = now_us;
+            self.next_heartbeat_us = now_us + self.config.heartbeat_us;
+        }
+        for (path, which, chunk) in std::mem::take(&mut self.answers) {
+            let manifest = match which {
+                Which::Config => self.identity.config.clone(),
+                Which::Content => self.identity.content.clone(),
+            };
+            if let Some(body) = inquiry::answer(which, &manifest, chunk) {
+                self.transmit(now_us, &[path], body, emit);
+            }
+        }
+        if let Some(body) = self.inquiry.request(now_us) {
+            self.transmit(now_us, &[Path::Link, Path::Lan], body, emit);
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        now_us: u64,
+        paths: &[Path],
+        body: Body<'_>,
+        emit: &mut impl FnMut(Path, &[u8]),
+    ) {
+        self.seq += 1;
+        let to = self.peer.introduced();
+        let message = Message { from: self.me, to, seq: self.seq, sent_us: now_us, body };
+        let datagram = message.encode(&self.identity.key);
+        paths.iter().for_each(|path| emit(*path, &datagram));
+    }
+
+    fn heartbeat(&self, now_us: u64) -> Heartbeat {
+        Heartbeat {
+            priority: self.config.priority,
+            condition: self.condition(),
+            silent: self.doubt.is_some(),
+            answer: self.doubt.is_some(),
+            pending: self.is_pending(),
+            hears_link: self.peer.hears(Path::Link, now_us),
+            hears_lan: self.peer.hears(Path::Lan, now_us),
+            log_version: self.identity.log_version,
+            workers: self.identity.workers,
+            echo_sent_us: self.peer.last_sent_us(),
+            config_digest: *self.identity.config.digest(),
+            content_digest: *self.identity.content.digest(),
+            view: self.register.view().clone(),
+        }
+    }
+
+    /// Until when nothing happens here by itself, in microseconds. A datagram or a report may
+    /// need [`Self::poll`] earlier.
+    #[must_use]
+    pub fn next_deadline_us(&self) -> u64 {
+        if self.unsettled { self.last_poll_us } else { self.wake_us }
+    }
+
+    /// The oldest event that was not taken yet, with the time at which it happened.
+    pub fn next_event(&mut self) -> Option<(u64, Event)> {
+        self.events.pop()
+    }
+
+    /// The directive of the last poll.
+    #[must_use]
+    pub fn directive(&self) -> Directive {
+        self.directive
+    }
+
+    /// This node wins ties against the peer: higher priority, then the smaller name.
+    fn outranks(&self, peer: &Heartbeat) -> bool {
+        (self.config.priority, self.peer.name) > (peer.priority, self.me.name)
+    }
+
+    /// How long a batch may wait for its confirmation.
+    fn confirm_timeout_us(&self) -> u64 {
+        self.peer.detector(Path::Link).timeout_us()
+    }
+}

@@ -1,0 +1,128 @@
+//! A primary: when it parts with its backup, and when it gives way to another primary.
+
+use std::cmp::Reverse;
+
+use replication::{Path, Report};
+
+use crate::events::{Event, Removal, SpareReason};
+use crate::message::Condition;
+use crate::register::{Proposal, Register};
+
+use super::{Member, Partner, Phase, Serving};
+
+impl<R: Register> Member<R> {
+    pub(super) fn serve(&mut self, now_us: u64, serving: Serving, report: &Report) {
+        // In doubt whether the partner took over meanwhile, nothing is decided against it.
+        if self.doubt.is_some() {
+            return;
+        }
+        match serving {
+            Serving::Alone => {}
+            Serving::With(partner) => {
+                if let Some(removal) = self.removal(now_us, partner, report) {
+                    self.remove(now_us, partner, removal);
+                }
+            }
+            Serving::Removing { partner, since_us, .. } => {
+                if self.is_gone(now_us, partner) || self.acknowledged_removal(partner) {
+                    self.open_gate(now_us, since_us);
+                }
+            }
+        }
+    }
+
+    /// Why the partner is to be removed from the in-sync set, if it is.
+    fn removal(&self, now_us: u64, partner: Partner, report: &Report) -> Option<Removal> {
+        if self.peer.has_ended(partner.id) {
+            return Some(Removal::RunEnded);
+        }
+        let peer = self.peer.heartbeat()?;
+        if peer.condition != Condition::Backup {
+            return Some(Removal::Left);
+        }
+        if self.peer.is_silent(now_us) {
+            return Some(Removal::AllPathsSilent);
+        }
+        // Without the link the log cannot pass; waiting for the first batch to prove it would
+        // only add its timeout to the pause.
+        if !self.peer.hears(Path::Link, now_us) || !peer.hears_link {
+            return Some(Removal::LinkSilent);
+        }
+        let waiting_since_us = report.unconfirmed_since_us?.max(self.stall_end_us);
+        let for_us = now_us.saturating_sub(waiting_since_us.max(self.phase_since_us));
+        (for_us > self.confirm_timeout_us()).then_some(Removal::LogUnconfirmed { for_us })
+    }
+
+    fn remove(&mut self, now_us: u64, partner: Partner, removal: Removal) {
+        let view = self.register.view();
+        let fielded = view.epoch;
+        let next = view.next(self.me, &[]);
+        if self.register.compare_and_set(fielded, &next) != Proposal::Won {
+            return;
+        }
+        let (epoch, backup) = (next.epoch, partner.id.name);
+        self.events.push(now_us, Event::BackupRemoved { epoch, backup, removal });
+        let serving = Serving::Removing { partner, fielded, since_us: now_us };
+        self.enter(now_us, Phase::Primary(serving));
+        if removal.is_final() {
+            self.open_gate(now_us, now_us);
+        }
+    }
+
+    /// The partner can take over no more, or nothing can be known about it on any path.
+    fn is_gone(&self, now_us: u64, partner: Partner) -> bool {
+        let holds_state =
+            self.peer.heartbeat().is_some_and(|peer| peer.condition == Condition::Backup);
+        self.peer.has_ended(partner.id) || self.peer.is_silent(now_us) || !holds_state
+    }
+
+    fn acknowledged_removal(&self, partner: Partner) -> bool {
+        self.peer.id() == Some(partner.id)
+            && self
+                .peer
+                .heartbeat()
+                .is_some_and(|peer| peer.view.epoch >= self.register.view().epoch)
+    }
+
+    fn open_gate(&mut self, now_us: u64, since_us: u64) {
+        self.enter(now_us, Phase::Primary(Serving::Alone));
+        let epoch = self.register.view().epoch;
+        let waited_us = now_us.saturating_sub(since_us);
+        self.events.push(now_us, Event::GateOpened { epoch, waited_us });
+    }
+
+    /// Two views of one epoch exist: both nodes changed their copy during a partition. A view
+    /// that still waits for an acknowledgement yields, since nobody was served under it; else the
+    /// node that ranks higher stays. Both nodes come to the same result.
+    pub(super) fn settle_rivalry(&mut self, now_us: u64) {
+        let ours = self.register.view();
+        let Some(peer) = self.peer.heartbeat().filter(|peer| {
+            let serves = matches!(peer.condition, Condition::Primary | Condition::Forming);
+            serves && peer.view.epoch == ours.epoch && peer.view != *ours
+        }) else {
+            return;
+        };
+        if !matches!(self.phase, Phase::Primary(_) | Phase::Forming(_)) {
+            let theirs = peer.view.clone();
+            self.register.yield_to(&theirs);
+            return;
+        }
+        if self.doubt.is_some() {
+            return;
+        }
+        let rank = |pending: bool, priority: u16, name| (!pending, priority, Reverse(name));
+        let our_rank = rank(self.is_pending(), self.config.priority, self.me.name);
+        let we_stay = our_rank > rank(peer.pending, peer.priority, self.peer.name);
+        let (epoch, theirs) = (ours.epoch, peer.view.clone());
+        self.events.push(now_us, Event::TwoPrimaries { epoch, peer: self.peer.name, we_stay });
+        if !we_stay {
+            self.register.yield_to(&theirs);
+            self.become_spare(now_us, SpareReason::LostTie);
+            return;
+        }
+        let next = ours.next(self.me, &[]);
+        if self.register.compare_and_set(epoch, &next) == Proposal::Won {
+            self.enter(now_us, Phase::Primary(Serving::Alone));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the poll loop tells the member, and what the member tells operators.
+
+use replication::{Directive, GateMode, Path, Report, Role};
+
+use crate::events::Event;
+use crate::register::Register;
+use crate::status::{Gate, MemberCounters, MemberStatus, PathStatus, PeerStatus, Standing};
+
+use super::{Member, Phase, Serving};
+
+/// A takeover without any packet to send counts as done after this time.
+const QUIET_TAKEOVER_US: u64 = 1_000_000;
+
+impl<R: Register> Member<R> {
+    pub(super) fn note_report(&mut self, now_us: u64, report: &Report) {
+        if matches!(self.phase, Phase::Backup) {
+            if report.digest_mismatch.is_some() || report.refused_log {
+                self.withdraw(now_us, report.digest_mismatch);
+            }
+            return;
+        }
+        if self.timeline_reported || !matches!(self.phase, Phase::Primary(_)) {
+            return;
+        }
+        let Some(timeline) = &mut self.timeline else { return };
+        let won_us = timeline.epoch_won_us;
+        if report.log_applied && timeline.log_applied_us.is_none() {
+            timeline.log_applied_us = Some(now_us);
+        }
+        timeline.vip_claimed_us = report.serving_since_us.filter(|at_us| *at_us >= won_us);
+        timeline.first_packet_us = report.first_packet_us.filter(|at_us| *at_us >= won_us);
+        let quiet =
+            timeline.vip_claimed_us.is_some() && now_us.saturating_sub(won_us) > QUIET_TAKEOVER_US;
+        if timeline.is_complete() || quiet {
+            self.timeline_reported = true;
+            let timeline = *timeline;
+            self.events.push(now_us, Event::TakeoverDone { timeline });
+        }
+    }
+
+    /// What this node and its peer are, for operators.
+    #[must_use]
+    pub fn status(&self, now_us: u64) -> MemberStatus {
+        let view = self.register.view();
+        let standing = match self.phase {
+            Phase::Starting { .. } => Standing::Starting,
+            Phase::Forming(_) => Standing::Forming,
+            Phase::Primary(_) => Standing::Primary,
+            Phase::Backup => Standing::Backup,
+            Phase::Spare(_) => Standing::Spare,
+        };
+        let Directive { role, silent, .. } = self.directive;
+        let gate = match role {
+            Role::Primary(GateMode::Confirmed) => Some(Gate::Confirmed),
+            Role::Primary(GateMode::Open) => Some(Gate::Open),
+            Role::Backup | Role::Spare => None,
+        };
+        MemberStatus {
+            node: self.me.name.to_string(),
+            incarnation: self.me.incarnation.to_string(),
+            standing,
+            since_us: self.phase_since_us,
+            reason: self.reason(now_us),
+            gate,
+            silent,
+            epoch: view.epoch.0,
+            primary: view.primary.map(|node| node.to_string()),
+            in_sync: view.in_sync.iter().map(ToString::to_string).collect(),
+            pair_in_sync: self.pair_in_sync(now_us),
+            peer: self.peer_status(now_us),
+            takeover: self.timeline.filter(|_| matches!(self.phase, Phase::Primary(_))),
+            refusals: self.inquiry.refusals.clone(),
+            counters: MemberCounters { events_dropped: self.events.dropped(), ..self.counters },
+        }
+    }
+
+    fn pair_in_sync(&self, now_us: u64) -> bool {
+        let paired = matches!(self.phase, Phase::Backup | Phase::Primary(Serving::With(_)));
+        let agreed = self.peer.heartbeat().is_some_and(|peer| peer.view == *self.register.view());
+        paired && agreed && self.doubt.is_none() && !self.peer.is_silent(now_us)
+    }
+
+    fn reason(&self, now_us: u64) -> Option<String> {
+        let text = match self.phase {
+            _ if self.doubt.is_some() => "stood still itself and waits to hear its peer",
+            Phase::Starting { .. } if self.peer.is_silent(now_us) => "listens for its peer",
+            Phase::Starting { .. } => "waits to form a pair",
+            Phase::Forming(_) => "waits for its peer to acknowledge the pair",
+            Phase::Primary(Serving::Removing { .. }) => {
+                "waits for the removed backup to acknowledge"
+            }
+            Phase::Primary(_) | Phase::Backup => return None,
+            Phase::Spare(reason) => reason.in_words(),
+        };
+        Some(text.to_owned())
+    }
+
+    fn peer_status(&self, now_us: u64) -> PeerStatus {
+        let path = |path: Path| {
+            let detector = self.peer.detector(path);
+            PathStatus {
+                heard: self.peer.hears(path, now_us),
+                last_heard_us_ago: detector
+                    .last_heard_us()
+                    .map(|at_us| now_us.saturating_sub(at_us)),
+                timeout_us: detector.timeout_us(),
+            }
+        };
+        let id = self.peer.id();
+        PeerStatus {
+            name: self.peer.name.to_string(),
+            incarnation: id.map(|id| id.incarnation.to_string()),
+            standing: self
+                .peer
+                .heartbeat()
+                .map(|peer| format!("{:?}", peer.condition).to_lowercase()),
+            in_sync: id.is_some_and(|id| self.register.view().has(id)),
+            link: path(Path::Link),
+            lan: path(Path::Lan),
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! What nodes say to each other: heartbeats, and the manifests that explain a refusal.
+//!
+//! A datagram is, little-endian: magic `HFCP`, version, kind, length of the whole (u16), sender's
+//! incarnation, the receiver's incarnation that the sender knows (0: none), sequence number,
+//! sender's clock in µs (u64 each), sender's name, the body of its kind, and a 16-byte tag: keyed
+//! BLAKE3 over everything before it, under a key derived from the cluster's name and secret.
+
+use arrayvec::ArrayVec;
+use replication::{Epoch, Incarnation};
+use thiserror::Error;
+
+use crate::identity::{ClusterKey, MAX_NAME_BYTES, NodeId, NodeName};
+use crate::register::{MAX_IN_SYNC, View};
+
+const MAGIC: [u8; 4] = *b"HFCP";
+const VERSION: u8 = 1;
+const TAG_BYTES: usize = 16;
+const LENGTH_AT: usize = 6;
+
+/// The longest datagram; fits an Ethernet frame of 1500 bytes with IP and UDP headers.
+pub const MAX_DATAGRAM: usize = 1400;
+/// Bytes of a manifest in one chunk.
+pub const CHUNK_BYTES: usize = 1200;
+
+/// A datagram under construction or ready to send.
+pub type Datagram = ArrayVec<u8, MAX_DATAGRAM>;
+
+/// A datagram that is refused, and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MessageError {
+    #[error("control message is no Holdfast control message, or is cut short")]
+    Malformed,
+    #[error(
+        "control message has version {0}, this node speaks version 1; run the same release on \
+         both nodes"
+    )]
+    Version(u8),
+    #[error(
+        "control message has a wrong authentication tag: another cluster name or secret, or \
+         damage on the way; compare [cluster] name and secret of both nodes"
+    )]
+    Unauthentic,
+    #[error("control message comes from node {0}, which is not the configured peer")]
+    Stranger(NodeName),
+    #[error("control message is older than one already seen on this path, or a repetition")]
+    Replayed,
+    #[error("control message comes from a run of the peer that has ended")]
+    FormerRun,
+    #[error("control message is this node's own: the network sends it back, or mirrors it")]
+    Own,
+}
+
+/// What a node is, as its peer needs to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Freshly started: holds no state, may become anything.
+    Starting = 1,
+    /// Proposed itself as primary of a new pair; does not serve before the peer acknowledged.
+    Forming = 2,
+    Primary = 3,
+    Backup = 4,
+    /// Holds no state and will not serve in this run.
+    Spare = 5,
+    /// Was backup, and left the in-sync set because its state is not the primary's.
+    Withdrawn = 6,
+}
+
+impl Condition {
+    fn from_byte(byte: u8) -> Option<Condition> {
+        use Condition::{Backup, Forming, Primary, Spare, Starting, Withdrawn};
+        [Starting, Forming, Primary, Backup, Spare, Withdrawn]
+            .into_iter()
+            .find(|condition| *condition as u8 == byte)
+    }
+
+    /// Whether a service may depend on what this node holds.
+    #[must_use]
+    pub fn holds_service(self) -> bool {
+        matches!(self, Condition::Primary | Condition::Backup)
+    }
+}
+
+const SILENT: u8 = 1;
+const ANSWER: u8 = 2;
+const HEARS_LINK: u8 = 4;
+const HEARS_LAN: u8 = 8;
+const PENDING: u8 = 16;
+const ALL_FLAGS: u8 = SILENT | ANSWER | HEARS_LINK | HEARS_LAN | PENDING;
+
+/// The state of the sender, sent every heartbeat interval on every path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    pub priority: u16,
+    pub condition: Condition,
+    /// The sender suspects itself and serves nothing at the moment.
+    pub silent: bool,
+    /// The sender waits for proof that it is still heard: answer at once.
+    pub answer: bool,
+    /// The sender's view waits for the receiver to acknowledge it; until then it yields to a
+    /// rival view of the same epoch.
+    pub pending: bool,
+    /// On which paths the sender hears the receiver.
+    pub hears_link: bool,
+    pub hears_lan: bool,
+    pub log_version: u16,
+    pub workers: u16,
+    /// The latest sender's clock that the sender of this one heard from the receiver; 0 if none.
+    pub echo_sent_us: u64,
+    pub config_digest: [u8; 32],
+    pub content_digest: [u8; 32],
+    pub view: View,
+}
+
+/// Which manifest is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Config = 1,
+    Content = 2,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack of the poll loop, never boxed")]
+pub enum Body<'a> {
+    Heartbeat(Heartbeat),
+    ManifestRequest { which: Which, chunk: u32 },
+    ManifestChunk { which: Which, chunk: u32, chunks: u32, bytes: &'a [u8] },
+}
+
+/// One authenticated datagram.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message<'a> {
+    pub from: NodeId,
+    /// The receiver's run, as far as the sender knows it.
+    pub to: Option<Incarnation>,
+    /// Grows by at least one with each message of a run.
+    pub seq: u64,
+    /// The sender's clock.
+    pub sent_us: u64,
+    pub body: Body<'a>,
+}
+
+impl Message<'_> {
+    /// Writes the datagram.
+    ///
+    /// # Panics
+    /// If a manifest chunk is longer than [`CHUNK_BYTES`].
+    #[must_use]
+    pub fn encode(&self, key: &ClusterKey) -> Datagram {
+        let mut out = Writer(Datagram::new());
+        out.put(&MAGIC);
+        out.put(&[VERSION, self.body.kind(), 0, 0]);
+        out.u64(self.from.incarnation.0);
+        out.u64(self.to.map_or(0, |to| to.0));
+        out.u64(self.seq);
+        out.u64(self.sent_us);
+        out.name(&self.from.name);
+        match &self.body {
+            Body::Heartbeat(heartbeat) => heartbeat.write(&mut out),
+            Body::ManifestRequest { which, chunk } => {
+                out.put(&[*which as u8]);
+                out.u32(*chunk);
+            }
+            Body::ManifestChunk { which, chunk, chunks, bytes } => {
+                assert!(bytes.len() <= CHUNK_BYTES, "a chunk is cut to fit a datagram");
+                out.put(&[*which as u8]);
+                out.u32(*chunk);
+                out.u32(*chunks);
+                out.u16(bytes.len() as u16);
+                out.put(bytes);
+            }
+        }
+        let mut datagram = out.0;
+        let length = (datagram.len() + TAG_BYTES) as u16;
+        datagram[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&length.to_le_bytes());
+        let tag = key.tag(&datagram);
+        datagram.extend(tag.as_bytes()[..TAG_BYTES].iter().copied());
+        datagram
+    }
+
+    /// Reads a datagram. Bytes behind the stated length (padding of a short frame) are ignored.
+    ///
+    /// # Errors
+    /// The datagram is foreign, damaged, of another version or of another cluster.
+    pub fn decode<'a>(datagram: &'a [u8], key: &ClusterKey) -> Result<Message<'a>, MessageError> {
+        let header = datagram.get(..LENGTH_AT + 2).ok_or(MessageError::Malformed)?;
+        if header[..4] != MAGIC {
+            return Err(MessageError::Malformed);
+        }
+        if header[4] != VERSION {
+            return Err(MessageError::Version(header[4]));
+        }
+        let length = usize::from(u16::from_le_bytes([header[6], header[7]]));
+        let signed = length.checked_sub(TAG_BYTES).ok_or(MessageError::Malformed)?;
+        let (content, tag) = datagram
+            .get(..length)
+            .and_then(|whole| whole.split_at_checked(signed))
+            .ok_or(MessageError::Malformed)?;
+        if content.len() < header.len() {
+            return Err(MessageError::Malformed);
+        }
+        let right = key.tag(content);
+        let mut given = *right.as_bytes();
+        given[..TAG_BYTES].copy_from_slice(tag);
+        // Hashes compare in constant time.
+        if right != blake3::Hash::from_bytes(given) {
+            return Err(MessageError::Unauthentic);
+        }
+        let mut reader = Reader(&content[header.len()..]);
+        let message = Message::read(header[5], &mut reader).ok_or(MessageError::Malformed)?;
+        if reader.0.is_empty() { Ok(message) } else { Err(MessageError::Malformed) }
+    }
+
+    fn read<'a>(kind: u8, reader: &mut Reader<'a>) -> Option<Message<'a>> {
+        let incarnation = reader.incarnation()??;
+        let to = reader.incarnation()?;
+        let seq = reader.u64()?;
+        let sent_us = reader.u64()?;
+        let from = NodeId { name: reader.name()?, incarnation };
+        let body = match kind {
+            1 => Body::Heartbeat(Heartbeat::read(reader)?),
+            2 => Body::ManifestRequest { which: reader.which()?, chunk: reader.u32()? },
+            3 => {
+                let (which, chunk, chunks) = (reader.which()?, reader.u32()?, reader.u32()?);
+                let length = usize::from(reader.u16()?);
+                Body::ManifestChunk { which, chunk, chunks, bytes: reader.take(length)? }
+            }
+            _ => return None,
+        };
+        Some(Message { from, to, seq, sent_us, body })
+    }
+}
+
+impl Body<'_> {
+    fn kind(&self) -> u8 {
+        match self {
+            Body::Heartbeat(_) => 1,
+            Body::ManifestRequest { .. } => 2,
+            Body::ManifestChunk { .. } => 3,
+        }
+    }
+}
+
+impl Heartbeat {
+    fn write(&self, out: &mut Writer) {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flags = flag(self.silent, SILENT)
+            | flag(self.answer, ANSWER)
+            | flag(self.pending, PENDING)
+            | flag(self.hears_link, HEARS_LINK)
+            | flag(self.hears_lan, HEARS_LAN);
+        out.u16(self.priority);
+        out.put(&[self.condition as u8, flags]);
+        out.u16(self.log_version);
+        out.u16(self.workers);
+        out.u64(self.echo_sent_us);
+        out.put(&self.config_digest);
+        out.put(&self.content_digest);
+        out.u64(self.view.epoch.0);
+        out.node(self.view.primary);
+        out.put(&[self.view.in_sync.len() as u8]);
+        self.view.in_sync.iter().for_each(|node| out.node(Some(*node)));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Heartbeat> {
+        let priority = reader.u16()?;
+        let condition = Condition::from_byte(reader.u8()?)?;
+        let flags = reader.u8().filter(|flags| flags & !ALL_FLAGS == 0)?;
+        let (log_version, workers) = (reader.u16()?, reader.u16()?);
+        let echo_sent_us = reader.u64()?;
+        let (config_digest, content_digest) = (reader.array()?, reader.array()?);
+        let epoch = Epoch(reader.u64()?);
+        let primary = reader.node()?;
+        let count = usize::from(reader.u8()?);
+        let mut in_sync = ArrayVec::<NodeId, MAX_IN_SYNC>::new();
+        for _ in 0..count {
+            in_sync.try_push(reader.node()??).ok()?;
+        }
+        Some(Heartbeat {
+            priority,
+            condition,
+            silent: flags & SILENT != 0,
+            answer: flags & ANSWER != 0,
+            pending: flags & PENDING != 0,
+            hears_link: flags & HEARS_LINK != 0,
+            hears_lan: flags & HEARS_LAN != 0,
+            log_version,
+            workers,
+            echo_sent_us,
+            config_digest,
+            content_digest,
+            view: View { epoch, primary, in_sync },
+        })
+    }
+}
+
+/// Appends to a datagram. What this crate encodes always fits, since every part is bounded.
+struct Writer(Datagram);
+
+impl Writer {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.try_extend_from_slice(bytes).expect("every message part is bounded");
+    }
+    fn u16(&mut self, value: u16) {
+        self.put(&value.to_le_bytes());
+    }
+    fn u32(&mut self, value: u32) {
+        self.put(&value.to_le_bytes());
+    }
+    fn u64(&mut self, value: u64) {
+        self.put(&value.to_le_bytes());
+    }
+    fn name(&mut self, name: &NodeName) {
+        self.put(&[name.as_str().len() as u8]);
+        self.put(name.as_str().as_bytes());
+    }
+    fn node(&mut self, node: Option<NodeId>) {
+        self.u64(node.map_or(0, |node| node.incarnation.0));
+        if let Some(node) = node {
+            self.name(&node.name);
+        }
+    }
+}
+
+/// Reads a datagram; `None` where it is too short or holds what must not be.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+    fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+    /// Outer `None`: too short. Inner `None`: none was given.
+    fn incarnation(&mut self) -> Option<Option<Incarnation>> {
+        self.u64().map(|number| (number != 0).then_some(Incarnation(number)))
+    }
+    fn name(&mut self) -> Option<NodeName> {
+        let length = usize::from(self.u8()?);
+        let bytes = self.take(length.min(MAX_NAME_BYTES + 1))?;
+        NodeName::new(std::str::from_utf8(bytes).ok()?).ok()
+    }
+    fn node(&mut self) -> Option<Option<NodeId>> {
+        match self.incarnation()? {
+            None => Some(None),
+            Some(incarnation) => Some(Some(NodeId { incarnation, name: self.name()? })),
+        }
+    }
+    fn which(&mut self) -> Option<Which> {
+        match self.u8()? {
+            1 => Some(Which::Config),
+            2 => Some(Which::Content),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> ClusterKey {
+        ClusterKey::derive("lab", b"0123")
+    }
+
+    prop_compose! {
+        fn any_node()(name in "[a-zA-Z0-9_.-]{1,32}", number in 1..=u64::MAX) -> NodeId {
+            NodeId { name: NodeName::new(&name).unwrap(), incarnation: Incarnation(number) }
+        }
+    }
+
+    prop_compose! {
+        fn any_heartbeat()(
+            numbers in any::<(u16, u16, u16, u64, u64)>(),
+            condition in 1u8..=6,
+            flags in any::<(bool, bool, bool, bool, bool)>(),
+            digests in any::<([u8; 32], [u8; 32])>(),
+            primary in prop::option::of(any_node()),
+            in_sync in prop::collection::vec(any_node(), 0..=MAX_IN_SYNC),
+        ) -> Heartbeat {
+            Heartbeat {
+                priority: numbers.0,
+                condition: Condition::from_byte(condition).unwrap(),
+                silent: flags.0,
+                answer: flags.1,
+                pending: flags.4,
+                hears_link: flags.2,
+                hears_lan: flags.3,
+                log_version: numbers.1,
+                workers: numbers.2,
+                echo_sent_us: numbers.3,
+                config_digest: digests.0,
+                content_digest: digests.1,
+                view: View {
+                    epoch: Epoch(numbers.4),
+                    primary,
+                    in_sync: in_sync.into_iter().collect(),
+                },
+            }
+        }
+    }
+
+    fn any_body() -> impl Strategy<Value = Body<'static>> {
+        let which = prop_oneof![Just(Which::Config), Just(Which::Content)];
+        let chunk = (which.clone(), any::<u32>(), any::<u32>(), 0..=CHUNK_BYTES);
+        prop_oneof![
+            any_heartbeat().prop_map(Body::Heartbeat),
+            (which, any::<u32>()).prop_map(|(which, chunk)| Body::ManifestRequest { which, chunk }),
+            chunk.prop_map(|(which, chunk, chunks, length)| {
+                let bytes = &[7; CHUNK_BYTES][..length];
+                Body::ManifestChunk { which, chunk, chunks, bytes }
+            }),
+        ]
+    }
+
+    prop_compose! {
+        fn any_message()(
+            from in any_node(),
+            to in prop::option::of(1..=u64::MAX),
+            seq in any::<u64>(),
+            sent_us in any::<u64>(),
+            body in any_body(),
+        ) -> Message<'static> {
+            Message { from, to: to.map(Incarnation), seq, sent_us, body }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_it_wrote(message in any_message(), padding in 0usize..64) {
+            let mut datagram = message.encode(&key()).to_vec();
+            datagram.resize(datagram.len() + padding, 0);
+            prop_assert_eq!(Message::decode(&datagram, &key()), Ok(message));
+        }
+
+        #[test]
+        fn any_damage_is_refused(message in any_message(), at in any::<usize>(), bit in 0..8) {
+            let mut datagram = message.encode(&key()).to_vec();
+            let at = at % datagram.len();
+            datagram[at] ^= 1 << bit;
+            prop_assert!(Message::decode(&datagram, &key()).is_err());
+        }
+
+        #[test]
+        fn a_cut_message_is_refused(message in any_message(), keep in any::<usize>()) {
+            let datagram = message.encode(&key());
+            let keep = keep % datagram.len();
+            prop_assert!(Message::decode(&datagram[..keep], &key()).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
+            prop_assert!(Message::decode(&bytes, &key()).is_err());
+        }
+
+        /// What stands behind a right tag is untrusted too: a peer may have a fault.
+        #[test]
+        fn arbitrary_authentic_bytes_never_panic(
+            kind in 0u8..5,
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let length = (LENGTH_AT + 2 + bytes.len() + TAG_BYTES) as u16;
+            let mut datagram = MAGIC.to_vec();
+            datagram.extend([VERSION, kind]);
+            datagram.extend(length.to_le_bytes());
+            datagram.extend(bytes);
+            let tag = key().tag(&datagram);
+            datagram.extend(&tag.as_bytes()[..TAG_BYTES]);
+            if let Ok(message) = Message::decode(&datagram, &key()) {
+                prop_assert_eq!(message.encode(&key()).to_vec(), datagram);
+            }
+        }
+    }
+
+    #[test]
+    fn another_cluster_or_version_is_refused_in_words() {
+        let from = NodeId { name: NodeName::new("a").unwrap(), incarnation: Incarnation(1) };
+        let body = Body::ManifestRequest { which: Which::Config, chunk: 0 };
+        let message = Message { from, to: None, seq: 1, sent_us: 2, body };
+        let mut datagram = message.encode(&key());
+        let other = ClusterKey::derive("lab", b"4567");
+        assert_eq!(Message::decode(&datagram, &other), Err(MessageError::Unauthentic));
+        datagram[4] = 9;
+        assert_eq!(Message::decode(&datagram, &key()), Err(MessageError::Version(9)));
+    }
+}

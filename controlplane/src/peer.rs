@@ -1,0 +1,221 @@
+//! What a member knows of its peer: which run of it is heard, on which path, and what it said.
+
+use arrayvec::ArrayVec;
+use replication::{Incarnation, Path};
+
+use crate::config::MemberConfig;
+use crate::detector::Detector;
+use crate::identity::{NodeId, NodeName};
+use crate::message::{Heartbeat, Message, MessageError};
+
+/// Runs of the peer that have ended and may still have datagrams on the way.
+const FORMER_RUNS: usize = 16;
+
+/// The peer, over all its runs.
+#[derive(Debug)]
+pub struct Peer {
+    pub name: NodeName,
+    run: Option<Run>,
+    /// The run that our messages name as their receiver.
+    introduced: Option<Incarnation>,
+    former: ArrayVec<Incarnation, FORMER_RUNS>,
+    link: PathState,
+    lan: PathState,
+}
+
+/// The run that is heard now and knows this run of ours.
+#[derive(Debug)]
+struct Run {
+    incarnation: Incarnation,
+    heartbeat: Option<Heartbeat>,
+    /// Of the newest heartbeat.
+    seq: u64,
+    /// The newest clock reading heard; what we echo.
+    sent_us: u64,
+    /// The newest of our clock readings that the peer has proven to have heard.
+    echo_sent_us: u64,
+}
+
+#[derive(Debug)]
+struct PathState {
+    detector: Detector,
+    /// Highest sequence number of the present run here.
+    seq: u64,
+    /// What the last event about this path said.
+    reported_heard: bool,
+}
+
+/// What a datagram was for the membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The sender does not know this run of ours yet: proof of life of somebody, nothing more.
+    Introduction,
+    /// From the run that is known.
+    KnownRun,
+    /// The first message of a run; `replaces` an earlier one that was known.
+    NewRun { replaces: bool },
+}
+
+impl Peer {
+    pub fn new(name: NodeName, config: &MemberConfig) -> Peer {
+        let path = || PathState {
+            detector: Detector::new(
+                config.heartbeat_us,
+                config.detection_timeout_us,
+                config.detection_ceiling_us,
+            ),
+            seq: 0,
+            reported_heard: false,
+        };
+        Peer {
+            name,
+            run: None,
+            introduced: None,
+            former: ArrayVec::new(),
+            link: path(),
+            lan: path(),
+        }
+    }
+
+    /// Admits or refuses a message; accounts for the run and path that it came from.
+    pub fn admit(
+        &mut self,
+        now_us: u64,
+        path: Path,
+        message: &Message<'_>,
+        me: Incarnation,
+    ) -> Result<Heard, MessageError> {
+        let sender = message.from.incarnation;
+        if self.former.contains(&sender) {
+            return Err(MessageError::FormerRun);
+        }
+        self.introduced = Some(sender);
+        // Only what names this run of ours was said to it: a recorded message of former times
+        // must not move anybody.
+        if message.to != Some(me) {
+            return Ok(Heard::Introduction);
+        }
+        let known = self.run.as_ref().map(|run| run.incarnation);
+        let heard = if known == Some(sender) {
+            Heard::KnownRun
+        } else {
+            self.change_run(sender);
+            Heard::NewRun { replaces: known.is_some() }
+        };
+        let state = self.path_mut(path);
+        if message.seq <= state.seq {
+            return Err(MessageError::Replayed);
+        }
+        state.seq = message.seq;
+        state.detector.heard(now_us);
+        if let Some(run) = &mut self.run {
+            run.sent_us = run.sent_us.max(message.sent_us);
+        }
+        Ok(heard)
+    }
+
+    fn change_run(&mut self, incarnation: Incarnation) {
+        if let Some(ended) = self.run.take() {
+            if self.former.is_full() {
+                self.former.remove(0);
+            }
+            self.former.push(ended.incarnation);
+            for path in [&mut self.link, &mut self.lan] {
+                path.detector.forget();
+                path.seq = 0;
+            }
+        }
+        let (seq, sent_us, echo_sent_us) = (0, 0, 0);
+        self.run = Some(Run { incarnation, heartbeat: None, seq, sent_us, echo_sent_us });
+    }
+
+    /// Keeps a heartbeat of the present run, unless a newer one came on the other path first.
+    pub fn note(&mut self, seq: u64, heartbeat: Heartbeat) -> Option<&Heartbeat> {
+        let run = self.run.as_mut()?;
+        run.echo_sent_us = run.echo_sent_us.max(heartbeat.echo_sent_us);
+        if seq <= run.seq {
+            return None;
+        }
+        run.seq = seq;
+        Some(run.heartbeat.insert(heartbeat))
+    }
+
+    /// What the present run said last.
+    pub fn heartbeat(&self) -> Option<&Heartbeat> {
+        self.run.as_ref()?.heartbeat.as_ref()
+    }
+
+    pub fn id(&self) -> Option<NodeId> {
+        let incarnation = self.run.as_ref()?.incarnation;
+        Some(NodeId { name: self.name, incarnation })
+    }
+
+    /// Another run than `node` is known: that one has ended.
+    pub fn has_ended(&self, node: NodeId) -> bool {
+        self.id().is_some_and(|present| present != node)
+    }
+
+    pub fn introduced(&self) -> Option<Incarnation> {
+        self.introduced
+    }
+
+    pub fn last_sent_us(&self) -> u64 {
+        self.run.as_ref().map_or(0, |run| run.sent_us)
+    }
+
+    pub fn echo_sent_us(&self) -> u64 {
+        self.run.as_ref().map_or(0, |run| run.echo_sent_us)
+    }
+
+    pub fn detector(&self, path: Path) -> &Detector {
+        match path {
+            Path::Link => &self.link.detector,
+            Path::Lan => &self.lan.detector,
+        }
+    }
+
+    pub fn hears(&self, path: Path, now_us: u64) -> bool {
+        !self.detector(path).is_silent(now_us)
+    }
+
+    /// No path has been heard within its timeout, or ever.
+    pub fn is_silent(&self, now_us: u64) -> bool {
+        !self.hears(Path::Link, now_us) && !self.hears(Path::Lan, now_us)
+    }
+
+    pub fn last_heard_us(&self) -> Option<u64> {
+        self.link.detector.last_heard_us().max(self.lan.detector.last_heard_us())
+    }
+
+    /// When the next path falls silent if nothing more is heard.
+    pub fn deadline_us(&self, now_us: u64) -> Option<u64> {
+        [Path::Link, Path::Lan]
+            .into_iter()
+            .filter_map(|path| self.detector(path).deadline_us())
+            .filter(|deadline_us| *deadline_us >= now_us)
+            .min()
+    }
+
+    /// This node stood still until now: silence counts from here.
+    pub fn restart_windows(&mut self, now_us: u64) {
+        self.link.detector.restart(now_us);
+        self.lan.detector.restart(now_us);
+    }
+
+    /// Whether a path began or ceased to be heard since the last call.
+    pub fn path_change(&mut self, path: Path, now_us: u64) -> Option<bool> {
+        let hears = self.hears(path, now_us);
+        let state = self.path_mut(path);
+        (state.reported_heard != hears).then(|| {
+            state.reported_heard = hears;
+            hears
+        })
+    }
+
+    fn path_mut(&mut self, path: Path) -> &mut PathState {
+        match path {
+            Path::Link => &mut self.link,
+            Path::Lan => &mut self.lan,
+        }
+    }
+}
