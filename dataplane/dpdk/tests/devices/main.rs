@@ -1,0 +1,15 @@
+//! Each device that works without hardware, for real: EAL, pools, ports, frames both ways.
+//!
+//! EAL starts once per process, so each test is played by processes of its own: see `isolate`.
+
+mod af_packet;
+mod eal;
+mod echo;
+mod isolate;
+mod memif;
+mod netns;
+mod node;
+mod null;
+mod pcap;
+mod ring;
+mod tap;

@@ -1,0 +1,81 @@
+//! `net_memif`: shared memory between two processes.
+
+use arrayvec::ArrayVec;
+use dpdk::{Mbuf, ThreadRegistration};
+
+use crate::isolate::{self, Player};
+use crate::node::{self, Node};
+
+const FRAMES: u32 = 5_000;
+
+#[test]
+fn two_processes_exchange_frames_in_order() {
+    if !isolate::is_root() {
+        return;
+    }
+    let role = isolate::role();
+    let socket = |director: u32| format!("/tmp/hf-t-memif-{director}.sock");
+    match role.as_deref() {
+        None => {
+            let test = "memif::two_processes_exchange_frames_in_order";
+            let path = socket(std::process::id());
+            let server = Player::start(test, &format!("server {path}"), &[]);
+            Player::start(test, &format!("client {path}"), &[]).succeed();
+            drop(server);
+            let _ = std::fs::remove_file(path);
+        }
+        Some(role) => match role.split_once(' ') {
+            Some(("server", path)) => reflect(up("server", path)),
+            Some((_, path)) => send_and_compare(up("client", path)),
+            None => panic!("unknown role {role}"),
+        },
+    }
+}
+
+fn up(role: &str, path: &str) -> Node {
+    let node = node::node("memif", &format!("role={role},socket={path}"), 1500);
+    isolate::wait_for("the memif link", || node.port.link().unwrap().up.then_some(()));
+    node
+}
+
+fn reflect(mut node: Node) {
+    let mut frames = ArrayVec::<Mbuf, 32>::new();
+    loop {
+        node.queues.rx.receive(&mut frames);
+        node.queues.tx.transmit(&mut frames);
+        std::thread::yield_now();
+    }
+}
+
+fn send_and_compare(mut node: Node) {
+    let worker = std::thread::spawn(move || {
+        let registration = ThreadRegistration::new(&node.eal).unwrap();
+        let (mut sent, mut expected) = (0, 0u32);
+        let mut out = ArrayVec::<Mbuf, 32>::new();
+        let mut back = ArrayVec::<Mbuf, 32>::new();
+        isolate::wait_for("all frames to come back", || {
+            while sent < FRAMES && sent - expected < 256 && !out.is_full() {
+                let mut frame = node.pool.allocate().unwrap();
+                frame.append(60 + (sent % 1400) as usize).unwrap().fill(sent as u8);
+                frame.data_mut()[..4].copy_from_slice(&sent.to_be_bytes());
+                out.push(frame);
+                sent += 1;
+            }
+            node.queues.tx.transmit(&mut out);
+            node.queues.rx.receive(&mut back);
+            for frame in back.drain(..) {
+                assert_eq!(frame.data()[..4], expected.to_be_bytes());
+                assert_eq!(frame.len(), 60 + (expected % 1400) as usize);
+                assert!(frame.data()[4..].iter().all(|byte| *byte == expected as u8));
+                expected += 1;
+            }
+            std::thread::yield_now();
+            (expected == FRAMES).then_some(())
+        });
+        drop(registration);
+        node
+    });
+    let node = worker.join().unwrap();
+    drop((node.port, node.queues));
+    assert_eq!(node.pool.in_use(), 0);
+}
