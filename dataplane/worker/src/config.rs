@@ -59,11 +59,21 @@ pub struct NodeConfig {
     pub content: Arc<Content>,
     /// Bytes of received log that may wait to be applied, for each session channel.
     pub pending_log_bytes: usize,
+    /// Frames that may wait in the gate, for each worker; raised to what a step needs. Each is a
+    /// frame of the LAN port's pool.
+    pub gate_frames: usize,
 }
 
 impl NodeConfig {
     /// Room for received log that keeps a fast primary from waiting for a slow backup.
     pub const DEFAULT_PENDING_LOG_BYTES: usize = 16 << 20;
+    /// Frames of a few milliseconds at 10 Gbit/s.
+    pub const DEFAULT_GATE_FRAMES: usize = 4096;
+
+    /// Frames that wait in the gate at most.
+    pub(crate) fn gate_packets(&self) -> usize {
+        self.gate_frames.max(2 * self.shard.max_packets_per_step as usize)
+    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub trait Frame: Send + Sized {
     fn truncate(&mut self, len: usize);
     /// What the card says about a received frame's checksums.
     fn rx_checksum(&self) -> RxChecksum;
+    /// Makes a received frame one that can be sent: what its reception left behind is forgotten.
+    fn reuse(&mut self);
     /// Asks the card to fill in checksums when it sends the frame. Only what
     /// [`Nic::offloads`] promises may be asked for.
     fn request_tx_checksum(&mut self, work: TxChecksum);

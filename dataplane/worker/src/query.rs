@@ -7,6 +7,9 @@ use replication::{Directive, GateCounters, SessionCounters};
 
 use crate::counters::Counters;
 use crate::latency::Latency;
+use crate::nic::Nic;
+use crate::poll::Worker;
+use crate::steward::Steward;
 
 /// Questions that wait for one worker.
 const CAPACITY: usize = 16;
@@ -85,4 +88,57 @@ pub struct Summary {
 /// The channel to one worker.
 pub(crate) fn channel() -> (Sender<Query>, Receiver<Query>) {
     bounded(CAPACITY)
+}
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Answers what was asked. An answer that nobody waits for any more is dropped.
+    pub(crate) fn answer_queries(&mut self) {
+        while let Ok(query) = self.queries.try_recv() {
+            match query {
+                Query::Summary(to) => drop(to.try_send(self.summary())),
+                Query::Connections(place, to) => drop(to.try_send(self.connections(place))),
+                Query::Latency(to) => drop(to.try_send(self.latency.clone())),
+            }
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let shards = self.shards.slots.iter().map(|slot| ShardSummary {
+            index: slot.index,
+            digest: slot.shard.digest(),
+            now_us: slot.shard.now().as_micros(),
+            counters: slot.shard.counters().clone(),
+            memory: slot.shard.memory(),
+        });
+        let sessions =
+            self.channels.iter().map(|channel| (channel.number, *channel.session.counters()));
+        Summary {
+            worker: self.index,
+            directive: self.directive,
+            serving: self.serving(),
+            counters: self.counters,
+            gate_len: self.gate.len(),
+            gate: *self.gate.counters(),
+            sessions: sessions.collect(),
+            shards: shards.collect(),
+            neighbours: self.lan.neighbours.known(),
+            events_lost: self.events.lost(),
+        }
+    }
+
+    fn connections(&self, place: Place) -> ConnectionsPiece {
+        let Some(slot) = self.shards.slots.get(place.shard) else {
+            return ConnectionsPiece { connections: Vec::new(), next: None };
+        };
+        let piece = slot.shard.connections(place.from).take(CONNECTIONS_PER_PIECE);
+        let connections: Vec<_> = piece.map(|info| (slot.index, info)).collect();
+        let next = match connections.last() {
+            Some((_, last)) if connections.len() == CONNECTIONS_PER_PIECE => {
+                Place { from: last.id.0 + 1, ..place }
+            }
+            _ => Place { shard: place.shard + 1, from: 0 },
+        };
+        let next = Some(next).filter(|next| next.shard < self.shards.slots.len());
+        ConnectionsPiece { connections, next }
+    }
 }

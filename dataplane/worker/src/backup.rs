@@ -1,0 +1,118 @@
+//! Following: apply the primary's log to our shards and throw away what they send.
+
+use engine::egress::CountingEgress;
+use replication::{Mismatch, PendingLog, Position, Record, RecordKind};
+
+use crate::counters::Counters;
+use crate::events::{Event, RefusedRecord};
+use crate::input;
+use crate::nic::Nic;
+use crate::poll::Worker;
+use crate::shards::Shards;
+use crate::steward::Steward;
+
+/// Records that one loop applies, so that confirmations and heartbeats never wait for long.
+pub(crate) const RECORDS_PER_LOOP: u64 = 128;
+
+/// Why a backup stopped applying. There is no way back: its state is not the primary's any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Mismatch(Mismatch),
+    Refused { shard: u16, reason: RefusedRecord },
+}
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Applies up to `most` records of what was received, and returns how many it applied. After
+    /// a fault it applies nothing any more and confirms nothing any more.
+    pub(crate) fn apply(&mut self, now_us: u64, most: u64) -> u64 {
+        if self.fault.is_some() {
+            return 0;
+        }
+        let mut applied = 0;
+        let Worker { channels, shards, counters, .. } = self;
+        for channel in channels.iter_mut() {
+            let result = apply_log(&mut channel.log, shards, most - applied, counters);
+            match result {
+                Ok(records) => applied += records,
+                Err(fault) => {
+                    self.fail(now_us, fault);
+                    break;
+                }
+            }
+        }
+        applied
+    }
+
+    fn fail(&mut self, now_us: u64, fault: Fault) {
+        self.fault = Some(fault);
+        for channel in &mut self.channels {
+            channel.session.close();
+        }
+        self.events.tell(
+            now_us,
+            match fault {
+                Fault::Mismatch(mismatch) => Event::DigestMismatch(mismatch),
+                Fault::Refused { shard, reason } => Event::RecordRefused { shard, reason },
+            },
+        );
+    }
+
+    /// Nothing that was received is left to apply.
+    pub(crate) fn log_is_applied(&self) -> bool {
+        self.channels.iter().all(|channel| channel.log.is_empty())
+    }
+}
+
+fn apply_log<F>(
+    log: &mut PendingLog,
+    shards: &mut Shards<F>,
+    most: u64,
+    counters: &mut Counters,
+) -> Result<u64, Fault> {
+    let mut applied = 0;
+    while applied < most {
+        let Some((position, record)) = log.pop_record() else { break };
+        apply_record(position, &record, shards, counters)?;
+        applied += 1;
+    }
+    counters.records_applied += applied;
+    Ok(applied)
+}
+
+fn apply_record<F>(
+    position: Position,
+    record: &Record<'_>,
+    shards: &mut Shards<F>,
+    counters: &mut Counters,
+) -> Result<(), Fault> {
+    let refuse = |reason| Fault::Refused { shard: record.shard, reason };
+    let slot = shards.slot_mut(record.shard).ok_or(refuse(RefusedRecord::Shard));
+    let slot = slot.inspect_err(|_| counters.records_refused += 1)?;
+    if let Some(primary) = record.digest() {
+        let ours = slot.shard.digest();
+        if primary != ours {
+            let shard = record.shard;
+            return Err(Fault::Mismatch(Mismatch { shard, position, primary, ours }));
+        }
+        counters.digests_equal += 1;
+        return Ok(());
+    }
+    let decoded = input::decode(record.body).and_then(|(now, segments)| {
+        if now < slot.shard.now() {
+            return Err(RefusedRecord::Time);
+        }
+        Ok((now, segments))
+    });
+    let (now, segments) = decoded.map_err(|reason| {
+        counters.records_refused += 1;
+        refuse(reason)
+    })?;
+    counters.segments_applied += segments.len() as u64;
+    let mut egress = CountingEgress::default();
+    match record.kind {
+        RecordKind::Kick => slot.shard.kick(now, &mut egress),
+        RecordKind::Input | RecordKind::Digest => slot.shard.step(now, &segments, &mut egress),
+    }
+    shards.logged(now);
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! The workers of a node, made together: they share rings and a board.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::{Builder, JoinHandle};
+
+use arrayvec::ArrayVec;
+use crossbeam::channel::{Receiver, Sender};
+use engine::wire::ethernet::Mac;
+use replication::Path;
+
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::config::{NodeConfig, PortConfig};
+use crate::events::{self, Event, Events};
+use crate::ingress::{Local, MAX_VIPS};
+use crate::nic::Nic;
+use crate::poll::{Parts, Worker};
+use crate::port::Port;
+use crate::query::{self, Query};
+use crate::spread::Spread;
+use crate::steward::Steward;
+
+/// Frames that wait for a card beside those that the gate may release at once.
+const QUEUE_FRAMES: usize = 1024;
+
+/// One worker's shares of both ports.
+#[derive(Debug)]
+pub struct Shares<N> {
+    /// Of the service LAN.
+    pub lan: N,
+    /// Of the replication link.
+    pub link: N,
+}
+
+/// A node's workers, and the control thread's ends of what they talk through.
+#[derive(Debug)]
+pub struct Crew<N: Nic, S: Steward> {
+    /// Worker 0 is the lead.
+    pub workers: Vec<Worker<N, S>>,
+    /// Questions to each worker.
+    pub queries: Vec<Sender<Query>>,
+    /// What happened: worker, its time in microseconds, event.
+    pub events: Receiver<(u16, u64, Event)>,
+}
+
+/// Why no crew can be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CrewError {
+    /// Nobody to work.
+    #[error("{workers} workers were asked for, expected 1 to 1024: set `cores` to that many")]
+    Workers {
+        /// How many.
+        workers: usize,
+    },
+    /// Nobody could receive.
+    #[error("worker 0 has no queue of the {port}: give the first queue pair to the first worker")]
+    NoQueue {
+        /// Which port.
+        port: &'static str,
+    },
+    /// More than the workers are built for.
+    #[error("{vips} service addresses were given, expected 1 to {MAX_VIPS} IPv4 addresses")]
+    Vips {
+        /// How many.
+        vips: usize,
+    },
+}
+
+/// Makes a worker for each element of `shares`. The first workers must be those with queues.
+///
+/// # Errors
+/// When the shares can't serve a node; see [`CrewError`].
+pub fn crew<N: Nic, S: Steward>(
+    node: NodeConfig,
+    shares: Vec<Shares<N>>,
+    steward: S,
+) -> Result<Crew<N, S>, CrewError> {
+    let workers = u16::try_from(shares.len()).unwrap_or(u16::MAX);
+    if !(1..=1024).contains(&workers) {
+        return Err(CrewError::Workers { workers: shares.len() });
+    }
+    let lan_queues = shares.iter().take_while(|share| share.lan.has_queues()).count();
+    let link_queues = shares.iter().take_while(|share| share.link.has_queues()).count();
+    let vips: ArrayVec<_, MAX_VIPS> =
+        node.shard.vips.iter().filter_map(|vip| vip.as_ipv4()).take(MAX_VIPS).collect();
+    if vips.len() != node.shard.vips.len() || vips.is_empty() {
+        return Err(CrewError::Vips { vips: node.shard.vips.len() });
+    }
+    let node = Arc::new(node);
+    let board = Arc::new(Board::new(workers));
+    let (event_sender, events) = events::channel();
+    let (query_senders, query_receivers): (Vec<_>, Vec<_>) =
+        (0..workers).map(|_| query::channel()).unzip();
+    let mut steward = Some(steward);
+    let capacity = node.gate_packets() + QUEUE_FRAMES;
+    let mut crew = Vec::with_capacity(shares.len());
+    let meshes = Spread::mesh(shares.len());
+    for (index, ((share, spread), queries)) in
+        (0..workers).zip(shares.into_iter().zip(meshes).zip(query_receivers))
+    {
+        let relay = |queues: usize| index % u16::try_from(queues.max(1)).unwrap_or(1);
+        if index == 0 && lan_queues == 0 {
+            return Err(CrewError::NoQueue { port: "service LAN" });
+        }
+        if index == 0 && link_queues == 0 {
+            return Err(CrewError::NoQueue { port: "link" });
+        }
+        let local = |path, mac, net, vips| local(path, mac, net, &node, vips);
+        let lan_local = local(Path::Lan, share.lan.mac(), node.lan, vips.clone());
+        let link_local = local(Path::Link, share.link.mac(), node.link, ArrayVec::new());
+        crew.push(Worker::new(Parts {
+            index,
+            steward: steward.take(),
+            board: Arc::clone(&board),
+            lan: Port::new(share.lan, Path::Lan, node.lan, relay(lan_queues), capacity),
+            link: Port::new(share.link, Path::Link, node.link, relay(link_queues), QUEUE_FRAMES),
+            lan_local,
+            link_local,
+            spread,
+            events: Events::new(index, event_sender.clone()),
+            queries,
+            node: Arc::clone(&node),
+        }));
+    }
+    Ok(Crew { workers: crew, queries: query_senders, events })
+}
+
+fn local(
+    path: Path,
+    mac: Mac,
+    net: PortConfig,
+    node: &NodeConfig,
+    vips: ArrayVec<std::net::Ipv4Addr, MAX_VIPS>,
+) -> Local {
+    Local { path, mac, vmac: node.vmac, net, vips, control_port: node.control_port }
+}
+
+/// Runs a worker on a thread of its own, pinned to `core` if one is given, until `stop` is set.
+/// `enter` runs on the thread first; what it returns is dropped there at the end, which is the
+/// place for a registration with the driver.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn spawn<N, S, C, G>(
+    mut worker: Worker<N, S>,
+    core: Option<usize>,
+    mut clock: C,
+    stop: Arc<AtomicBool>,
+    enter: impl FnOnce() -> G + Send + 'static,
+) -> io::Result<JoinHandle<Worker<N, S>>>
+where
+    N: Nic + Send + 'static,
+    S: Steward + Send + 'static,
+    C: Clock + Send + 'static,
+{
+    let name = format!("worker-{}", worker.index);
+    Builder::new().name(name).spawn(move || {
+        let _guard = enter();
+        if let Some(id) = core {
+            let pinned = core_affinity::set_for_current(core_affinity::CoreId { id });
+            if !pinned {
+                tracing::warn!(worker = worker.index, core = id, "cannot pin to this core");
+            }
+        }
+        worker.run(&mut clock, &stop);
+        worker
+    })
+}

@@ -1,0 +1,150 @@
+//! What this worker is at the moment, and how a directive changes it.
+
+use replication::{Directive, Epoch, GateMode, Role};
+
+use crate::channel;
+use crate::events::Event;
+use crate::nic::Nic;
+use crate::poll::Worker;
+use crate::shards::{Placement, Shards};
+use crate::steward::Steward;
+
+/// What a worker does in each loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Holds nothing, serves nothing.
+    Spare,
+    /// Applies the primary's log.
+    Following,
+    /// Takes over: what is left of the log comes first.
+    Applying {
+        since_us: u64,
+        records: u64,
+    },
+    /// Holds the whole state; waits for the others and for the claim.
+    Ready,
+    /// Owns the service address.
+    Serving,
+}
+
+/// What a worker is before it was told anything.
+pub(crate) const SPARE: Directive = Directive {
+    epoch: Epoch(0),
+    role: Role::Spare,
+    silent: false,
+    peer: None,
+    peer_workers: 0,
+};
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Takes up a directive, if it is not the one it already follows.
+    pub(crate) fn obey(&mut self, now_us: u64, new: Directive) {
+        let old = self.directive;
+        if new == old {
+            return;
+        }
+        self.directive = new;
+        if new.silent && !old.silent {
+            self.lan.forget_frames_from(self.node.vmac);
+        }
+        let same_session = (old.epoch, old.peer, old.peer_workers)
+            == (new.epoch, new.peer, new.peer_workers);
+        match (self.duty, new.role) {
+            (Duty::Spare, Role::Spare) => {}
+            (_, Role::Spare) => self.step_down(now_us),
+            (Duty::Following, Role::Backup) if same_session => {}
+            (_, Role::Backup) => {
+                self.step_down(now_us);
+                self.follow();
+            }
+            (Duty::Spare, Role::Primary(_)) => self.begin_afresh(now_us),
+            (Duty::Following, Role::Primary(_)) => self.stop_following(now_us),
+            (Duty::Applying { .. }, Role::Primary(_)) => {}
+            (Duty::Ready, Role::Primary(_)) => self.board.applied(self.index, new.epoch),
+            (Duty::Serving, Role::Primary(mode)) => {
+                self.board.applied(self.index, new.epoch);
+                if self.steward.is_some() {
+                    self.board.serve(new.epoch);
+                }
+                if new.role != old.role || !same_session {
+                    self.change_gate(now_us, mode);
+                }
+            }
+        }
+        self.events.tell(now_us, Event::Directive(new));
+    }
+
+    /// Drops whatever belonged to a role: packets, shards, sessions, the claim.
+    fn step_down(&mut self, now_us: u64) {
+        let packets = self.gate.discard();
+        if packets > 0 {
+            self.counters.drop_gate_discarded += packets as u64;
+            self.events.tell(now_us, Event::GateDiscarded { packets });
+        }
+        self.lan.forget_frames_from(self.node.vmac);
+        if self.steward.is_some() {
+            self.board.cease();
+        }
+        self.announcer = None;
+        self.claimed_us = None;
+        self.serving_since_us = None;
+        self.first_packet_us = None;
+        self.fault = None;
+        self.blocked = false;
+        self.follows_a_log = false;
+        self.channels.clear();
+        self.shards = Shards::none(Placement::own(self.board.workers()));
+        self.duty = Duty::Spare;
+    }
+
+    fn follow(&mut self) {
+        let workers = self.board.workers();
+        let placement = Placement::following(workers, self.directive.peer_workers);
+        self.shards =
+            Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
+        let mtu = self.link.nic.mtu();
+        self.channels = channel::incoming(self.index, workers, &self.node, mtu, &self.directive);
+        self.follows_a_log = true;
+        self.duty = Duty::Following;
+    }
+
+    fn begin_afresh(&mut self, now_us: u64) {
+        let placement = Placement::own(self.board.workers());
+        self.shards =
+            Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
+        self.duty = Duty::Applying { since_us: now_us, records: 0 };
+    }
+
+    /// The old primary may still be alive and send: from here on nothing of it is taken, hence
+    /// nothing confirmed, hence nothing of it released.
+    fn stop_following(&mut self, now_us: u64) {
+        for channel in &mut self.channels {
+            channel.session.close();
+        }
+        self.duty = Duty::Applying { since_us: now_us, records: 0 };
+    }
+
+    /// Sets the gate, and opens the session that lets it release.
+    pub(crate) fn log_to_peer(&mut self, mode: GateMode) {
+        self.gate.set_mode(mode);
+        self.channels = match mode {
+            GateMode::Open => Vec::new(),
+            GateMode::Confirmed => {
+                let mtu = self.link.nic.mtu();
+                channel::outgoing(self.index, &self.node, mtu, &self.directive)
+            }
+        };
+    }
+
+    /// Open: what waits may leave, nobody will confirm it any more. Confirmed with another peer:
+    /// what waits depends on a log that the new peer will never have.
+    fn change_gate(&mut self, now_us: u64, mode: GateMode) {
+        if mode == GateMode::Confirmed {
+            self.counters.drop_gate_discarded += self.gate.discard() as u64;
+        }
+        self.log_to_peer(mode);
+        if self.serving() {
+            self.release(now_us);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a loop does when there is nothing to do: as the hardware profile says, and never past
+//! the next deadline.
+
+use std::thread;
+use std::time::Duration;
+
+use hw_profiles::{Idle, IdleStrategy};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idler {
+    idle: Idle,
+    empty_polls: u32,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Spin,
+    Yield,
+    Sleep(Duration),
+}
+
+impl Idler {
+    pub fn new(idle: Idle) -> Idler {
+        Idler { idle, empty_polls: 0 }
+    }
+
+    /// After a loop that ended at `now_us`: `busy` when it had something to do, `deadline_us` when
+    /// it will have at the latest.
+    pub fn decide(&mut self, busy: bool, now_us: u64, deadline_us: Option<u64>) -> Rest {
+        if busy {
+            self.empty_polls = 0;
+            return Rest::Spin;
+        }
+        self.empty_polls = self.empty_polls.saturating_add(1);
+        let yield_until = self.idle.spin_polls.saturating_add(self.idle.yield_polls);
+        match self.idle.strategy {
+            IdleStrategy::Spin => Rest::Spin,
+            _ if self.empty_polls <= self.idle.spin_polls => Rest::Spin,
+            IdleStrategy::Yield => Rest::Yield,
+            IdleStrategy::Sleep if self.empty_polls <= yield_until => Rest::Yield,
+            IdleStrategy::Sleep => {
+                let left_us = deadline_us.map_or(u64::MAX, |at| at.saturating_sub(now_us));
+                match left_us.min(self.idle.sleep_us.into()) {
+                    0 => Rest::Yield,
+                    sleep_us => Rest::Sleep(Duration::from_micros(sleep_us)),
+                }
+            }
+        }
+    }
+}
+
+impl Rest {
+    pub fn take(self) {
+        match self {
+            Rest::Spin => std::hint::spin_loop(),
+            Rest::Yield => thread::yield_now(),
+            Rest::Sleep(time) => thread::sleep(time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idler(strategy: IdleStrategy) -> Idler {
+        Idler::new(Idle { strategy, spin_polls: 1, yield_polls: 1, sleep_us: 50 })
+    }
+
+    #[test]
+    fn spins_then_yields_then_sleeps_until_something_happens() {
+        let mut idler = idler(IdleStrategy::Sleep);
+        let rests: Vec<_> = (0..3).map(|_| idler.decide(false, 0, None)).collect();
+        let sleep = Rest::Sleep(Duration::from_micros(50));
+        assert_eq!(rests, [Rest::Spin, Rest::Yield, sleep]);
+        assert_eq!(idler.decide(true, 0, None), Rest::Spin);
+        assert_eq!(idler.decide(false, 0, None), Rest::Spin);
+    }
+
+    #[test]
+    fn never_sleeps_past_the_deadline() {
+        let mut idler = idler(IdleStrategy::Sleep);
+        for _ in 0..2 {
+            idler.decide(false, 0, None);
+        }
+        let short = Rest::Sleep(Duration::from_micros(7));
+        assert_eq!(idler.decide(false, 100, Some(107)), short);
+        assert_eq!(idler.decide(false, 100, Some(90)), Rest::Yield);
+    }
+
+    #[test]
+    fn strategy_bounds_how_far_it_goes() {
+        for (strategy, last) in [(IdleStrategy::Spin, Rest::Spin), (IdleStrategy::Yield, Rest::Yield)]
+        {
+            let mut idler = idler(strategy);
+            let rests = (0..9).map(|_| idler.decide(false, 0, None));
+            assert_eq!(rests.last(), Some(last));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The body of an input record: what one step of a shard is given.
+//!
+//! ```text
+//! | now, microseconds of shard time | length  | L3 packet ... | length | ...
+//! | u64 LE                          | u16 LE  |               |
+//! ```
+
+use arrayvec::ArrayVec;
+use engine::time::Instant;
+use engine::wire::Checksums;
+use engine::wire::segment::Segment;
+
+use crate::events::RefusedRecord;
+
+/// Segments of one step at most.
+pub(crate) const MAX_SEGMENTS: usize = 64;
+/// Bytes of a record's body at most.
+pub(crate) const MAX_BODY_BYTES: usize = 128 * 1024;
+/// Bytes of a body beside the segments.
+pub(crate) const TIME_BYTES: usize = 8;
+/// Bytes of a body beside each segment.
+pub(crate) const LENGTH_BYTES: usize = 2;
+
+/// Segments of one step.
+pub(crate) type Segments<'a> = ArrayVec<Segment<'a>, MAX_SEGMENTS>;
+
+/// Hands the parts of a body to `append`, which concatenates them.
+pub(crate) fn encode<R>(
+    now: Instant,
+    segments: &[Segment<'_>],
+    append: impl FnOnce(&[&[u8]]) -> R,
+) -> R {
+    let now = now.as_micros().to_le_bytes();
+    let lengths: ArrayVec<[u8; LENGTH_BYTES], MAX_SEGMENTS> =
+        segments.iter().map(|segment| (segment.packet.len() as u16).to_le_bytes()).collect();
+    let mut parts: ArrayVec<&[u8], { 1 + 2 * MAX_SEGMENTS }> = ArrayVec::new();
+    parts.push(&now);
+    for (length, segment) in lengths.iter().zip(segments) {
+        parts.push(length);
+        parts.push(segment.packet);
+    }
+    append(&parts)
+}
+
+/// Takes a body apart. The primary has verified the segments' checksums.
+pub(crate) fn decode(body: &[u8]) -> Result<(Instant, Segments<'_>), RefusedRecord> {
+    let (now, mut rest) =
+        body.split_first_chunk::<TIME_BYTES>().ok_or(RefusedRecord::Torn)?;
+    let mut segments = Segments::new();
+    while !rest.is_empty() {
+        let (length, after) =
+            rest.split_first_chunk::<LENGTH_BYTES>().ok_or(RefusedRecord::Torn)?;
+        let length = usize::from(u16::from_le_bytes(*length));
+        let (packet, after) = after.split_at_checked(length).ok_or(RefusedRecord::Torn)?;
+        let segment = Segment::parse(packet, Checksums::Trusted)
+            .map_err(|_| RefusedRecord::Segment)?;
+        segments.try_push(segment).map_err(|_| RefusedRecord::TooMany)?;
+        rest = after;
+    }
+    Ok((Instant::from_micros(u64::from_le_bytes(*now)), segments))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::addr::{Addr, Endpoint, Flow};
+    use engine::seq::SeqNumber;
+    use engine::wire::segment::SegmentHeader;
+    use engine::wire::tcp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(port: u16) -> Vec<u8> {
+        let (a, b) = (Addr::from_ipv4_octets([10, 0, 0, 1]), Addr::from_ipv4_octets([10, 0, 0, 2]));
+        let flow = Flow { local: Endpoint::new(a, port), remote: Endpoint::new(b, 7) };
+        let header = SegmentHeader {
+            flow,
+            seq: SeqNumber(5),
+            ack: SeqNumber(6),
+            flags: tcp::Flags::ACK,
+            window: 7,
+            options: tcp::Options::default(),
+        };
+        let mut packet = vec![0; 60];
+        let len = header.emit(0, &mut packet);
+        packet.truncate(len);
+        packet
+    }
+
+    fn body(ports: &[u16]) -> Vec<u8> {
+        let packets: Vec<_> = ports.iter().map(|&port| packet(port)).collect();
+        let segments: Vec<_> = packets
+            .iter()
+            .map(|packet| Segment::parse(packet, Checksums::Trusted).unwrap())
+            .collect();
+        encode(Instant::from_micros(42), &segments, |parts| parts.concat())
+    }
+
+    #[test]
+    fn body_comes_back_as_it_was_given() {
+        let bytes = body(&[1000, 2000]);
+        let (now, segments) = decode(&bytes).unwrap();
+        assert_eq!(now, Instant::from_micros(42));
+        let ports: Vec<_> = segments.iter().map(|s| s.flow.remote.port).collect();
+        assert_eq!(ports, [1000, 2000]);
+        assert_eq!(decode(&body(&[])).unwrap().1.len(), 0);
+    }
+
+    #[test]
+    fn every_cut_is_refused() {
+        let bytes = body(&[1000, 2000]);
+        let whole = [8, 8 + 2 + 40, bytes.len()];
+        for cut in (0..bytes.len()).filter(|cut| !whole.contains(cut)) {
+            assert!(decode(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The poll loop of a core.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::channel::Receiver;
+use replication::{CommitRule, Directive, Gate, GateMode, Path, Report, Role};
+
+use crate::announce::Announcer;
+use crate::backup::{self, Fault};
+use crate::board::{Board, Standing, earliest};
+use crate::channel::Channel;
+use crate::clock::Clock;
+use crate::config::NodeConfig;
+use crate::counters::Counters;
+use crate::duty::Duty;
+use crate::egress::Held;
+use crate::events::{Event, Events};
+use crate::idle::Idler;
+use crate::ingress::Local;
+use crate::latency::Latency;
+use crate::limit::RateLimit;
+use crate::nic::Nic;
+use crate::port::{Port, UdpChecksum};
+use crate::query::Query;
+use crate::shards::Shards;
+use crate::spread::Spread;
+use crate::steward::Steward;
+
+/// Loops between two looks at the queries.
+const QUERY_LOOPS: u64 = 64;
+
+/// One core's worker: its share of both ports, its shards, its sessions, its gate.
+pub struct Worker<N: Nic, S: Steward> {
+    pub(crate) index: u16,
+    pub(crate) node: Arc<NodeConfig>,
+    /// The lead has it: worker 0.
+    pub(crate) steward: Option<S>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) lan: Port<N>,
+    pub(crate) link: Port<N>,
+    pub(crate) lan_local: Local,
+    pub(crate) link_local: Local,
+    pub(crate) spread: Spread<N::Frame>,
+
+    pub(crate) directive: Directive,
+    pub(crate) duty: Duty,
+    pub(crate) shards: Shards<N::Frame>,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) gate: Gate<Held<N::Frame>>,
+    /// Set when the log could not be applied; final for this role.
+    pub(crate) fault: Option<Fault>,
+    /// Shard time is the log's, not the local clock's.
+    pub(crate) follows_a_log: bool,
+    /// A shard waits for room in the gate or in the log.
+    pub(crate) blocked: bool,
+
+    /// This loop knows that its directive is no older than its last stall.
+    pub(crate) trusted: bool,
+    distrust_since_us: Option<u64>,
+    last_loop_us: Option<u64>,
+    pub(crate) lan_polled_us: u64,
+    pub(crate) link_idle: bool,
+
+    pub(crate) announcer: Option<Announcer>,
+    pub(crate) claimed_us: Option<u64>,
+    pub(crate) serving_since_us: Option<u64>,
+    pub(crate) first_packet_us: Option<u64>,
+    pub(crate) echo_limit: RateLimit,
+    pub(crate) reset_limit: RateLimit,
+
+    pub(crate) counters: Counters,
+    pub(crate) latency: Latency,
+    pub(crate) events: Events,
+    pub(crate) queries: Receiver<Query>,
+    idler: Idler,
+}
+
+/// What a loop found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// There was something to do.
+    pub busy: bool,
+    /// When there will be at the latest, as far as this worker knows, in microseconds.
+    pub deadline_us: Option<u64>,
+}
+
+/// What a new worker is made of; the crew puts it together.
+pub(crate) struct Parts<N: Nic, S> {
+    pub index: u16,
+    pub node: Arc<NodeConfig>,
+    pub steward: Option<S>,
+    pub board: Arc<Board>,
+    pub lan: Port<N>,
+    pub link: Port<N>,
+    pub lan_local: Local,
+    pub link_local: Local,
+    pub spread: Spread<N::Frame>,
+    pub events: Events,
+    pub queries: Receiver<Query>,
+}
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    pub(crate) fn new(parts: Parts<N, S>) -> Worker<N, S> {
+        let workers = parts.board.workers();
+        let (idle, gate) = (parts.node.idle, parts.node.gate_packets());
+        Worker {
+            index: parts.index,
+            node: parts.node,
+            steward: parts.steward,
+            board: parts.board,
+            lan: parts.lan,
+            link: parts.link,
+            lan_local: parts.lan_local,
+            link_local: parts.link_local,
+            spread: parts.spread,
+            directive: crate::duty::SPARE,
+            duty: Duty::Spare,
+            shards: Shards::none(crate::shards::Placement::own(workers)),
+            channels: Vec::new(),
+            gate: Gate::new(gate, CommitRule::Swmu),
+            fault: None,
+            follows_a_log: false,
+            blocked: false,
+            trusted: false,
+            distrust_since_us: None,
+            last_loop_us: None,
+            lan_polled_us: 0,
+            link_idle: true,
+            announcer: None,
+            claimed_us: None,
+            serving_since_us: None,
+            first_packet_us: None,
+            echo_limit: RateLimit::per_second(ECHO_REPLIES_PER_SECOND),
+            reset_limit: RateLimit::per_second(RESETS_PER_SECOND),
+            counters: Counters::default(),
+            latency: Latency::default(),
+            events: parts.events,
+            queries: parts.queries,
+            idler: Idler::new(idle),
+        }
+    }
+
+    /// Polls until `stop` says so.
+    pub fn run<C: Clock>(&mut self, clock: &mut C, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            let turn = self.run_once(clock);
+            self.idler.decide(turn.busy, clock.now_us(), turn.deadline_us).take();
+        }
+    }
+
+    /// One loop. The clock is read at its start, and again before anything leaves: whoever was
+    /// put to sleep in between must not speak before it has listened.
+    pub fn run_once<C: Clock>(&mut self, clock: &mut C) -> Turn {
+        let now_us = clock.now_us();
+        let gap_us = self.look_back(now_us);
+        let mut busy = self.receive(now_us);
+        self.consult(now_us, gap_us);
+        busy |= self.work(now_us);
+        self.send_log(now_us);
+        if clock.now_us().saturating_sub(now_us) <= self.node.detection_timeout_us {
+            self.transmit(clock, now_us);
+        }
+        self.tell_board();
+        self.counters.loops += 1;
+        if self.counters.loops.is_multiple_of(QUERY_LOOPS) {
+            self.answer_queries();
+        }
+        if busy {
+            self.counters.busy_loops += 1;
+            self.latency.loop_us.saturating_record(clock.now_us().saturating_sub(now_us));
+        }
+        Turn { busy: busy || self.lan.has_backlog(), deadline_us: self.next_deadline_us() }
+    }
+
+    /// How long this loop stood still. After a long gap nothing that was prepared for the service
+    /// may leave, and no directive from before the gap counts.
+    fn look_back(&mut self, now_us: u64) -> u64 {
+        let gap_us = self.last_loop_us.map_or(0, |last| now_us.saturating_sub(last));
+        self.last_loop_us = Some(now_us);
+        self.board.tick(self.index, now_us);
+        if gap_us > self.node.detection_timeout_us {
+            self.counters.stalls += 1;
+            self.board.stalled(self.index, gap_us);
+            self.trusted = false;
+            self.distrust_since_us = Some(now_us);
+            self.lan.forget_frames_from(self.node.vmac);
+            self.events.tell(now_us, Event::Stalled { for_us: gap_us });
+        }
+        gap_us
+    }
+
+    /// Hears what the node is from now on: the lead from the steward, the others from the lead.
+    fn consult(&mut self, now_us: u64, gap_us: u64) {
+        let directive = if self.steward.is_some() {
+            self.ask_steward(now_us, gap_us)
+        } else {
+            self.read_board(now_us)
+        };
+        if let Some(directive) = directive {
+            self.obey(now_us, directive);
+        }
+    }
+
+    fn ask_steward(&mut self, now_us: u64, gap_us: u64) -> Option<Directive> {
+        let (standing, stalled_us) = self.board.survey(now_us);
+        let report = Report {
+            stalled_for_us: gap_us.max(stalled_us),
+            unconfirmed_since_us: standing.unconfirmed_since_us,
+            session_open: standing.session_open,
+            digest_mismatch: standing.mismatch,
+            refused_log: standing.refused_log,
+            log_applied: standing.log_applied,
+            serving_since_us: self.claimed_us,
+            first_packet_us: standing.first_packet_us,
+        };
+        let Worker { steward, lan, link, counters, node, .. } = self;
+        let ports = (node.control_port, node.control_port);
+        let directive = steward.as_mut()?.poll(now_us, &report, &mut |path, datagram| {
+            let port = match path {
+                Path::Lan => &mut *lan,
+                Path::Link => &mut *link,
+            };
+            port.send_datagram(now_us, ports, UdpChecksum::Filled, &[datagram], counters);
+        });
+        self.board.publish(now_us, &directive);
+        self.trusted = true;
+        self.distrust_since_us = None;
+        Some(directive)
+    }
+
+    fn read_board(&mut self, now_us: u64) -> Option<Directive> {
+        let (given_us, directive) = self.board.read()?;
+        let heeded = self.distrust_since_us.is_none_or(|since| given_us >= since);
+        if heeded {
+            self.distrust_since_us = None;
+        }
+        // A lead that stands still can't know whether this node is still the primary.
+        let late_us = now_us.saturating_sub(given_us);
+        self.trusted = heeded && late_us <= self.node.detection_timeout_us;
+        Some(directive)
+    }
+
+    /// Whether this worker speaks for the service at this moment.
+    pub(crate) fn serving(&self) -> bool {
+        self.duty == Duty::Serving && self.trusted && !self.directive.silent
+    }
+
+    fn work(&mut self, now_us: u64) -> bool {
+        match self.duty {
+            Duty::Spare => false,
+            // Confirmations first: what is held need not be applied to be safe.
+            Duty::Following => {
+                self.send_log(now_us);
+                self.apply(now_us, backup::RECORDS_PER_LOOP) > 0
+            }
+            Duty::Applying { .. } | Duty::Ready => {
+                self.take_over(now_us);
+                true
+            }
+            Duty::Serving => self.serving() && self.serve(now_us),
+        }
+    }
+
+    /// Hands batches, retransmissions and confirmations to the link's port, and lets them go.
+    fn send_log(&mut self, now_us: u64) {
+        let Worker { channels, link, counters, node, link_idle, spread, .. } = self;
+        for channel in channels.iter_mut() {
+            let port = node.control_port.wrapping_add(1).wrapping_add(channel.number);
+            channel.session.poll_transmit(now_us, *link_idle, &channel.log, &mut |parts| {
+                // Each datagram has a checksum of its own that covers more than UDP's would.
+                link.room() > 0
+                    && link.send_datagram(now_us, (port, port), UdpChecksum::Zero, parts, counters)
+            });
+        }
+        link.poll_neighbours(now_us, counters);
+        link.flush(spread);
+    }
+
+    fn transmit<C: Clock>(&mut self, clock: &mut C, now_us: u64) {
+        self.lan.poll_neighbours(now_us, &mut self.counters);
+        if self.serving() {
+            self.announce(now_us);
+            self.release(now_us);
+        }
+        let since_us = self.serving_since_us.filter(|_| self.first_packet_us.is_none());
+        let first = since_us.filter(|_| self.lan.holds_packet_from(self.node.vmac));
+        self.lan.flush(&mut self.spread);
+        if let Some(since_us) = first {
+            let at_us = clock.now_us();
+            self.first_packet_us = Some(at_us);
+            let after_us = at_us.saturating_sub(since_us);
+            self.events.tell(at_us, Event::FirstPacket { after_us });
+        }
+    }
+
+    fn tell_board(&mut self) {
+        let role = self.directive.role;
+        let open = !self.channels.iter().any(|channel| !channel.session.is_open());
+        let own = self.channels.first().filter(|_| self.duty == Duty::Serving);
+        let refused = matches!(self.fault, Some(Fault::Refused { .. }))
+            || self.channels.iter().any(|channel| channel.session.refused_log());
+        let standing = Standing {
+            unconfirmed_since_us: own.and_then(|own| own.session.unconfirmed_since_us()),
+            first_packet_us: self.first_packet_us,
+            session_open: match role {
+                Role::Backup => open && self.fault.is_none(),
+                Role::Primary(GateMode::Confirmed) => open && own.is_some(),
+                Role::Primary(GateMode::Open) | Role::Spare => false,
+            },
+            refused_log: refused,
+            log_applied: self.log_is_applied(),
+            mismatch: match self.fault {
+                Some(Fault::Mismatch(mismatch)) => Some(mismatch),
+                _ => None,
+            },
+        };
+        self.board.stand(self.index, &standing);
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        let shards = self.shards.next_deadline_us().filter(|_| self.serving());
+        let sessions = self.channels.iter().map(|channel| channel.session.next_deadline_us());
+        let others = [
+            shards,
+            self.steward.as_ref().and_then(Steward::next_deadline_us),
+            self.lan.neighbours.next_deadline_us(),
+            self.link.neighbours.next_deadline_us(),
+            self.announcer.map(|announcer| announcer.next_deadline_us()),
+        ];
+        sessions.chain(others).fold(None, earliest)
+    }
+}
+
+/// Echo replies of a worker: enough for any monitoring, too few to be of use to a flood.
+const ECHO_REPLIES_PER_SECOND: u32 = 50_000;
+/// Stateless resets of a worker.
+const RESETS_PER_SECOND: u32 = 10_000;
+
+impl<N: Nic, S: Steward> std::fmt::Debug for Worker<N, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("index", &self.index)
+            .field("duty", &self.duty)
+            .field("directive", &self.directive)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}

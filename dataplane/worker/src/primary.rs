@@ -1,0 +1,211 @@
+//! Serving: log the input, step the shard, hold what it sends until the log is safe.
+
+use std::net::Ipv4Addr;
+
+use engine::shard::Shard;
+use engine::time::Instant;
+use engine::wire::Checksums;
+use engine::wire::ethernet;
+use engine::wire::segment::Segment;
+use replication::{GateMode, Position, RecordKind, Role};
+
+use crate::egress::{FrameEgress, Way};
+use crate::input::{self, LENGTH_BYTES, MAX_BODY_BYTES, Segments, TIME_BYTES};
+use crate::nic::{Frame, Nic};
+use crate::poll::Worker;
+use crate::shards::Slot;
+use crate::steward::Steward;
+
+/// What a record costs in a batch beside its body, and a digest record as a whole.
+const RECORD_BYTES: usize = replication::record::HEADER_BYTES;
+const DIGEST_BYTES: usize = RECORD_BYTES + 8;
+
+/// What became of one shard in a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Nothing,
+    Stepped,
+    /// It has input, or a timer is due, and the gate or the log has no room.
+    Blocked,
+}
+
+/// What a shard is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Step,
+    Kick,
+}
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Gives each shard its input, or its due timers, and ends the loop's batch. Says whether
+    /// there was anything to do.
+    pub(crate) fn serve(&mut self, now_us: u64) -> bool {
+        let now = self.shards.time(now_us);
+        let mut busy = false;
+        let mut blocked = false;
+        for place in 0..self.shards.slots.len() {
+            match self.turn(place, now, now_us, Kind::Step) {
+                Turn::Nothing => {}
+                Turn::Stepped => busy = true,
+                Turn::Blocked => blocked = true,
+            }
+        }
+        self.blocked = blocked;
+        self.counters.back_pressure_loops += u64::from(blocked);
+        self.end_batch();
+        busy
+    }
+
+    /// The takeover's kick: every connection of every shard sends at once, so that no client has
+    /// to wait for its own timer.
+    pub(crate) fn kick(&mut self, now_us: u64) {
+        let now = self.shards.time(now_us);
+        for place in 0..self.shards.slots.len() {
+            self.turn(place, now, now_us, Kind::Kick);
+        }
+        self.end_batch();
+    }
+
+    fn turn(&mut self, place: usize, now: Instant, now_us: u64, kind: Kind) -> Turn {
+        let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
+        let shards = self.shards.slots.len();
+        let Worker { shards: all, channels, gate, lan, counters, node, latency, .. } = self;
+        let slot = &mut all.slots[place];
+        let due = slot.shard.next_deadline().is_some_and(|at| at <= now);
+        if kind == Kind::Step && slot.waiting.is_empty() && !due {
+            return Turn::Nothing;
+        }
+        let most = node.shard.max_packets_per_step as usize;
+        let (take, body_len) = match kind {
+            Kind::Step => what_fits(slot),
+            Kind::Kick => (0, TIME_BYTES),
+        };
+        let segments = parse_waiting(&slot.waiting[..take]);
+        let way = if confirmed {
+            // Digests of all shards may follow in this batch.
+            let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
+            let Some(channel) = channels.first_mut() else { return Turn::Blocked };
+            if channel.session.room() < need || gate.room() < most {
+                return Turn::Blocked;
+            }
+            let logged = match kind {
+                Kind::Step => RecordKind::Input,
+                Kind::Kick => RecordKind::Kick,
+            };
+            let appended = input::encode(now, &segments, |parts| {
+                channel.session.append(slot.index, logged, parts)
+            });
+            match appended {
+                Ok(position) => Way::Gate(gate, position),
+                Err(_) => return Turn::Blocked,
+            }
+        } else if lan.room() < most {
+            return Turn::Blocked;
+        } else {
+            Way::Port
+        };
+        counters.steps += 1;
+        counters.segments += take as u64;
+        if take > 0 {
+            latency.batch_segments.saturating_record(take as u64);
+        }
+        let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+        run(&mut slot.shard, now, &segments, kind, &mut egress);
+        drop(segments);
+        slot.waiting.drain(..take);
+        slot.touched = true;
+        Turn::Stepped
+    }
+
+    /// Appends the digests of what was stepped and closes the batch.
+    fn end_batch(&mut self) {
+        if self.directive.role != Role::Primary(GateMode::Confirmed) {
+            return;
+        }
+        let Some(channel) = self.channels.first_mut() else { return };
+        for slot in self.shards.slots.iter_mut().filter(|slot| slot.touched) {
+            let digest = slot.shard.digest().to_le_bytes();
+            let appended = channel.session.append(slot.index, RecordKind::Digest, &[&digest]);
+            // Without room the proof comes with the next batch.
+            slot.touched = appended.is_err();
+        }
+        self.counters.batches += u64::from(channel.session.close_batch().is_some());
+    }
+
+    /// Lets packets go whose log is safe.
+    pub(crate) fn release(&mut self, now_us: u64) {
+        let confirmed = match self.channels.first() {
+            Some(channel) if channel.session.is_open() => channel.session.confirmed(),
+            _ => Position::START,
+        };
+        if self.gate.is_empty() || self.lan.room() < self.gate.len() {
+            return;
+        }
+        let Worker { gate, lan, counters, latency, .. } = self;
+        gate.release(confirmed, |held| {
+            latency.gate_us.saturating_record(now_us.saturating_sub(held.since_us));
+            lan.send_ip(now_us, held.frame, held.remote, counters);
+        });
+    }
+
+    /// Whether the port may be asked for more, or has to wait until the peer confirms.
+    pub(crate) fn has_room_for_a_burst(&self) -> bool {
+        let half = input::MAX_SEGMENTS / 2;
+        !self.blocked || self.shards.slots.iter().all(|slot| slot.waiting.len() <= half)
+    }
+
+    /// Takes a segment's frame in for its shard's next step.
+    pub(crate) fn take_segment(
+        &mut self,
+        now_us: u64,
+        shard: u16,
+        source: Ipv4Addr,
+        frame: N::Frame,
+    ) {
+        if let Ok((link, _)) = ethernet::Header::parse(frame.bytes()) {
+            self.lan.learn(now_us, source, link.source, &mut self.counters);
+        }
+        let taken = self.shards.slot_mut(shard).is_some_and(|slot| {
+            // A frame that finds no room is lost as on a wire; its sender sends again.
+            slot.waiting.try_push(frame).is_ok()
+        });
+        self.counters.drop_back_pressure += u64::from(!taken);
+    }
+}
+
+/// How many of the waiting segments one record carries, and the length of its body.
+fn what_fits<F: Frame>(slot: &Slot<F>) -> (usize, usize) {
+    let mut len = TIME_BYTES;
+    let mut take = 0;
+    for frame in &slot.waiting {
+        let more = frame.bytes().len() + LENGTH_BYTES;
+        if len + more > MAX_BODY_BYTES {
+            break;
+        }
+        len += more;
+        take += 1;
+    }
+    (take, len)
+}
+
+/// The waiting segments; all of them parsed when they came in.
+fn parse_waiting<F: Frame>(frames: &[F]) -> Segments<'_> {
+    frames
+        .iter()
+        .filter_map(|frame| frame.bytes().get(ethernet::HEADER_LEN..))
+        .filter_map(|packet| Segment::parse(packet, Checksums::Trusted).ok())
+        .collect()
+}
+
+fn run<N: Nic>(
+    shard: &mut Shard,
+    now: Instant,
+    segments: &[Segment<'_>],
+    kind: Kind,
+    egress: &mut FrameEgress<'_, N>,
+) {
+    match kind {
+        Kind::Step => shard.step(now, segments, egress),
+        Kind::Kick => shard.kick(now, egress),
+    }
+}

@@ -1,0 +1,147 @@
+//! What a node answers by itself: ARP, ICMP echo, and a reset where no service listens. None of
+//! it is logged or gated: it depends on no shard.
+
+use std::ops::Range;
+
+use engine::wire::arp::{Operation, Packet};
+use engine::wire::ethernet::{self, Mac};
+use engine::wire::segment::{self, Segment};
+use engine::wire::{Checksums, icmpv4};
+use replication::Path;
+
+use crate::nic::{Frame, Nic};
+use crate::poll::Worker;
+use crate::port::Port;
+use crate::spread::Parcel;
+use crate::steward::Steward;
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Learns from an ARP packet and answers it if it asks for an address that we own at the
+    /// moment.
+    pub(crate) fn answer_arp(&mut self, now_us: u64, path: Path, packet: &Packet) {
+        let vips = &self.lan_local.vips;
+        let for_service = path == Path::Lan && vips.contains(&packet.target_ip);
+        let ours = path == Path::Lan && vips.contains(&packet.sender_ip);
+        let serving = self.serving();
+        let silent = path == Path::Lan && self.directive.silent;
+        let port = match path {
+            Path::Lan => &mut self.lan,
+            Path::Link => &mut self.link,
+        };
+        let for_node = packet.target_ip == port.net.address;
+        // RFC 826 learns from what is for us; a backup also learns from who asks for the service,
+        // so that it knows the clients when it takes over.
+        let neighbour = port.net.on_link(packet.sender_ip) && !ours;
+        if (for_node || for_service) && neighbour && packet.sender_ip != port.net.address {
+            let (address, mac) = (packet.sender_ip, packet.sender_mac);
+            port.learn(now_us, address, mac, &mut self.counters);
+            self.spread.hand_to_all(|| Parcel::Learned(path, address, mac));
+        }
+        if packet.operation != Operation::Request {
+            return;
+        }
+        let mac = if for_service && serving {
+            self.node.vmac
+        } else if for_node && (!silent || packet.sender_ip == port.net.peer) {
+            // Silence is for the service's sake; the peer must be able to tell us our epoch.
+            port.mac
+        } else {
+            return;
+        };
+        let reply = packet.reply(mac);
+        if port.send_arp(mac, packet.sender_mac, &reply, &mut self.counters) {
+            self.counters.arp_replies += 1;
+        }
+    }
+
+    /// Tells the LAN where the service addresses are, when that is due.
+    pub(crate) fn announce(&mut self, now_us: u64) {
+        if !self.announcer.as_mut().is_some_and(|announcer| announcer.due(now_us)) {
+            return;
+        }
+        let vmac = self.node.vmac;
+        for at in 0..self.lan_local.vips.len() {
+            let packet = Packet::announcement(vmac, self.lan_local.vips[at]);
+            if self.lan.send_arp(vmac, Mac::BROADCAST, &packet, &mut self.counters) {
+                self.counters.gratuitous_arps += 1;
+            }
+        }
+    }
+
+    /// Turns an echo request around in its own frame.
+    pub(crate) fn answer_icmp(
+        &mut self,
+        now_us: u64,
+        path: Path,
+        mut frame: N::Frame,
+        service: bool,
+    ) {
+        if service && !self.serving() || path == Path::Lan && self.directive.silent {
+            self.counters.drop_not_serving += 1;
+            return;
+        }
+        if !self.echo_limit.allows(now_us) {
+            self.counters.drop_rate_limited += 1;
+            return;
+        }
+        let bytes = frame.bytes_mut();
+        let (link, packet) = bytes.split_at_mut(ethernet::HEADER_LEN);
+        let Ok(len) = icmpv4::reply_in_place(packet) else {
+            self.counters.drop_protocol += 1;
+            return;
+        };
+        let port = match path {
+            Path::Lan => &mut self.lan,
+            Path::Link => &mut self.link,
+        };
+        let source = if service { self.node.vmac } else { port.mac };
+        answer_link(link, source);
+        frame.reuse();
+        frame.truncate(ethernet::HEADER_LEN + len);
+        port.push(frame, &mut self.counters);
+        self.counters.echo_replies += 1;
+    }
+
+    /// Answers a segment for a port on which nothing listens (RFC 9293 3.10.7.1).
+    pub(crate) fn refuse_segment(&mut self, now_us: u64, frame: &N::Frame, packet: Range<usize>) {
+        if !self.reset_limit.allows(now_us) {
+            self.counters.drop_rate_limited += 1;
+            return;
+        }
+        let bytes = frame.bytes();
+        let Ok(segment) = Segment::parse(&bytes[packet], Checksums::Trusted) else { return };
+        let mut reset = [0; segment::RESET_LEN];
+        let len = segment::reset_for(&segment, &mut reset);
+        if len == 0 {
+            return;
+        }
+        let mut link = [0; ethernet::HEADER_LEN];
+        link.copy_from_slice(&bytes[..ethernet::HEADER_LEN]);
+        answer_link(&mut link, self.node.vmac);
+        if send(&mut self.lan, &[&link, &reset[..len]], &mut self.counters) {
+            self.counters.resets += 1;
+        }
+    }
+}
+
+/// Turns an Ethernet header around.
+fn answer_link(header: &mut [u8], source: Mac) {
+    header.copy_within(6..12, 0);
+    header[6..12].copy_from_slice(&source.0);
+}
+
+fn send<N: Nic>(
+    port: &mut Port<N>,
+    parts: &[&[u8]],
+    counters: &mut crate::counters::Counters,
+) -> bool {
+    let Some(mut frame) = port.nic.allocate() else {
+        counters.drop_no_frame += 1;
+        return false;
+    };
+    let whole = parts.iter().all(|part| frame.append(part));
+    if whole {
+        port.push(frame, counters);
+    }
+    whole
+}

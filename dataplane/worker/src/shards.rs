@@ -1,0 +1,147 @@
+//! The shards that a worker holds, and their time.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use engine::config::Config;
+use engine::content::Content;
+use engine::shard::Shard;
+use engine::time::Instant;
+
+use crate::board::worker_of_channel;
+use crate::input::MAX_SEGMENTS;
+
+/// Which worker of a node holds a shard. A batch carries records of one worker's shards, so a
+/// backup follows the primary's grouping: what came over one channel stays with one worker, also
+/// after a takeover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    workers: u16,
+    /// Workers of the node that logged; our own when this node did not begin as a backup.
+    channels: u16,
+}
+
+impl Placement {
+    /// A node that begins as primary.
+    pub fn own(workers: u16) -> Placement {
+        Placement { workers, channels: workers }
+    }
+
+    /// A node that follows a primary with `channels` workers.
+    pub fn following(workers: u16, channels: u16) -> Placement {
+        Placement { workers, channels: channels.max(1) }
+    }
+
+    /// The worker that holds `shard`.
+    pub fn worker_of(self, shard: u16) -> u16 {
+        worker_of_channel(shard % self.channels, self.workers)
+    }
+}
+
+/// One shard, and the frames that wait for its next step.
+#[derive(Debug)]
+pub(crate) struct Slot<F> {
+    pub index: u16,
+    pub shard: Shard,
+    pub waiting: ArrayVec<F, MAX_SEGMENTS>,
+    /// Stepped since its digest was last logged.
+    pub touched: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shards<F> {
+    pub slots: Vec<Slot<F>>,
+    pub placement: Placement,
+    /// Place in `slots` of each shard of the cluster.
+    places: Box<[Option<u16>]>,
+    /// What makes local time shard time, in wrapping arithmetic.
+    offset_us: u64,
+    /// The latest time that any of the shards was given.
+    last: Instant,
+}
+
+impl<F> Shards<F> {
+    /// No shards: a spare's.
+    pub fn none(placement: Placement) -> Shards<F> {
+        let last = Instant::ZERO;
+        Shards { slots: Vec::new(), placement, places: Box::new([]), offset_us: 0, last }
+    }
+
+    /// Fresh shards, those that `placement` gives to `worker`.
+    pub fn fresh(
+        worker: u16,
+        placement: Placement,
+        config: &Arc<Config>,
+        content: &Arc<Content>,
+    ) -> Shards<F> {
+        let mut slots = Vec::new();
+        let mut places = vec![None; usize::from(config.shards)];
+        for index in (0..config.shards).filter(|&shard| placement.worker_of(shard) == worker) {
+            places[usize::from(index)] = u16::try_from(slots.len()).ok();
+            let shard = Shard::new(index, Arc::clone(config), Arc::clone(content));
+            slots.push(Slot { index, shard, waiting: ArrayVec::new(), touched: false });
+        }
+        let places = places.into_boxed_slice();
+        Shards { slots, placement, places, offset_us: 0, last: Instant::ZERO }
+    }
+
+    /// The shard with this number, if it is held here.
+    pub fn slot_mut(&mut self, shard: u16) -> Option<&mut Slot<F>> {
+        let place = (*self.places.get(usize::from(shard))?)?;
+        self.slots.get_mut(usize::from(place))
+    }
+
+    /// Shard time at `now_us` of the local clock. Never runs backwards.
+    pub fn time(&mut self, now_us: u64) -> Instant {
+        let time = Instant::from_micros(now_us.wrapping_add(self.offset_us));
+        self.last = self.last.max(time);
+        self.last
+    }
+
+    /// Notes a time that the log gave to a shard.
+    pub fn logged(&mut self, time: Instant) {
+        self.last = self.last.max(time);
+    }
+
+    /// Shard time goes on from the last logged time: at `now_us` of the local clock it is that.
+    pub fn go_on_from_log(&mut self, now_us: u64) {
+        self.offset_us = self.last.as_micros().wrapping_sub(now_us);
+    }
+
+    /// When a shard has something to do next, on the local clock.
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        let deadlines = self.slots.iter().filter_map(|slot| slot.shard.next_deadline());
+        // A deadline before the shards' present is due now; it could lie before the local zero.
+        deadlines
+            .min()
+            .map(|at| at.max(self.last).as_micros().wrapping_sub(self.offset_us))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backup_keeps_each_channel_of_the_primary_on_one_worker() {
+        let backup = Placement::following(2, 3);
+        let primary = Placement::own(3);
+        for shard in 0..64 {
+            let channel = primary.worker_of(shard);
+            assert_eq!(backup.worker_of(shard), worker_of_channel(channel, 2));
+        }
+    }
+
+    #[test]
+    fn time_goes_on_from_the_log_on_a_clock_that_is_far_away() {
+        let mut shards: Shards<()> = Shards::none(Placement::own(1));
+        for local in [10, 9_000_000_000] {
+            shards.logged(Instant::from_micros(5_000_000));
+            shards.go_on_from_log(local);
+            assert_eq!(shards.time(local), Instant::from_micros(5_000_000));
+            assert_eq!(shards.time(local + 7), Instant::from_micros(5_000_007));
+            assert_eq!(shards.time(local + 3), Instant::from_micros(5_000_007));
+            shards = Shards::none(Placement::own(1));
+        }
+    }
+}
