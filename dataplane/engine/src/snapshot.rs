@@ -217,3 +217,44 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = Vec::new();
+        let mut out = Writer::new(&mut bytes);
+        out.u16(3);
+        out.u8(1);
+        out.bool(true);
+        out.u32(7);
+        out.u64(u64::MAX);
+        out.option_u64(None);
+        out.option_u64(Some(9));
+        out.bytes(b"abc");
+        let mut input = Reader::new(&bytes);
+        input.version(3).unwrap();
+        assert_eq!((input.u8("a"), input.bool("b"), input.u32("c")), (Ok(1), Ok(true), Ok(7)));
+        assert_eq!((input.u64("d"), input.option_u64("e")), (Ok(u64::MAX), Ok(None)));
+        assert_eq!((input.option_u64("f"), input.bytes("g")), (Ok(Some(9)), Ok(&b"abc"[..])));
+        input.finish().unwrap();
+    }
+
+    #[test]
+    fn each_kind_of_damage_has_its_error() {
+        let wanted = Reader::new(&[1, 2]).u32("age").unwrap_err();
+        assert_eq!(wanted, SnapshotError::Truncated { at: 0, wanted: 2, what: "age" });
+        let flag = Reader::new(&[2]).bool("flag").unwrap_err();
+        assert_eq!(flag, SnapshotError::Invalid { at: 1, what: "flag", value: 2 });
+        let version = Reader::new(&[2, 0]).version(1).unwrap_err();
+        assert_eq!(version, SnapshotError::Version { found: 2, expected: 1 });
+        assert_eq!(Reader::new(&[0]).finish(), Err(SnapshotError::Trailing { extra: 1 }));
+        let huge = [0xff; 8];
+        assert!(matches!(
+            Reader::new(&huge).bytes("name"),
+            Err(SnapshotError::Truncated { .. } | SnapshotError::Invalid { .. })
+        ));
+    }
+}

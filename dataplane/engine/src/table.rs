@@ -109,3 +109,90 @@ fn spread(key: u32) -> u64 {
     let product = u64::from(key).wrapping_mul(GOLDEN);
     product ^ product >> 32
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::addr::{Addr, Endpoint};
+    use crate::hash::flow_hash;
+
+    fn flow(remote: u32, port: u16) -> Flow {
+        Flow {
+            local: Endpoint::new(Addr::from_ipv4_octets([10, 0, 0, 1]), 80),
+            remote: Endpoint::new(Addr::from_ipv4_octets(remote.to_be_bytes()), port),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map(
+            secret: u64, ops in prop::collection::vec((any::<bool>(), 0u32..4, 0u16..8), 0..400)
+        ) {
+            let mut table = FlowTable::with_capacity(16, secret);
+            let (mut flows, mut model) = (Vec::new(), BTreeMap::new());
+            for (add, remote, port) in ops {
+                let flow = flow(remote, port);
+                let hash = flow_hash(&flow);
+                let found = table.find(hash, &flow, |id| flows[id as usize] == flow);
+                prop_assert_eq!(found, model.get(&flow).copied());
+                match (add, found) {
+                    (true, None) => {
+                        let id = flows.len() as u32;
+                        flows.push(flow);
+                        let full = model.len() == 16;
+                        prop_assert_eq!(table.insert(hash, &flow, id).is_err(), full);
+                        if !full {
+                            model.insert(flow, id);
+                        }
+                    }
+                    (false, Some(id)) => {
+                        prop_assert!(table.remove(hash, &flow, id));
+                        prop_assert!(!table.remove(hash, &flow, id));
+                        model.remove(&flow);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(table.len(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn flows_of_equal_hash_are_told_apart_without_asking_for_each() {
+        let mut table = FlowTable::with_capacity(10_000, 42);
+        // The flow hash sees only the XOR of both, so these are all the same to it.
+        let flows: Vec<Flow> = (0..10_000).map(|i| flow(i, 1000 ^ i as u16)).collect();
+        for (id, flow) in flows.iter().enumerate() {
+            assert_eq!(flow_hash(flow), flow_hash(&flows[0]));
+            table.insert(flow_hash(flow), flow, id as u32).unwrap();
+        }
+        let mut asked = 0;
+        for (id, flow) in flows.iter().enumerate() {
+            let found = table.find(flow_hash(flow), flow, |other| {
+                asked += 1;
+                flows[other as usize] == *flow
+            });
+            assert_eq!(found, Some(id as u32));
+        }
+        assert!(asked < 10_100, "{asked} comparisons for 10000 flows");
+    }
+
+    #[test]
+    fn memory_stays_the_same_through_any_number_of_flows() {
+        let mut table = FlowTable::with_capacity(100, 1);
+        let before = table.memory_bytes();
+        for i in 0..10_000u32 {
+            let new = flow(i, 1);
+            table.insert(flow_hash(&new), &new, i).unwrap();
+            if let Some(old) = i.checked_sub(99) {
+                let flow = flow(old, 1);
+                assert!(table.remove(flow_hash(&flow), &flow, old));
+            }
+        }
+        assert_eq!((table.memory_bytes(), table.len()), (before, 99));
+    }
+}

@@ -140,8 +140,9 @@ mod tests {
                 destination: d,
                 ether_type: etherparse::EtherType(ethertype),
             };
-            prop_assert_eq!(header.to_bytes(), oracle.to_bytes());
-            prop_assert_eq!(Header::parse(&header.to_bytes()), Ok((header, &[][..])));
+            let bytes = header.to_bytes();
+            prop_assert_eq!(bytes, oracle.to_bytes());
+            prop_assert_eq!(Header::parse(&bytes), Ok((header, &[][..])));
         }
 
         #[test]

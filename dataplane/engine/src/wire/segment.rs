@@ -163,3 +163,6 @@ pub fn reset_for(segment: &Segment<'_>, out: &mut [u8]) -> usize {
     checksum::finish_tcp(&mut out[..len], ipv4::HEADER_LEN, &[]);
     len
 }
+
+#[cfg(test)]
+mod tests;

@@ -326,3 +326,6 @@ impl Header {
         len
     }
 }
+
+#[cfg(test)]
+mod tests;

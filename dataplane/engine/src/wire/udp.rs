@@ -77,3 +77,72 @@ pub fn emit(ip: &ipv4::Header, ports: (u16, u16), payload: &[&[u8]], out: &mut [
     header[CHECKSUM_AT..].copy_from_slice(&checksum.to_be_bytes());
     LEN
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ip_header() -> ipv4::Header {
+        ipv4::Header {
+            source: [192, 0, 2, 1].into(),
+            destination: [192, 0, 2, 2].into(),
+            protocol: ipv4::PROTOCOL_UDP,
+            ttl: ipv4::DEFAULT_TTL,
+        }
+    }
+
+    fn packet(payload: &[&[u8]]) -> Vec<u8> {
+        let mut header = [0xaa; ipv4::HEADER_LEN + HEADER_LEN];
+        let len = emit(&ip_header(), (7400, 7401), payload, &mut header);
+        [&header[..len], &payload.concat()].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
+        Datagram::parse(&ipv4::Packet::parse(bytes, Checksums::Trusted)?, Checksums::Verify)
+    }
+
+    proptest! {
+        #[test]
+        fn etherparse_finds_our_datagrams_right(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..4)
+        ) {
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            let (bytes, payload) = (packet(&parts), parts.concat());
+            let (ip, rest) = etherparse::Ipv4Header::from_slice(&bytes).unwrap();
+            let (udp, data) = etherparse::UdpHeader::from_slice(rest).unwrap();
+            prop_assert_eq!(udp.calc_checksum_ipv4(&ip, data).unwrap(), udp.checksum);
+            prop_assert_eq!((udp.source_port, udp.destination_port), (7400, 7401));
+            prop_assert_eq!(parse(&bytes).unwrap().payload, &payload[..]);
+        }
+
+        #[test]
+        fn any_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let bytes = [&ip_header().to_bytes(bytes.len() as u16)[..], &bytes].concat();
+            let _ = parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_refused_and_a_missing_one_is_not() {
+        let mut bytes = packet(&[b"abc"]);
+        bytes[30] ^= 1;
+        assert_eq!(parse(&bytes), Err(Malformed::Checksum));
+        bytes[26..28].fill(0);
+        assert!(parse(&bytes).is_ok());
+    }
+
+    #[test]
+    fn the_length_field_counts() {
+        let mut bytes = packet(&[b"abc"]);
+        bytes[26..28].fill(0);
+        for (len, expected) in [
+            (7, Err(Malformed::TotalLength)),
+            (10, Ok(&b"ab"[..])),
+            (12, Err(Malformed::Truncated)),
+        ] {
+            bytes[25] = len;
+            assert_eq!(parse(&bytes).map(|datagram| datagram.payload), expected, "{len}");
+        }
+    }
+}
