@@ -1,1 +1,26 @@
-//! The admin API: a Unix socket that operators and the command line ask.
+//! The admin API: HTTP with JSON on a Unix socket that only its owner may open (mode 0600).
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/conns?filter=EXPRESSION&limit=N` | [`ConnPage`] |
+//! | `GET /v1/events?after=SEQ&limit=N` | a list of [`EventRecord`] |
+//!
+//! An error is [`ApiError`] with status 400 (the request is wrong), 404 (no such path) or 503
+//! (the poll loops do not answer). The process that embeds the server implements
+//! [`AdminSource`]; nothing here knows where the data come from.
+
+pub mod client;
+pub mod filter;
+pub mod server;
+pub mod socket;
+pub mod types;
+
+pub use client::{AdminClient, AdminError};
+pub use filter::{Filter, FilterError};
+pub use server::{AdminSource, Unavailable, serve};
+pub use socket::{AdminSocket, BindError};
+pub use types::{
+    ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, LinkStatus, MemoryStatus, Status,
+    TcpState, VipStatus, WorkerStatus,
+};

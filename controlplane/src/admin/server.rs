@@ -1,0 +1,132 @@
+//! The server's side of the admin API.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::filter::Filter;
+use super::socket::AdminSocket;
+use super::types::{ApiError, ConnPage, EventRecord, Status};
+
+/// Rows or events in one answer unless the request says otherwise, and at most.
+const DEFAULT_LIMIT: usize = 1_000;
+const MAX_LIMIT: usize = 1_000_000;
+
+/// The poll loops did not answer in time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// Where the data come from. Methods may block: each call has a thread of its own.
+pub trait AdminSource: Send + Sync + 'static {
+    /// # Errors
+    /// A poll loop did not answer.
+    fn status(&self) -> Result<Status, Unavailable>;
+
+    /// The first `limit` connections that `filter` selects, and how many it selects in all.
+    ///
+    /// # Errors
+    /// A poll loop did not answer.
+    fn connections(&self, filter: &Filter, limit: usize) -> Result<ConnPage, Unavailable>;
+
+    /// Events that are still kept, oldest first, with a sequence number above `after`.
+    fn events(&self, after: u64, limit: usize) -> Vec<EventRecord>;
+}
+
+#[derive(Debug, Deserialize)]
+struct ConnsQuery {
+    #[serde(default)]
+    filter: String,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EventsQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+/// Serves until `stop` resolves; requests that were begun are answered first. Runs in a tokio
+/// runtime with I/O enabled, and removes the socket's file at the end.
+///
+/// # Errors
+/// The socket cannot be used with the runtime.
+pub async fn serve<S: AdminSource>(
+    socket: AdminSocket,
+    source: Arc<S>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(socket.listener()?)?;
+    axum::serve(listener, router(source)).with_graceful_shutdown(stop).await
+}
+
+fn router<S: AdminSource>(source: Arc<S>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::<S>))
+        .route("/v1/conns", get(connections::<S>))
+        .route("/v1/events", get(events::<S>))
+        .fallback(no_such_path)
+        .with_state(source)
+}
+
+async fn no_such_path() -> Response {
+    let error = "no such path; there are /v1/status, /v1/conns and /v1/events".to_owned();
+    (StatusCode::NOT_FOUND, Json(ApiError { error, column: None })).into_response()
+}
+
+async fn status<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
+    answer(move || source.status()).await
+}
+
+async fn connections<S: AdminSource>(
+    State(source): State<Arc<S>>,
+    query: Result<Query<ConnsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => return wrong(rejection.body_text(), None),
+    };
+    let filter = match Filter::parse(&query.filter) {
+        Ok(filter) => filter,
+        Err(error) => return wrong(error.message, Some(error.column)),
+    };
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    answer(move || source.connections(&filter, limit)).await
+}
+
+async fn events<S: AdminSource>(
+    State(source): State<Arc<S>>,
+    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => return wrong(rejection.body_text(), None),
+    };
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    answer(move || Ok(source.events(query.after, limit))).await
+}
+
+fn wrong(error: String, column: Option<usize>) -> Response {
+    (StatusCode::BAD_REQUEST, Json(ApiError { error, column })).into_response()
+}
+
+/// Asks the source on a thread where it may wait.
+async fn answer<T: Serialize + Send + 'static>(
+    ask: impl FnOnce() -> Result<T, Unavailable> + Send + 'static,
+) -> Response {
+    let error = match tokio::task::spawn_blocking(ask).await {
+        Ok(Ok(found)) => return Json(found).into_response(),
+        Ok(Err(unavailable)) => unavailable.to_string(),
+        Err(_) => "the node failed to answer; its log says more".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(ApiError { error, column: None })).into_response()
+}
