@@ -53,9 +53,7 @@ pub enum MempoolError {
 /// Why a thread could not be registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThreadError {
-    #[error("this thread is registered with DPDK already (the one that started EAL always is)")]
-    AlreadyRegistered,
-    #[error("DPDK did not register the thread: {reason}")]
+    #[error("DPDK did not register the thread: {reason}. It has places for 128 threads")]
     Refused { reason: String },
 }
 

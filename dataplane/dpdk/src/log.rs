@@ -1,4 +1,7 @@
 //! DPDK's log, forwarded to `tracing`, and kept while something is tried, to explain a failure.
+//!
+//! What DPDK complains about during an attempt is for debugging only: it complains of much that
+//! does no harm, and if the attempt fails, the error carries it.
 
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +50,8 @@ fn forward(level: u32, line: &str) {
         && let Some(complaints) = lock().as_mut()
     {
         complaints.push(line.to_owned());
+        tracing::debug!(target: "dpdk", "{line}");
+        return;
     }
     match level {
         0..=sys::RTE_LOG_ERR => tracing::error!(target: "dpdk", "{line}"),

@@ -74,7 +74,8 @@ fn explain(config: &PortConfig, result: i32, complaints: &[String]) -> PortError
     let device = config.device.clone();
     let log = complaints.join("; ");
     // rte_dev_probe answers so when no driver claims the name.
-    let unclaimed = ["failed to find driver", "find a driver", "annot find", "No such device"];
+    let unclaimed =
+        ["failed to parse device", "failed to find driver", "annot find", "No such device"];
     if !system::may_use_network_devices() || log.contains("not permitted") {
         return PortError::NotPermitted { device, log };
     }

@@ -120,14 +120,14 @@ pub(super) fn configure(
     let mut conf = sys::rte_eth_conf::default();
     conf.rxmode.offloads = rx;
     conf.txmode.offloads = tx;
-    conf.rxmode.mtu = u32::from(config.mtu);
+    conf.rxmode.mtu = u32::from(config.mtu).min(ethdev_max_mtu(info));
     if offloads.rss {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
         conf.rx_adv_conf.rss_conf.rss_key_len = key.len() as u8;
         conf.rx_adv_conf.rss_conf.rss_hf = rss_types(info);
     }
-    let max_mtu = max_mtu(info);
+    let max_mtu = max_mtu(info, config);
     if u32::from(config.mtu) > max_mtu {
         return Err(PortError::MtuTooLarge {
             device: device.to_owned(),
@@ -140,7 +140,9 @@ pub(super) fn configure(
     try_step(device, "configuration", || unsafe {
         sys::rte_eth_dev_configure(open.id, config.queues, config.queues, &conf)
     })?;
-    set_mtu(open, config)?;
+    if u32::from(config.mtu) <= ethdev_max_mtu(info) {
+        set_mtu(open, config)?;
+    }
     set_up_queues(open, config, pool)?;
     Ok((offloads, config.mtu))
 }
@@ -168,8 +170,22 @@ fn set_up_queues(open: &OpenPort, config: &PortConfig, pool: &Mempool) -> Result
     Ok(())
 }
 
-/// Bytes that the device adds to a payload at most: Ethernet header and FCS, as ethdev reckons.
-fn max_mtu(info: &sys::rte_eth_dev_info) -> u32 {
+/// The largest MTU that the device really carries.
+///
+/// AF_PACKET's driver names the standard one whatever its ring is made for, and would refuse any
+/// other; but it moves what fits into a ring frame, behind the header that the kernel puts there.
+/// The kernel's interface has an MTU of its own, which must not be smaller.
+fn max_mtu(info: &sys::rte_eth_dev_info, config: &PortConfig) -> u32 {
+    const TPACKET_AND_ETHERNET_HEADERS: u32 = 96;
+    match config.option("framesz").map(str::parse::<u32>) {
+        Some(Ok(frame)) => frame.saturating_sub(TPACKET_AND_ETHERNET_HEADERS),
+        _ => ethdev_max_mtu(info),
+    }
+}
+
+/// The largest MTU that ethdev lets pass for the device; less Ethernet header and FCS, as it reckons,
+/// where the driver tells a frame size only.
+fn ethdev_max_mtu(info: &sys::rte_eth_dev_info) -> u32 {
     match info.max_mtu {
         u16::MAX => info.max_rx_pktlen.saturating_sub(18),
         max => u32::from(max),
