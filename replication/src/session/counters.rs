@@ -37,44 +37,59 @@ pub enum Rejected {
     OutOfSync,
 }
 
-/// What a session did since it was made, over all its epochs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SessionCounters {
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a session did since it was made, over all its epochs.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct SessionCounters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl SessionCounters {
+            /// Each counter with its name, in the order of the list.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Data frames sent for the first time, and their payload.
-    pub frames_sent: u64,
-    pub bytes_sent: u64,
+    frames_sent,
+    bytes_sent,
     /// Data frames sent again, and how often the timer (not a gap report) was the reason.
-    pub frames_retransmitted: u64,
-    pub timeouts: u64,
-    pub batches_closed: u64,
-    pub batches_confirmed: u64,
+    frames_retransmitted,
+    timeouts,
+    batches_closed,
+    batches_confirmed,
     /// Times a record found no room in the window.
-    pub window_full: u64,
+    window_full,
     /// Most frames that were unconfirmed at once.
-    pub window_high_water: u64,
-    pub confirms_sent: u64,
-    pub confirms_received: u64,
+    window_high_water,
+    confirms_sent,
+    confirms_received,
     /// Data frames accepted, and their payload; how many of them came out of order.
-    pub frames_received: u64,
-    pub bytes_received: u64,
-    pub frames_out_of_order: u64,
-    pub batches_received: u64,
+    frames_received,
+    bytes_received,
+    frames_out_of_order,
+    batches_received,
     /// Refused datagrams by reason, in the order of [`Rejected`].
-    pub rejected_closed: u64,
-    pub rejected_malformed: u64,
-    pub rejected_version: u64,
-    pub rejected_checksum: u64,
-    pub rejected_channel: u64,
-    pub rejected_stale_epoch: u64,
-    pub rejected_future_epoch: u64,
-    pub rejected_incarnation: u64,
-    pub rejected_frame_too_long: u64,
-    pub rejected_duplicate: u64,
-    pub rejected_beyond_window: u64,
-    pub rejected_no_room: u64,
-    pub rejected_confirms_unsent: u64,
-    pub rejected_batch: u64,
-    pub rejected_out_of_sync: u64,
+    rejected_closed,
+    rejected_malformed,
+    rejected_version,
+    rejected_checksum,
+    rejected_channel,
+    rejected_stale_epoch,
+    rejected_future_epoch,
+    rejected_incarnation,
+    rejected_frame_too_long,
+    rejected_duplicate,
+    rejected_beyond_window,
+    rejected_no_room,
+    rejected_confirms_unsent,
+    rejected_batch,
+    rejected_out_of_sync,
 }
 
 impl SessionCounters {
