@@ -1,7 +1,7 @@
 //! How state becomes bytes and state again: a length-checked little-endian codec.
 //!
 //! A snapshot comes from another node and is not trusted: whatever the bytes are, reading gives a
-//! value or a [`SnapshotError`], never a panic, and never reserves more memory than bytes came.
+//! value or a [`SnapshotError`], never a panic.
 
 use thiserror::Error;
 

@@ -4,7 +4,7 @@
 //! level of the highest bits in which its tick differs from the current one, and moves down as
 //! that comes near. Entries of the same tick fire in the order in which they were scheduled.
 
-use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
+use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::time::Instant;
 
 /// Length of a tick: deadlines are rounded up to whole ones.
@@ -14,6 +14,7 @@ const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// Enough for every tick that fits into 64 bits of microseconds.
 const LEVELS: usize = 10;
+const LAST_TICK: u64 = u64::MAX.div_ceil(TICK_US);
 const NONE: u32 = u32::MAX;
 
 /// Deadlines of ids. Ids are small numbers: memory grows with the largest one.
@@ -64,11 +65,6 @@ impl TimerWheel {
         }
     }
 
-    /// Makes memory for the ids `0..ids`, so that scheduling them never allocates.
-    pub fn reserve(&mut self, ids: usize) {
-        self.entries.reserve(ids.saturating_sub(self.entries.len()));
-    }
-
     /// How many ids have a deadline.
     pub fn len(&self) -> usize {
         self.len as usize
@@ -90,11 +86,7 @@ impl TimerWheel {
     pub fn schedule(&mut self, id: u32, at: Instant) {
         assert!(id != NONE, "the largest number marks the end of a list");
         self.cancel(id);
-        if id as usize >= self.entries.len() {
-            self.entries.resize(id as usize + 1, IDLE);
-        }
-        self.insert(id, at.as_micros().div_ceil(TICK_US).max(self.now));
-        self.len += 1;
+        self.add(id, at.as_micros().div_ceil(TICK_US).max(self.now));
     }
 
     /// Takes back the deadline of `id`; false if it had none.
@@ -176,6 +168,16 @@ impl TimerWheel {
         }
     }
 
+    /// Gives an id its first deadline.
+    #[inline]
+    fn add(&mut self, id: u32, tick: u64) {
+        if id as usize >= self.entries.len() {
+            self.entries.resize(id as usize + 1, IDLE);
+        }
+        self.insert(id, tick);
+        self.len += 1;
+    }
+
     #[inline]
     fn insert(&mut self, id: u32, tick: u64) {
         let level = (63 - (tick ^ self.now | 1).leading_zeros()) / SLOT_BITS;
@@ -215,8 +217,9 @@ fn instant(tick: u64) -> Instant {
     Instant::from_micros(tick.saturating_mul(TICK_US))
 }
 
-impl Snapshot for TimerWheel {
-    fn save(&self, out: &mut Writer<'_>) {
+impl TimerWheel {
+    /// Appends all deadlines to a snapshot.
+    pub fn save(&self, out: &mut Writer<'_>) {
         out.u64(self.now);
         out.u32(self.len);
         // In the order of a slot's list, which is the order of firing.
@@ -231,32 +234,26 @@ impl Snapshot for TimerWheel {
         }
     }
 
-    fn restore(input: &mut Reader<'_>) -> Result<TimerWheel, SnapshotError> {
-        let mut wheel = TimerWheel::with_capacity(0);
+    /// Reads what [`TimerWheel::save`] wrote into a wheel with memory for the ids `0..ids`; a
+    /// larger one is refused.
+    pub fn restore(ids: usize, input: &mut Reader<'_>) -> Result<TimerWheel, SnapshotError> {
+        let mut wheel = TimerWheel::with_capacity(ids);
         wheel.now = input.u64("current tick")?;
-        let last = u64::MAX / TICK_US;
         let count = input.u32("number of timers")?;
         for _ in 0..count {
             let id = input.u32("timer id")?;
             let tick = input.u64("tick of a timer")?;
-            // A larger id than this would make a small snapshot claim much memory.
-            if id >= MAX_RESTORED_ID || wheel.deadline(id).is_some() {
+            if id as usize >= ids || wheel.deadline(id).is_some() {
                 return Err(input.invalid("timer id", id.into()));
             }
-            if tick < wheel.now || tick > last + 1 {
+            if tick < wheel.now || tick > LAST_TICK {
                 return Err(input.invalid("tick of a timer", tick));
             }
-            if id as usize >= wheel.entries.len() {
-                wheel.entries.resize(id as usize + 1, IDLE);
-            }
-            wheel.insert(id, tick);
-            wheel.len += 1;
+            wheel.add(id, tick);
         }
         Ok(wheel)
     }
 }
-
-const MAX_RESTORED_ID: u32 = 1 << 24;
 
 #[cfg(test)]
 mod tests;

@@ -182,7 +182,6 @@ impl SendQueue {
                 }
                 Source::Content { .. } | Source::Pattern { .. } => buffers.references_used -= 1,
             }
-            self.forget(self.head);
             self.head = buffers.extents.remove(self.head);
         }
         if self.head == NONE {
@@ -240,18 +239,14 @@ impl SendQueue {
     #[inline]
     fn locate(&mut self, buffers: &Buffers, offset: u64) -> (u32, u64) {
         let head = Cursor { extent: self.head, position: 0 };
-        // The extent at the head may have lost bytes since a cursor saw it, so positions relative
-        // to the head are never below 0.
-        let from = |cursor: Cursor| {
-            let position = cursor.position.wrapping_sub(self.gone);
-            let position = if cursor.extent == self.head { 0 } else { position };
-            (cursor.extent != NONE && position <= offset)
-                .then_some(Cursor { extent: cursor.extent, position })
-        };
-        let (which, mut at) = match self.cursors.map(from) {
-            [Some(at), _] => (NEW_DATA, at),
-            [None, at] if self.cursors[NEW_DATA].extent != NONE => (SENT_AGAIN, at.unwrap_or(head)),
-            [None, _] => (NEW_DATA, head),
+        let [new_data, sent_again] = self.cursors.map(|cursor| self.still_there(cursor));
+        let (which, mut at) = match new_data {
+            None => (NEW_DATA, head),
+            Some(cursor) if cursor.position <= offset => (NEW_DATA, cursor),
+            Some(_) => {
+                let cursor = sent_again.filter(|cursor| cursor.position <= offset);
+                (SENT_AGAIN, cursor.unwrap_or(head))
+            }
         };
         loop {
             let len = buffers.extents.get(at.extent).len;
@@ -265,13 +260,13 @@ impl SendQueue {
         (at.extent, offset - at.position)
     }
 
+    /// A cursor relative to the head, unless its extent starts before it: then the extent is the
+    /// head itself or has left the queue, and its id may belong to another.
     #[inline]
-    fn forget(&mut self, extent: u32) {
-        for cursor in &mut self.cursors {
-            if cursor.extent == extent {
-                *cursor = NOWHERE;
-            }
-        }
+    fn still_there(&self, cursor: Cursor) -> Option<Cursor> {
+        let position = cursor.position.wrapping_sub(self.gone);
+        let valid = cursor.extent != NONE && (position as i64) >= 0;
+        valid.then_some(Cursor { extent: cursor.extent, position })
     }
 
     #[inline]

@@ -136,8 +136,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..40), op in 1u8..3) {
-            let mut bytes = bytes;
+        fn what_parses_comes_back(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..40), op in 1u8..3
+        ) {
             if bytes.len() >= 8 {
                 bytes[..6].copy_from_slice(&ETHERNET_IPV4);
                 bytes[6..8].copy_from_slice(&[0, op]);

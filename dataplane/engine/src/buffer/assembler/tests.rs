@@ -61,6 +61,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn behaves_like_a_map_of_bytes(first: u32, ops in ops()) {
         let mut buffers = Buffers::new(200, 0);
