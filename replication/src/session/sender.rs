@@ -279,6 +279,11 @@ impl Sender {
         true
     }
 
+    #[cfg(test)]
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// There are frames that [`poll`](Self::poll) would send for the first time.
     pub(super) fn has_new(&self) -> bool {
         self.unsent < self.sealed.min(self.limit)

@@ -226,7 +226,7 @@ fn calm_link_sends_every_frame_once() {
     }
     assert!(pair.nodes[1].taken == sent);
     let counters = pair.nodes[0].session.counters();
-    assert_eq!(counters.frames_retransmitted, 0);
+    assert_eq!((counters.frames_retransmitted, counters.timeouts), (0, 0));
     let received = pair.nodes[1].session.counters();
     assert_eq!(received.frames_received, counters.frames_sent);
     assert_eq!(received.batches_received, counters.batches_confirmed);
@@ -257,6 +257,88 @@ fn one_percent_of_loss_costs_little_time() {
     let calm_us = exchange(calm, 5, 1_000, false, [0, 1_000]);
     let lossy_us = exchange(lossy, 5, 1_000, false, [0, 1_000]);
     assert!(lossy_us < 2 * calm_us, "{lossy_us} µs with loss, {calm_us} µs without");
+}
+
+#[test]
+fn hole_in_a_stream_is_mended_by_its_report_before_the_timer() {
+    let mut pair = Pair::new(config(), Weather::default(), 11);
+    for i in 0..60_u8 {
+        pair.wire.weather.lost = if i == 20 { 100 } else { 0 };
+        pair.nodes[0].session.append(0, RecordKind::Input, &[&[i; 100]]).expect("room");
+        pair.nodes[0].session.close_batch();
+        pair.turn([0, 10]);
+    }
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 10]);
+    }
+    let counters = pair.nodes[0].session.counters();
+    assert_eq!((counters.frames_retransmitted, counters.timeouts), (1, 0));
+    assert_eq!(pair.nodes[1].taken.len(), 60);
+}
+
+#[test]
+fn burst_that_was_lost_whole_is_mended_by_one_timeout() {
+    let mut pair = Pair::new(config(), Weather { lost: 100, ..Weather::default() }, 12);
+    for i in 0..30_u8 {
+        pair.nodes[0].session.append(0, RecordKind::Input, &[&[i; 100]]).expect("room");
+        pair.nodes[0].session.close_batch();
+    }
+    pair.turn([0, 0]);
+    pair.wire.weather.lost = 0;
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 10]);
+    }
+    assert_eq!(pair.nodes[0].session.counters().timeouts, 1);
+    assert!(pair.now_us < 2 * config().retransmit_min_us + 500, "{} µs", pair.now_us);
+}
+
+/// A pair whose consumer stands still until the sender may send no more.
+fn stalled_pair(seed: u64) -> Pair {
+    let mut pair = Pair::new(config(), Weather::default(), seed);
+    let mut sent = Vec::new();
+    for _ in 0..2_000 {
+        pair.append_batch(0, &mut sent);
+        pair.turn([0, 0]);
+    }
+    assert!(!pair.nodes[0].session.all_confirmed());
+    pair
+}
+
+#[test]
+fn new_room_is_told_at_once() {
+    let mut pair = stalled_pair(13);
+    let asked = pair.nodes[0].session.counters().timeouts;
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 1_000]);
+    }
+    let asked = pair.nodes[0].session.counters().timeouts - asked;
+    assert!(asked <= 1, "the sender did not have to ask: {asked}");
+}
+
+#[test]
+fn sender_asks_for_room_when_the_word_of_it_is_lost() {
+    let config = config();
+    let (mut receiver, mut log) = backup();
+    let mut sender = Session::new(config);
+    sender.open(Epoch(1), A, B);
+    let empty = smallest_log(&config);
+    // The peer says that it has room for no frame at all.
+    let none = Confirm { next: 0, credit: 0, gaps: [].into_iter().collect() };
+    sender.sender.set_limit(0);
+    sender
+        .receive(0, &forged(address().reversed(), Some(&none), None), &mut smallest_log(&config))
+        .expect("well formed");
+    sender.append(0, RecordKind::Kick, &[]).expect("room");
+    sender.close_batch();
+    sender.poll_transmit(10, true, &empty, &mut |_| panic!("there is no room"));
+    let deadline_us = sender.next_deadline_us().expect("the timer runs");
+    let mut asked = 0;
+    sender.poll_transmit(deadline_us, true, &empty, &mut |parts| {
+        asked += 1;
+        receiver.receive(deadline_us, &parts.concat(), &mut log).is_ok()
+    });
+    assert_eq!(asked, 1);
+    assert!(!log.is_empty(), "a question is a frame like any other");
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! What the log costs a core: append -> transmit -> receive -> apply -> confirm, both ends on one
+//! core, datagrams copied once on the way as a NIC's buffers would be.
+//!
+//!     cargo run --release -p replication --example throughput
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use replication::{Epoch, Incarnation, PendingLog, Position, RecordKind, Session, SessionConfig};
+
+const A: Incarnation = Incarnation(1);
+const B: Incarnation = Incarnation(2);
+/// Datagrams that one poll of the receiver takes at most.
+const BURST: usize = 256;
+
+struct Lane {
+    datagrams: Vec<(Vec<u8>, usize)>,
+    used: usize,
+}
+
+impl Lane {
+    fn new(max_datagram: usize) -> Lane {
+        Lane { datagrams: vec![(vec![0; max_datagram], 0); BURST], used: 0 }
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) -> bool {
+        let Some((buffer, length)) = self.datagrams.get_mut(self.used) else { return false };
+        *length = 0;
+        for part in parts {
+            buffer[*length..*length + part.len()].copy_from_slice(part);
+            *length += part.len();
+        }
+        self.used += 1;
+        true
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = &[u8]> {
+        let used = std::mem::take(&mut self.used);
+        self.datagrams[..used].iter().map(|(buffer, length)| &buffer[..*length])
+    }
+}
+
+fn measure(mtu: u16, body_bytes: usize, records_per_batch: usize, total_bytes: usize) {
+    let config = SessionConfig::for_mtu(0, mtu);
+    let (mut primary, mut backup) = (Session::new(config), Session::new(config));
+    primary.open(Epoch(1), A, B);
+    backup.open(Epoch(1), B, A);
+    let mut log = PendingLog::new(64 << 20, config.max_batch_bytes);
+    let mut unused = PendingLog::new(4 << 20, config.max_batch_bytes);
+    let (mut there, mut back) = (Lane::new(config.max_datagram), Lane::new(config.max_datagram));
+    let body = vec![0x5a; body_bytes];
+    let batches = total_bytes / (body_bytes * records_per_batch);
+    let (mut now_us, mut applied) = (0, 0_usize);
+    let mut sum = 0_u64;
+
+    let started = Instant::now();
+    let mut closed = 0;
+    while closed < batches || !primary.all_confirmed() {
+        now_us += 1;
+        if closed < batches && primary.room() >= records_per_batch * (body_bytes + 8) {
+            for shard in 0..records_per_batch as u16 {
+                primary.append(shard, RecordKind::Input, &[&body]).expect("there is room");
+            }
+            primary.close_batch();
+            closed += 1;
+        }
+        primary.poll_transmit(now_us, false, &unused, &mut |parts| there.put(parts));
+        for datagram in there.drain() {
+            backup.receive(now_us, datagram, &mut log).expect("a calm link");
+        }
+        backup.poll_transmit(now_us, false, &log, &mut |parts| back.put(parts));
+        while let Some((_, record)) = log.pop_record() {
+            sum += u64::from(record.body[record.body.len() / 2]);
+            applied += 1;
+        }
+        for datagram in back.drain() {
+            primary.receive(now_us, datagram, &mut unused).expect("a calm link");
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    black_box(sum);
+    assert_eq!(applied, batches * records_per_batch);
+    assert_eq!(primary.confirmed(), Position(batches as u64));
+    let gigabytes_per_s = (applied * body_bytes) as f64 / seconds / 1e9;
+    let ns_per_record = seconds * 1e9 / applied as f64;
+    println!(
+        "mtu {mtu:5}  record {body_bytes:6} B x {records_per_batch:3} a batch  \
+         {gigabytes_per_s:6.2} GB/s  {ns_per_record:8.0} ns a record"
+    );
+}
+
+fn main() {
+    for mtu in [1_500, 9_000] {
+        measure(mtu, 80, 1, 20 << 20);
+        measure(mtu, 80, 32, 100 << 20);
+        measure(mtu, 1_520, 32, 1 << 30);
+        measure(mtu, 16_000, 8, 1 << 30);
+    }
+}
