@@ -61,8 +61,8 @@ pub struct Device {
     pub kernel_driver: String,
     /// For an MTU up to 1500.
     pub standard: Frames,
-    /// For a larger MTU.
-    pub jumbo: Frames,
+    /// For a larger MTU, if the driver carries one.
+    pub jumbo: Option<Frames>,
 }
 
 /// What depends on the frame size.
@@ -150,7 +150,7 @@ pub struct Timers {
 impl Device {
     /// The settings for a port of this MTU (bytes), or `None` if it is too large for the device.
     pub fn frames(&self, mtu: u16) -> Option<&Frames> {
-        [&self.standard, &self.jumbo].into_iter().find(|frames| mtu <= frames.mtu)
+        std::iter::once(&self.standard).chain(&self.jumbo).find(|frames| mtu <= frames.mtu)
     }
 
     /// The device argument for EAL (`--vdev` or `--allow`): the template filled in, then the options

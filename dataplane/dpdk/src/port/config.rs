@@ -25,6 +25,10 @@ pub struct PortConfig {
     pub rss_key: Option<[u8; 40]>,
     /// Largest payload of a frame, in bytes: 68 to 9000 or what the device has.
     pub mtu: u16,
+    /// Whether the device's word on its largest MTU counts. Virtual devices name the standard one
+    /// whatever their buffers hold; they carry more all the same, once the kernel's interface (if
+    /// there is one) was given that MTU by `ip link set`.
+    pub device_limits_mtu: bool,
     pub promiscuous: bool,
     pub all_multicast: bool,
 }
@@ -72,6 +76,7 @@ impl PortConfig {
             },
             rss_key: None,
             mtu,
+            device_limits_mtu: profile.device.attach == hw_profiles::Attach::Pci,
             promiscuous: false,
             all_multicast: true,
         })
@@ -115,32 +120,30 @@ pub(super) fn configure(
         return Err(PortError::TooFewQueues { device, asked, max: max_queues });
     }
 
+    let max_mtu = max_mtu(info);
+    if config.device_limits_mtu && u32::from(config.mtu) > max_mtu {
+        let (device, mtu) = (device.to_owned(), config.mtu);
+        return Err(PortError::MtuTooLarge { device, mtu, max: max_mtu });
+    }
+
     let (offloads, rx, tx) = mask(info, config);
     let mut key = rss_key(info, config);
     let mut conf = sys::rte_eth_conf::default();
     conf.rxmode.offloads = rx;
     conf.txmode.offloads = tx;
-    conf.rxmode.mtu = u32::from(config.mtu).min(ethdev_max_mtu(info));
+    conf.rxmode.mtu = u32::from(config.mtu).min(max_mtu);
     if offloads.rss {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
         conf.rx_adv_conf.rss_conf.rss_key_len = key.len() as u8;
         conf.rx_adv_conf.rss_conf.rss_hf = rss_types(info);
     }
-    let max_mtu = max_mtu(info, config);
-    if u32::from(config.mtu) > max_mtu {
-        return Err(PortError::MtuTooLarge {
-            device: device.to_owned(),
-            mtu: config.mtu,
-            max: max_mtu,
-        });
-    }
     // SAFETY: the port is attached and stopped; the configuration and its key outlive the call,
     // which copies them.
     try_step(device, "configuration", || unsafe {
         sys::rte_eth_dev_configure(open.id, config.queues, config.queues, &conf)
     })?;
-    if u32::from(config.mtu) <= ethdev_max_mtu(info) {
+    if u32::from(config.mtu) <= max_mtu {
         set_mtu(open, config)?;
     }
     set_up_queues(open, config, pool)?;
@@ -170,22 +173,9 @@ fn set_up_queues(open: &OpenPort, config: &PortConfig, pool: &Mempool) -> Result
     Ok(())
 }
 
-/// The largest MTU that the device really carries.
-///
-/// AF_PACKET's driver names the standard one whatever its ring is made for, and would refuse any
-/// other; but it moves what fits into a ring frame, behind the header that the kernel puts there.
-/// The kernel's interface has an MTU of its own, which must not be smaller.
-fn max_mtu(info: &sys::rte_eth_dev_info, config: &PortConfig) -> u32 {
-    const TPACKET_AND_ETHERNET_HEADERS: u32 = 96;
-    match config.option("framesz").map(str::parse::<u32>) {
-        Some(Ok(frame)) => frame.saturating_sub(TPACKET_AND_ETHERNET_HEADERS),
-        _ => ethdev_max_mtu(info),
-    }
-}
-
-/// The largest MTU that ethdev lets pass for the device; less Ethernet header and FCS, as it reckons,
-/// where the driver tells a frame size only.
-fn ethdev_max_mtu(info: &sys::rte_eth_dev_info) -> u32 {
+/// The largest MTU that ethdev lets pass for the device; less Ethernet header and FCS, as it
+/// reckons, where the driver tells a frame size only.
+fn max_mtu(info: &sys::rte_eth_dev_info) -> u32 {
     match info.max_mtu {
         u16::MAX => info.max_rx_pktlen.saturating_sub(18),
         max => u32::from(max),

@@ -89,8 +89,9 @@ impl Port {
 
         // SAFETY: the driver's name is a C string that lives as long as the driver.
         let driver = unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned();
+        let max_len = u32::from(mtu) + MAX_L2_LEN;
         let queues = (0..config.queues)
-            .map(|index| QueuePair::new(&open, index, offloads.any_tx()))
+            .map(|index| QueuePair::new(&open, index, max_len, offloads.any_tx()))
             .collect();
         let device = device.to_owned();
         let mut port = Self { open, device, driver, mtu, offloads, queues, _not_sync: PhantomData };
@@ -256,3 +257,6 @@ fn try_step(device: &str, step: &'static str, call: impl FnOnce() -> i32) -> Res
 }
 
 const ENOTSUP: i32 = 95;
+
+/// An Ethernet header with one VLAN tag, in bytes.
+const MAX_L2_LEN: u32 = 18;

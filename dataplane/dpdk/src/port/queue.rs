@@ -31,6 +31,8 @@ pub struct TxQueue {
     queue: u16,
     /// Drivers with offloads want to see frames once before they are sent.
     prepare: bool,
+    /// Bytes of the longest frame.
+    max_len: u32,
     counters: QueueCounters,
     _open: Arc<OpenPort>,
 }
@@ -42,16 +44,18 @@ pub struct QueueCounters {
     pub linearized: u64,
     /// Frames that came in several segments, too long for one: dropped.
     pub chains_dropped: u64,
+    /// Frames longer than the MTU allows, which some drivers would neither send nor drop: dropped.
+    pub too_long: u64,
     /// Frames that the driver refused to send (impossible offload request): dropped.
     pub refused: u64,
 }
 
 impl QueuePair {
-    pub(super) fn new(open: &Arc<OpenPort>, queue: u16, prepare: bool) -> Self {
+    pub(super) fn new(open: &Arc<OpenPort>, queue: u16, max_len: u32, prepare: bool) -> Self {
         let (port, counters) = (open.id, QueueCounters::default());
         Self {
             rx: RxQueue { port, queue, counters, _open: Arc::clone(open) },
-            tx: TxQueue { port, queue, prepare, counters, _open: Arc::clone(open) },
+            tx: TxQueue { port, queue, prepare, max_len, counters, _open: Arc::clone(open) },
         }
     }
 }
@@ -101,6 +105,9 @@ impl TxQueue {
     /// Sends from the front of `frames`. Gives the number sent; the others stay, in order.
     #[inline]
     pub fn transmit<const N: usize>(&mut self, frames: &mut ArrayVec<Mbuf, N>) -> usize {
+        if frames.iter().any(|frame| frame.len() > self.max_len as usize) {
+            self.drop_too_long(frames);
+        }
         if frames.is_empty() {
             return 0;
         }
@@ -120,6 +127,13 @@ impl TxQueue {
             }
             sent
         }
+    }
+
+    #[cold]
+    fn drop_too_long<const N: usize>(&mut self, frames: &mut ArrayVec<Mbuf, N>) {
+        let before = frames.len();
+        frames.retain(|frame| frame.len() <= self.max_len as usize);
+        self.counters.too_long += (before - frames.len()) as u64;
     }
 
     /// Has the driver look at the frames; one that it refuses would block the others for good, and

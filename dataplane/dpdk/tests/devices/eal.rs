@@ -169,6 +169,8 @@ fn a_port_that_cannot_be_had_is_explained() {
         assert!(matches!(error, PortError::TooFewQueues { asked: 9, max: 1, .. }), "{error:?}");
         let error = open(&PortConfig { device: "net_ring0".into(), queues: 0, ..af_packet("lo") });
         assert!(matches!(error, PortError::TooFewQueues { asked: 0, .. }), "{error:?}");
+        let error = open(&PortConfig { mtu: 9000, device_limits_mtu: true, ..af_packet("lo") });
+        assert!(matches!(error, PortError::MtuTooLarge { max: 1500, .. }), "{error:?}");
         let option = format!("{},no_such_option=1", af_packet("lo").device);
         let error = open(&PortConfig { device: option, ..af_packet("lo") });
         assert!(matches!(error, PortError::Refused { .. }), "{error:?}");

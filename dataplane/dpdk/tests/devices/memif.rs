@@ -10,30 +10,40 @@ const FRAMES: u32 = 5_000;
 
 #[test]
 fn two_processes_exchange_frames_in_order() {
+    exchange("memif::two_processes_exchange_frames_in_order", 1500);
+}
+
+#[test]
+fn two_processes_exchange_jumbo_frames() {
+    exchange("memif::two_processes_exchange_jumbo_frames", 9000);
+}
+
+fn exchange(test: &str, mtu: u16) {
     if !isolate::is_root() {
         return;
     }
     let role = isolate::role();
-    let socket = |director: u32| format!("/tmp/hf-t-memif-{director}.sock");
+    let socket = |director: u32| format!("/tmp/hf-t-memif-{director}-{mtu}.sock");
     match role.as_deref() {
         None => {
-            let test = "memif::two_processes_exchange_frames_in_order";
             let path = socket(std::process::id());
             let server = Player::start(test, &format!("server {path}"), &[]);
+            let socket = std::path::Path::new(&path);
+            isolate::wait_for("the server's socket", || socket.exists().then_some(()));
             Player::start(test, &format!("client {path}"), &[]).succeed();
             drop(server);
             let _ = std::fs::remove_file(path);
         }
         Some(role) => match role.split_once(' ') {
-            Some(("server", path)) => reflect(up("server", path)),
-            Some((_, path)) => send_and_compare(up("client", path)),
+            Some(("server", path)) => reflect(up("server", path, mtu)),
+            Some((_, path)) => send_and_compare(up("client", path, mtu)),
             None => panic!("unknown role {role}"),
         },
     }
 }
 
-fn up(role: &str, path: &str) -> Node {
-    let node = node::node("memif", &format!("role={role},socket={path}"), 1500);
+fn up(role: &str, path: &str, mtu: u16) -> Node {
+    let node = node::node("memif", &format!("role={role},socket={path}"), mtu);
     isolate::wait_for("the memif link", || node.port.link().unwrap().up.then_some(()));
     node
 }
@@ -50,13 +60,14 @@ fn reflect(mut node: Node) {
 fn send_and_compare(mut node: Node) {
     let worker = std::thread::spawn(move || {
         let registration = ThreadRegistration::new(&node.eal).unwrap();
+        let len = |number: u32| 60 + (number % (u32::from(node.port.mtu()) - 60)) as usize;
         let (mut sent, mut expected) = (0, 0u32);
         let mut out = ArrayVec::<Mbuf, 32>::new();
         let mut back = ArrayVec::<Mbuf, 32>::new();
         isolate::wait_for("all frames to come back", || {
             while sent < FRAMES && sent - expected < 256 && !out.is_full() {
                 let mut frame = node.pool.allocate().unwrap();
-                frame.append(60 + (sent % 1400) as usize).unwrap().fill(sent as u8);
+                frame.append(len(sent)).unwrap().fill(sent as u8);
                 frame.data_mut()[..4].copy_from_slice(&sent.to_be_bytes());
                 out.push(frame);
                 sent += 1;
@@ -65,7 +76,7 @@ fn send_and_compare(mut node: Node) {
             node.queues.rx.receive(&mut back);
             for frame in back.drain(..) {
                 assert_eq!(frame.data()[..4], expected.to_be_bytes());
-                assert_eq!(frame.len(), 60 + (expected % 1400) as usize);
+                assert_eq!(frame.len(), len(expected));
                 assert!(frame.data()[4..].iter().all(|byte| *byte == expected as u8));
                 expected += 1;
             }

@@ -1,7 +1,7 @@
 //! `net_ring`: what is sent comes back. Ownership of frames, seen through the pool's counts.
 
 use arrayvec::ArrayVec;
-use dpdk::{ChecksumStatus, Mbuf, TxChecksum, free_burst};
+use dpdk::{ChecksumStatus, Mbuf, QueueCounters, TxChecksum, free_burst};
 
 use crate::{isolate, node};
 
@@ -85,6 +85,20 @@ fn received_frames_are_put_behind_those_already_held() {
         assert_eq!(node.queues.rx.receive(&mut rest), 5);
         drop(rest);
         assert_eq!(node.pool.in_use(), 0);
+    });
+}
+
+#[test]
+fn jumbo_frames_have_one_segment() {
+    isolate::alone("ring::jumbo_frames_have_one_segment", || {
+        let mut node = node::node("ring", "", 9000);
+        let mut frames = ArrayVec::<Mbuf, 1>::new();
+        frames.push(node.pool.allocate().unwrap());
+        frames[0].append(9014).unwrap().fill(7);
+        assert_eq!(node.queues.tx.transmit(&mut frames), 1);
+        assert_eq!(node.queues.rx.receive(&mut frames), 1);
+        assert_eq!(frames[0].data(), [7; 9014]);
+        assert_eq!(node.queues.rx.counters(), QueueCounters::default());
     });
 }
 
