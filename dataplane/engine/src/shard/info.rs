@@ -1,0 +1,131 @@
+//! What a shard tells about itself.
+
+use super::{Shard, Slot};
+use crate::addr::Flow;
+use crate::buffer::BLOCK_BYTES;
+use crate::tcp::State;
+
+/// One connection, as a listing shows it. Times in microseconds, sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Its number in the shard.
+    pub id: u32,
+    /// Addresses and ports.
+    pub flow: Flow,
+    /// State.
+    pub state: State,
+    /// Index of its service in the configuration.
+    pub service: u16,
+    /// Name of its service.
+    pub service_name: String,
+    /// Bytes that wait for the service to read them, or for their turn.
+    pub recv_queue: u64,
+    /// Bytes to send, or sent and not acknowledged.
+    pub send_queue: u64,
+    /// Smoothed round-trip time; 0 before the first sample.
+    pub srtt_us: u32,
+    /// Its mean deviation.
+    pub rttvar_us: u32,
+    /// Retransmission timeout, with backoff.
+    pub rto_us: u64,
+    /// Congestion window.
+    pub cwnd: u32,
+    /// Slow start threshold; `u32::MAX` before the first loss.
+    pub ssthresh: u32,
+    /// Bytes in the network.
+    pub in_flight: u32,
+    /// Segments sent again so far.
+    pub retransmissions: u32,
+    /// Payload of a full segment.
+    pub mss: u16,
+    /// Window that the peer gives.
+    pub send_window: u32,
+    /// Window that we give.
+    pub recv_window: u32,
+    /// Since the SYN.
+    pub age_us: u64,
+    /// Since the peer was last heard of.
+    pub idle_us: u64,
+    /// Payload received in order.
+    pub bytes_in: u64,
+    /// Payload that the peer has acknowledged.
+    pub bytes_out: u64,
+}
+
+/// Memory of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Connections in any state.
+    pub connections: u32,
+    /// Most connections.
+    pub max_connections: u32,
+    /// Bytes that each idle connection costs in the engine, all tables included.
+    pub bytes_per_connection: usize,
+    /// Blocks of the buffer pool in use, and their number.
+    pub pool_used: u32,
+    /// Blocks of the buffer pool.
+    pub pool_blocks: u32,
+    /// Size of a block in bytes.
+    pub block_bytes: usize,
+    /// Scoreboard entries in use.
+    pub sent_used: u32,
+    /// Scoreboard entries.
+    pub sent_segments: u32,
+    /// Bytes of all tables and pools when everything is in use.
+    pub reserved_bytes: usize,
+}
+
+impl Shard {
+    /// Connections with numbers from `from` on, in order of these: a listing can pause at any of
+    /// them and go on later.
+    pub fn connections(&self, from: u32) -> impl Iterator<Item = ConnectionInfo> {
+        self.live().skip_while(move |(id, _)| *id < from).map(|(id, tcb)| ConnectionInfo {
+            id,
+            flow: tcb.flow,
+            state: tcb.state,
+            service: tcb.service,
+            service_name: self.config.services[usize::from(tcb.service)].name.clone(),
+            recv_queue: tcb.recv.len() as u64 + u64::from(tcb.assembler.bytes()),
+            send_queue: tcb.send.len(),
+            srtt_us: tcb.rtt.srtt_us(),
+            rttvar_us: tcb.rtt.rttvar_us(),
+            rto_us: tcb.rtt.rto_us(&self.config.tcp),
+            cwnd: tcb.congestion.cwnd,
+            ssthresh: tcb.congestion.ssthresh,
+            in_flight: tcb.sent.in_flight,
+            retransmissions: tcb.retransmissions,
+            mss: tcb.mss,
+            send_window: tcb.snd_wnd,
+            recv_window: tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs(),
+            age_us: self.now.since_us(tcb.opened_at),
+            idle_us: self.now.since_us(tcb.active_at),
+            bytes_in: tcb.bytes_in,
+            bytes_out: tcb.bytes_out,
+        })
+    }
+
+    /// Memory in use and reserved.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        let connections = self.config.max_connections as usize;
+        // The slot, its places in the queues, its timer, and its share of the flow table.
+        let queues = 3 * size_of::<u32>();
+        let wheel = self.wheel.memory_bytes().div_ceil(connections);
+        let table = self.table.memory_bytes().div_ceil(connections);
+        let bytes_per_connection = size_of::<Option<Slot>>() + queues + wheel + table;
+        let shared = &self.shared;
+        MemoryUse {
+            connections: u32::try_from(self.table.len()).unwrap_or(u32::MAX),
+            max_connections: self.config.max_connections,
+            bytes_per_connection,
+            pool_used: shared.buffers.blocks.used(),
+            pool_blocks: shared.buffers.blocks.capacity(),
+            block_bytes: BLOCK_BYTES,
+            sent_used: shared.sent.used(),
+            sent_segments: self.config.tx_segments,
+            reserved_bytes: bytes_per_connection * connections
+                + shared.buffers.memory_bytes()
+                + shared.sent.memory_bytes(),
+        }
+    }
+}

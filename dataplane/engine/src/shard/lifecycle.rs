@@ -1,0 +1,297 @@
+//! How connections come and go: listeners, active opens, TIME-WAIT, and segments that belong to
+//! nobody.
+
+use super::{Context, Instant, NONE, Shard, Slot, context};
+use crate::addr::{Endpoint, Flow};
+use crate::egress::{Egress, Outgoing};
+use crate::hash::flow_hash;
+use crate::seq::SeqNumber;
+use crate::service::ServiceState;
+use crate::tcp::State;
+use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::timers;
+use crate::wire::ipv4;
+use crate::wire::segment::{MAX_HEADER_LEN, Segment, SegmentHeader};
+use crate::wire::tcp::{Flags, Options};
+
+/// Distance between the numbers of a connection and those of its successor on the same flow.
+const REOPEN_GAP: u32 = 1 << 17;
+
+/// Number of a connection in its shard, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u32);
+
+/// Why an active open is not possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// There is no such service.
+    #[error("service {0} is not in the configuration: give the index of one that is")]
+    NoService(u16),
+    /// The flow has a connection.
+    #[error("the flow is in use: take another local port")]
+    FlowInUse,
+    /// All connections are in use.
+    #[error("all connections of the shard are in use: raise max_connections, or try again later")]
+    Full,
+    /// Not an IPv4 flow.
+    #[error("both addresses must be IPv4")]
+    NotIpv4,
+}
+
+/// Whether a SYN may take over a flow in TIME-WAIT: it must be newer beyond doubt
+/// (RFC 9293 3.6.1, RFC 6191 2).
+pub(super) fn reopens(tcb: &Tcb, segment: &Segment<'_>) -> bool {
+    if segment.flags.0 & (Flags::SYN.0 | Flags::ACK.0 | Flags::RST.0 | Flags::FIN.0) != Flags::SYN.0
+    {
+        return false;
+    }
+    let newer = segment.options.timestamps.is_some_and(|timestamps| {
+        tcb.has(Marks::TIMESTAMPS) && (timestamps.value.wrapping_sub(tcb.ts_recent) as i32) > 0
+    });
+    newer || segment.seq.gt(tcb.rcv_nxt)
+}
+
+impl Shard {
+    /// Opens a connection to `remote` (RFC 9293 3.10.1), with `service` on our side of it. The SYN
+    /// leaves at once.
+    ///
+    /// # Errors
+    /// No such service, a flow in use, no connection free, or not IPv4.
+    pub fn connect<E: Egress>(
+        &mut self,
+        now: Instant,
+        local: Endpoint,
+        remote: Endpoint,
+        service: u16,
+        egress: &mut E,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.now = self.now.max(now);
+        let flow = Flow { local, remote };
+        if usize::from(service) >= self.config.services.len() {
+            return Err(ConnectError::NoService(service));
+        }
+        if local.addr.as_ipv4().is_none() || remote.addr.as_ipv4().is_none() {
+            return Err(ConnectError::NotIpv4);
+        }
+        let hash = flow_hash(&flow);
+        let slots = &self.slots;
+        let is_flow = |id: u32| slots[id as usize].as_ref().is_some_and(|s| s.tcb.flow == flow);
+        if self.table.find(hash, &flow, is_flow).is_some() {
+            return Err(ConnectError::FlowInUse);
+        }
+        let tcb = Tcb::active(flow, hash, self.now, &self.config, service);
+        let id = self.insert(tcb).ok_or(ConnectError::Full)?;
+        self.shared.counters.active_opens += 1;
+        self.enqueue(id);
+        let mut budget = self.config.max_packets_per_step;
+        self.send(egress, &mut budget);
+        Ok(ConnectionId(id))
+    }
+
+    /// A segment for which there is no connection (RFC 9293 3.10.7.1 and 3.10.7.2).
+    pub(super) fn listen<E: Egress>(
+        &mut self,
+        segment: &Segment<'_>,
+        egress: &mut E,
+        budget: &mut u32,
+    ) {
+        let flags = segment.flags;
+        let opening = flags.0 & (Flags::SYN.0 | Flags::ACK.0 | Flags::RST.0 | Flags::FIN.0);
+        if opening != Flags::SYN.0 {
+            return self.reset_stray(segment, egress, budget);
+        }
+        let Some(service) = self.config.service_on(segment.flow.local.port) else {
+            return self.reset_stray(segment, egress, budget);
+        };
+        self.accept(segment, service, None);
+    }
+
+    /// Makes a half-open connection for a SYN. `above`: its numbers must lie above this one.
+    fn accept(&mut self, syn: &Segment<'_>, service: u16, above: Option<SeqNumber>) {
+        let index = usize::from(service);
+        if self.half_open[index] >= self.config.services[index].backlog {
+            self.shared.counters.backlog_full += 1;
+            return;
+        }
+        let mut tcb = Tcb::passive(syn, self.now, &self.config, service);
+        if let Some(above) = above.filter(|above| tcb.iss.le(*above + REOPEN_GAP)) {
+            tcb.renumber(above + REOPEN_GAP);
+        }
+        tcb.set(Marks::HALF_OPEN);
+        let Some(id) = self.insert(tcb) else {
+            self.shared.counters.connections_full += 1;
+            return;
+        };
+        self.half_open[index] += 1;
+        self.shared.counters.passive_opens += 1;
+        self.enqueue(id);
+    }
+
+    /// Puts a connection into a slot; the oldest TIME-WAIT makes room if there is none.
+    fn insert(&mut self, tcb: Tcb) -> Option<u32> {
+        if self.vacant.is_empty() && self.slots.len() >= self.config.max_connections as usize {
+            let oldest = self.time_waits.0;
+            if oldest == NONE {
+                return None;
+            }
+            self.shared.counters.time_wait_recycled += 1;
+            self.evict(oldest);
+        }
+        let kind = &self.config.services[usize::from(tcb.service)].kind;
+        let (hash, flow) = (tcb.hash, tcb.flow);
+        let slot = Slot { service: ServiceState::new(kind), tcb };
+        let id = match self.vacant.pop() {
+            Some(id) => {
+                self.slots[id as usize] = Some(slot);
+                id
+            }
+            None => {
+                self.slots.push(Some(slot));
+                u32::try_from(self.slots.len() - 1).unwrap_or(NONE)
+            }
+        };
+        let inserted = self.table.insert(hash, &flow, id);
+        assert!(inserted.is_ok(), "the table has room for all slots");
+        Some(id)
+    }
+
+    /// Takes a connection out of everything and frees its slot. Not for one in the run queue.
+    pub(super) fn remove(&mut self, id: u32) {
+        let mut context = context!(self);
+        let Some(slot) = &mut self.slots[id as usize] else { return };
+        let tcb = &mut slot.tcb;
+        timers::release_buffers(tcb, &mut context);
+        self.table.remove(tcb.hash, &tcb.flow, id);
+        self.wheel.cancel(id);
+        if tcb.has(Marks::HALF_OPEN) {
+            self.half_open[usize::from(tcb.service)] -= 1;
+        }
+        if tcb.has(Marks::WAITING) {
+            self.starved.retain(|&waiting| waiting != id);
+        }
+        self.unlist_time_wait(id);
+        self.slots[id as usize] = None;
+        self.vacant.push(id);
+    }
+
+    /// Removes a connection that may be in the run queue.
+    fn evict(&mut self, id: u32) {
+        let queued = self.slots[id as usize].as_ref().is_some_and(|s| s.tcb.has(Marks::QUEUED));
+        if queued {
+            self.run_queue.retain(|&waiting| waiting != id);
+        }
+        self.remove(id);
+    }
+
+    /// A new SYN takes over a flow in TIME-WAIT.
+    pub(super) fn reopen<E: Egress>(
+        &mut self,
+        id: u32,
+        syn: &Segment<'_>,
+        egress: &mut E,
+        budget: &mut u32,
+    ) {
+        let Some(slot) = &self.slots[id as usize] else { return };
+        let (above, service) = (slot.tcb.snd_nxt, self.config.service_on(syn.flow.local.port));
+        self.evict(id);
+        match service {
+            Some(service) => self.accept(syn, service, Some(above)),
+            None => self.reset_stray(syn, egress, budget),
+        }
+    }
+
+    /// A segment for a connection whose end is still waiting for its turn. Its RST, if one is due,
+    /// answers; a SYN will come again.
+    pub(super) fn after_the_end<E: Egress>(
+        &mut self,
+        id: u32,
+        segment: &Segment<'_>,
+        egress: &mut E,
+        budget: &mut u32,
+    ) {
+        let resets = self.slots[id as usize].as_ref().is_some_and(|s| s.tcb.has(Marks::RESET));
+        if !resets && !segment.flags.syn() {
+            self.reset_stray(segment, egress, budget);
+        }
+    }
+
+    /// Answers a segment that belongs to nobody (RFC 9293 3.10.7.1), or one whose ACK is out of
+    /// place before the handshake is done.
+    pub(super) fn reset_stray<E: Egress>(
+        &mut self,
+        segment: &Segment<'_>,
+        egress: &mut E,
+        budget: &mut u32,
+    ) {
+        if segment.flags.rst() || *budget == 0 {
+            self.shared.counters.strays_dropped += 1;
+            return;
+        }
+        *budget -= 1;
+        self.shared.counters.stray_resets_sent += 1;
+        self.shared.counters.packets_out += 1;
+        let (seq, ack, flags) = if segment.flags.ack() {
+            (segment.ack, SeqNumber(0), Flags::RST)
+        } else {
+            (SeqNumber(0), segment.seq + segment.len_seq(), Flags::RST | Flags::ACK)
+        };
+        let options = Options::default();
+        let header = SegmentHeader { flow: segment.flow, seq, ack, flags, window: 0, options };
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let len = header.emit(0, &mut bytes);
+        self.shared.digest.fold_bytes(&bytes[..len]);
+        egress.emit(&Outgoing {
+            remote: segment.flow.remote.addr,
+            header: &bytes[..len],
+            ip_header_len: ipv4::HEADER_LEN as u8,
+            payload: &[],
+            payload_len: 0,
+        });
+    }
+
+    /// Moves a connection to the young end of the list of TIME-WAITs.
+    pub(super) fn list_time_wait(&mut self, id: u32) {
+        self.unlist_time_wait(id);
+        let newest = self.time_waits.1;
+        if let Some(slot) = &mut self.slots[id as usize] {
+            slot.tcb.set(Marks::LISTED);
+            slot.tcb.older = newest;
+            slot.tcb.newer = NONE;
+        }
+        match self.tcb_mut(newest) {
+            Some(tcb) => tcb.newer = id,
+            None => self.time_waits.0 = id,
+        }
+        self.time_waits.1 = id;
+    }
+
+    fn unlist_time_wait(&mut self, id: u32) {
+        let Some(tcb) = self.tcb_mut(id).filter(|tcb| tcb.has(Marks::LISTED)) else { return };
+        tcb.clear(Marks::LISTED);
+        let (older, newer) = (tcb.older, tcb.newer);
+        match self.tcb_mut(older) {
+            Some(tcb) => tcb.newer = newer,
+            None => self.time_waits.0 = newer,
+        }
+        match self.tcb_mut(newer) {
+            Some(tcb) => tcb.older = older,
+            None => self.time_waits.1 = older,
+        }
+    }
+
+    fn tcb_mut(&mut self, id: u32) -> Option<&mut Tcb> {
+        self.slots.get_mut(id as usize)?.as_mut().map(|slot| &mut slot.tcb)
+    }
+
+    /// All connections with their numbers, in order of these.
+    pub(super) fn live(&self) -> impl Iterator<Item = (u32, &Tcb)> {
+        let numbered = (0_u32..).zip(&self.slots);
+        numbered.filter_map(|(id, slot)| slot.as_ref().map(|slot| (id, &slot.tcb)))
+    }
+
+    /// How many connections there are in `state`.
+    #[must_use]
+    pub fn count_in(&self, state: State) -> usize {
+        self.live().filter(|(_, tcb)| tcb.state == state).count()
+    }
+}

@@ -1,0 +1,338 @@
+//! A shard: a fixed slice of all connections, as one deterministic state machine. Segments and
+//! time come in, packets go out; the same calls give the same state on every node.
+//!
+//! The order within a step is fixed: timers that are due, then the segments in their order, then
+//! output for each connection that one of these touched, first come, first served.
+
+mod info;
+mod lifecycle;
+mod save;
+
+pub use info::{ConnectionInfo, MemoryUse};
+pub use lifecycle::{ConnectError, ConnectionId};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::buffer::Buffers;
+use crate::config::Config;
+use crate::content::Content;
+use crate::counters::Counters;
+use crate::digest::Digest;
+use crate::egress::Egress;
+use crate::service::ServiceState;
+use crate::table::FlowTable;
+use crate::tcp::input::Verdict;
+use crate::tcp::scoreboard::SentSlab;
+use crate::tcp::stream::{Event, call};
+use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::timers::NEVER;
+use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, kick, output, timers};
+use crate::time::Instant;
+use crate::timer::TimerWheel;
+use crate::wire::segment::Segment;
+
+/// Extents of content and pattern that each connection may hold on the average.
+const REFERENCES_PER_CONNECTION: u32 = 4;
+/// Starved connections that get another turn when one step has freed something.
+const REVIVED_PER_STEP: usize = 64;
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    index: u16,
+    config: Arc<Config>,
+    content: Arc<Content>,
+    now: Instant,
+    shared: Shared,
+    slots: Vec<Option<Slot>>,
+    /// Slots without a connection, the next to be used last.
+    vacant: Vec<u32>,
+    table: FlowTable,
+    wheel: TimerWheel,
+    /// Connections that have something to send, or were touched in this step.
+    run_queue: VecDeque<u32>,
+    /// Connections that wait for buffers or scoreboard entries.
+    starved: VecDeque<u32>,
+    /// Half-open connections of each service.
+    half_open: Vec<u32>,
+    /// Ends of the list of TIME-WAITs: the oldest, and the newest.
+    time_waits: (u32, u32),
+}
+
+/// A connection and its service's state.
+#[derive(Debug)]
+struct Slot {
+    tcb: Tcb,
+    service: ServiceState,
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// What connections are handled with, borrowed apart from the slots.
+macro_rules! context {
+    ($shard:ident) => {
+        Context {
+            now: $shard.now,
+            config: &$shard.config,
+            content: &$shard.content,
+            shared: &mut $shard.shared,
+        }
+    };
+}
+use context;
+
+impl Shard {
+    /// An empty shard at the origin of time. All of its memory is reserved here, and touched when
+    /// it is used.
+    ///
+    /// # Panics
+    /// If the configuration is not valid ([`Config::validate`]).
+    #[must_use]
+    pub fn new(index: u16, config: Arc<Config>, content: Arc<Content>) -> Shard {
+        assert_eq!(config.validate(), Ok(()), "a shard is made from a checked configuration");
+        let connections = config.max_connections as usize;
+        let references = config.max_connections.saturating_mul(REFERENCES_PER_CONNECTION);
+        Shard {
+            index,
+            now: Instant::ZERO,
+            shared: Shared {
+                buffers: Buffers::new(config.pool_blocks, references),
+                sent: SentSlab::new(config.tx_segments),
+                counters: Counters::default(),
+                digest: Digest::default(),
+                challenges: ChallengeLimit::default(),
+                scratch: vec![0; config.mtu.into()],
+            },
+            slots: Vec::with_capacity(connections),
+            vacant: Vec::with_capacity(connections),
+            table: FlowTable::with_capacity(connections, isn::table_secret(&config.isn_key)),
+            wheel: TimerWheel::with_capacity(connections),
+            run_queue: VecDeque::with_capacity(connections),
+            starved: VecDeque::with_capacity(connections),
+            half_open: vec![0; config.services.len()],
+            time_waits: (NONE, NONE),
+            config,
+            content,
+        }
+    }
+
+    /// Runs one step at `now`, with the segments that have come since the last one. Emits at most
+    /// [`Config::max_packets_per_step`] packets; what is left waits, and
+    /// [`next_deadline`](Self::next_deadline) is `now` then. Time never goes back: an earlier
+    /// `now` counts as the last one.
+    pub fn step<E: Egress>(&mut self, now: Instant, segments: &[Segment<'_>], egress: &mut E) {
+        self.now = self.now.max(now);
+        let mut budget = self.config.max_packets_per_step;
+        self.fire_timers();
+        for segment in segments {
+            self.receive(segment, egress, &mut budget);
+        }
+        self.send(egress, &mut budget);
+        self.revive();
+        self.shared.digest.fold(self.now.as_micros());
+    }
+
+    /// Takeover: has every connection send at once what its peer may be waiting for, the most
+    /// recently active first: the first unacknowledged segment, or an ACK. Sends as much as one
+    /// step may; further steps send the rest.
+    pub fn kick<E: Egress>(&mut self, now: Instant, egress: &mut E) {
+        self.now = self.now.max(now);
+        let mut order: Vec<(Instant, u32)> =
+            self.live().map(|(id, tcb)| (tcb.active_at, id)).collect();
+        order.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        // What was waiting for its turn has it in the new order.
+        self.run_queue.clear();
+        for &(_, id) in &order {
+            let context = context!(self);
+            let Some(slot) = &mut self.slots[id as usize] else { continue };
+            let waiting = slot.tcb.has(Marks::QUEUED);
+            slot.tcb.clear(Marks::QUEUED);
+            if kick::prepare(&mut slot.tcb, &context) || waiting {
+                self.enqueue(id);
+            }
+        }
+        let mut budget = self.config.max_packets_per_step;
+        self.send(egress, &mut budget);
+        self.shared.digest.fold(self.now.as_micros());
+    }
+
+    /// When [`step`](Self::step) wants to be called, if no segment comes before. Not after
+    /// [`now`](Self::now) when work is pending. `None`: never.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if !self.run_queue.is_empty() {
+            return Some(self.now);
+        }
+        self.wheel.next_deadline()
+    }
+
+    /// Time of the last step.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Which of the cluster's shards this is.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Digest of all that was emitted and of the connections touched on the way, since the shard
+    /// was made. Equal on all replicas after the same steps.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.shared.digest.value()
+    }
+
+    /// Digest of the whole state, by way of a snapshot. Slow: for tests and for checks at rest.
+    #[must_use]
+    pub fn full_digest(&self) -> u64 {
+        let mut bytes = Vec::new();
+        self.save(&mut bytes);
+        let mut digest = Digest::default();
+        digest.fold_bytes(&bytes);
+        digest.value()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(id) = self.wheel.pop_expired(self.now) {
+            let mut context = context!(self);
+            let Some(slot) = &mut self.slots[id as usize] else { continue };
+            slot.tcb.deadlines.armed = NEVER;
+            timers::fire(&mut slot.tcb, &mut slot.service, &mut context);
+            self.enqueue(id);
+        }
+    }
+
+    fn receive<E: Egress>(&mut self, segment: &Segment<'_>, egress: &mut E, budget: &mut u32) {
+        self.shared.counters.segments_in += 1;
+        let slots = &self.slots;
+        let found = self.table.find(segment.hash, &segment.flow, |id| {
+            slots[id as usize].as_ref().is_some_and(|slot| slot.tcb.flow == segment.flow)
+        });
+        let Some(id) = found else { return self.listen(segment, egress, budget) };
+        let mut context = context!(self);
+        let Some(slot) = &mut self.slots[id as usize] else { return };
+        match slot.tcb.state {
+            State::Closed => return self.after_the_end(id, segment, egress, budget),
+            State::TimeWait if lifecycle::reopens(&slot.tcb, segment) => {
+                return self.reopen(id, segment, egress, budget);
+            }
+            _ => {}
+        }
+        let verdict = input::segment(&mut slot.tcb, &mut slot.service, &mut context, segment);
+        self.enqueue(id);
+        if verdict == Verdict::Stray {
+            self.reset_stray(segment, egress, budget);
+        }
+    }
+
+    /// Puts a connection into the run queue, once.
+    #[inline]
+    fn enqueue(&mut self, id: u32) {
+        let Some(slot) = &mut self.slots[id as usize] else { return };
+        if !slot.tcb.has(Marks::QUEUED) {
+            slot.tcb.set(Marks::QUEUED);
+            self.run_queue.push_back(id);
+        }
+    }
+
+    /// Gives connections their turns until there is nothing to send, or the budget is used up.
+    fn send<E: Egress>(&mut self, egress: &mut E, budget: &mut u32) {
+        let quantum = u32::from(self.config.tcp.quantum_packets);
+        while *budget > 0 {
+            let Some(id) = self.run_queue.pop_front() else { return };
+            let mut context = context!(self);
+            let Some(slot) = &mut self.slots[id as usize] else { continue };
+            slot.tcb.clear(Marks::QUEUED);
+            let share = quantum.min(*budget);
+            let mut quota = share;
+            let more = output::run(&mut slot.tcb, &mut context, egress, &mut quota);
+            *budget -= share - quota;
+            self.settle(id, more);
+        }
+    }
+
+    /// After a connection's turn: its end, its timer, its place in line, its part of the digest.
+    fn settle(&mut self, id: u32, more: bool) {
+        let Some(slot) = &mut self.slots[id as usize] else { return };
+        let tcb = &mut slot.tcb;
+        summarize(&mut self.shared.digest, id, tcb);
+        if tcb.state == State::Closed && !tcb.has(Marks::RESET) {
+            return self.remove(id);
+        }
+        if tcb.has(Marks::HALF_OPEN) && tcb.state != State::SynReceived {
+            tcb.clear(Marks::HALF_OPEN);
+            self.half_open[usize::from(tcb.service)] -= 1;
+        }
+        let earliest = tcb.deadlines.earliest();
+        if earliest < tcb.deadlines.armed {
+            tcb.deadlines.armed = earliest;
+            self.wheel.schedule(id, earliest);
+        }
+        if tcb.has(Marks::SHORT_WRITE) {
+            tcb.clear(Marks::SHORT_WRITE);
+            tcb.set(Marks::STARVED);
+        }
+        if tcb.has(Marks::STARVED) && !tcb.has(Marks::WAITING) {
+            tcb.set(Marks::WAITING);
+            self.starved.push_back(id);
+        }
+        if tcb.state == State::TimeWait {
+            self.list_time_wait(id);
+        }
+        if more {
+            self.enqueue(id);
+        }
+    }
+
+    /// Gives starved connections another turn once there is something for them.
+    fn revive(&mut self) {
+        if self.starved.is_empty() {
+            return;
+        }
+        let buffers = &self.shared.buffers;
+        let enough = buffers.blocks.free() > buffers.blocks.capacity() / 16
+            && buffers.free_references() > 0
+            && self.shared.sent.available() > 0;
+        if !enough {
+            return;
+        }
+        for _ in 0..REVIVED_PER_STEP {
+            let Some(id) = self.starved.pop_front() else { return };
+            let mut context = context!(self);
+            let Some(slot) = &mut self.slots[id as usize] else { continue };
+            // The slot may have another connection by now, which does not wait.
+            if !slot.tcb.has(Marks::WAITING) {
+                continue;
+            }
+            slot.tcb.clear(Marks(Marks::WAITING.0 | Marks::STARVED.0));
+            if slot.tcb.state.is_synchronized() && slot.tcb.state != State::TimeWait {
+                call(Event::Writable, &mut slot.tcb, &mut slot.service, &mut context, &[]);
+            }
+            self.enqueue(id);
+        }
+    }
+}
+
+/// Folds what matters most of a connection into the digest: a few words that depend on everything
+/// that has happened to it.
+#[inline]
+fn summarize(digest: &mut Digest, id: u32, tcb: &Tcb) {
+    let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    digest.fold(pair(id, tcb.marks.0));
+    digest.fold(pair(tcb.snd_una.0, tcb.snd_nxt.0));
+    digest.fold(pair(tcb.rcv_nxt.0, tcb.rcv_adv.0));
+    digest.fold(pair(tcb.congestion.cwnd, tcb.snd_wnd));
+    digest.fold(pair(tcb.sent.in_flight, tcb.recv.len() as u32) ^ tcb.send.len());
+    digest.fold(tcb.deadlines.earliest().as_micros() ^ u64::from(tcb.state as u8) << 56);
+}

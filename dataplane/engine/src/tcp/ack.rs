@@ -1,0 +1,369 @@
+//! What an acknowledgment does: to the scoreboard, to the round-trip time, to the phase of loss
+//! repair, to the congestion window and to the timers.
+
+use crate::seq::SeqNumber;
+use crate::service::ServiceState;
+use crate::tcp::rack::{Echo, Rack, timestamp};
+use crate::tcp::recovery::{DUP_ACKS, Phase, ProportionalRate};
+use crate::tcp::stream::{Event, call};
+use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::timers::NEVER;
+use crate::tcp::{Context, State};
+use crate::time::Instant;
+use crate::wire::segment::Segment;
+
+/// What an acknowledgment told.
+#[derive(Debug)]
+struct News {
+    /// SND.UNA moved.
+    advanced: bool,
+    /// It is a duplicate in the sense of RFC 5681 2.
+    duplicate: bool,
+    /// Bytes that have reached the peer, as far as we now know.
+    delivered: u32,
+    /// When the oldest newly acknowledged segment was sent, unless one of them was sent twice.
+    sampled: Option<Instant>,
+    /// A segment that was sent twice has been acknowledged.
+    resent: bool,
+    /// The peer reports something that it got twice (RFC 2883).
+    duplicate_reported: bool,
+    /// FlightSize before.
+    flight: u32,
+    /// Bytes of the send queue that are done with.
+    bytes: u64,
+}
+
+/// Processes the acknowledgment of a segment whose ACK is acceptable: not above SND.NXT
+/// (RFC 9293 3.10.7.4, fifth).
+pub(crate) fn process(
+    tcb: &mut Tcb,
+    service: &mut ServiceState,
+    cx: &mut Context<'_>,
+    segment: &Segment<'_>,
+) {
+    let duplicate = is_duplicate(tcb, segment);
+    update_window(tcb, segment);
+    if !segment.ack.gt(tcb.snd_una) && !duplicate && segment.options.sack.is_empty() {
+        return;
+    }
+    let news = take(tcb, cx, segment, duplicate);
+    sample_rtt(tcb, cx, segment, &news);
+    let again = find_losses(tcb, cx, &news);
+    probe_answered(tcb, segment.ack, &news);
+    adjust_window(tcb, cx, &news);
+    set_timers(tcb, cx, &news, again);
+    if news.bytes > 0 {
+        tcb.progress_at = cx.now;
+        tcb.bytes_out += news.bytes;
+        call(Event::Writable, tcb, service, cx, &[]);
+    }
+}
+
+/// RFC 5681 2. With SACK the scoreboard says more than counting can.
+#[inline]
+fn is_duplicate(tcb: &Tcb, segment: &Segment<'_>) -> bool {
+    segment.ack == tcb.snd_una
+        && tcb.sent.count > 0
+        && segment.len_seq() == 0
+        && tcb.scaled_window(segment) == tcb.snd_wnd
+}
+
+/// RFC 9293 3.10.7.4: the window of the newest segment counts.
+#[inline]
+fn update_window(tcb: &mut Tcb, segment: &Segment<'_>) {
+    // RFC 7323 2.2: the window of a SYN is not scaled, and was taken with its options.
+    if segment.ack.lt(tcb.snd_una) || segment.flags.syn() {
+        return;
+    }
+    let newer =
+        tcb.snd_wl1.lt(segment.seq) || (tcb.snd_wl1 == segment.seq && tcb.snd_wl2.le(segment.ack));
+    if !newer {
+        return;
+    }
+    let window = tcb.scaled_window(segment);
+    if tcb.sent.count == 0 && window > tcb.snd_wnd {
+        // The persist timer has done its work.
+        tcb.deadlines.retransmit = NEVER;
+        tcb.rtt.reset_backoff();
+    }
+    tcb.snd_wnd = window;
+    tcb.max_window = tcb.max_window.max(window);
+    tcb.snd_wl1 = segment.seq;
+    tcb.snd_wl2 = segment.ack;
+}
+
+/// Moves SND.UNA and marks what was sacked.
+fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: bool) -> News {
+    let advanced = segment.ack.gt(tcb.snd_una);
+    let tsecr = segment.options.timestamps.map(|t| t.echo).filter(|_| tcb.has(Marks::TIMESTAMPS));
+    let echo = Echo { now: cx.now, tsecr, ts_offset: tcb.ts_offset, min_rtt_us: tcb.rtt.min_us() };
+    let mut news = News {
+        advanced,
+        duplicate,
+        delivered: 0,
+        sampled: None,
+        resent: false,
+        duplicate_reported: false,
+        flight: tcb.flight(),
+        bytes: 0,
+    };
+    let shared = &mut *cx.shared;
+    let rack = &mut tcb.rack;
+    let mut oldest = NEVER;
+    let mut delivered = |sent: &crate::tcp::scoreboard::Sent| {
+        rack.delivered(sent, &echo);
+        news.resent |= sent.is_retransmitted();
+        oldest = oldest.min(sent.at);
+    };
+    if advanced {
+        let count = tcb.sent.count;
+        news.delivered = tcb.sent.acknowledge(&mut shared.sent, segment.ack, &mut delivered);
+        if !tcb.marks.contains(Marks::SACK) && tcb.recovery.dup_acks > 0 {
+            // What duplicate ACKs stood for has now been acknowledged by name.
+            let known = (count - tcb.sent.count).saturating_sub(1).min(255) as u8;
+            let known = known.min(tcb.recovery.dup_acks);
+            tcb.recovery.dup_acks -= known;
+            let known = u32::from(known) * u32::from(tcb.mss);
+            news.delivered = news.delivered.saturating_sub(known);
+        }
+    }
+    let sack = &segment.options.sack;
+    if tcb.marks.contains(Marks::SACK) && !sack.is_empty() {
+        // RFC 2883 4: the first block tells of a duplicate if it is below the ACK or within the
+        // second block.
+        let (start, end) = sack[0];
+        let within = sack.get(1).is_some_and(|second| start.ge(second.0) && end.le(second.1));
+        news.duplicate_reported = end.le(segment.ack) || within;
+        for block in sack {
+            if block.0.lt(block.1) && block.0.ge(segment.ack) && block.1.le(tcb.snd_nxt) {
+                news.delivered += tcb.sent.sack(&mut shared.sent, *block, &mut delivered);
+            }
+        }
+    }
+    if !news.resent && oldest != NEVER {
+        news.sampled = Some(oldest);
+    }
+    if advanced {
+        release(tcb, cx, segment.ack, &mut news);
+    }
+    news
+}
+
+/// Gives back the acknowledged part of the send queue.
+fn release(tcb: &mut Tcb, cx: &mut Context<'_>, ack: SeqNumber, news: &mut News) {
+    let syn = u32::from(tcb.has(Marks::SYN_UNACKED));
+    let fin = u32::from(tcb.has(Marks::FIN_SENT) && ack == tcb.snd_nxt);
+    let numbers = ack.distance(tcb.snd_una).unsigned_abs();
+    let bytes = u64::from(numbers.saturating_sub(syn + fin));
+    news.bytes = bytes.min(tcb.send.len());
+    tcb.send.advance(&mut cx.shared.buffers, news.bytes);
+    tcb.clear(Marks::SYN_UNACKED);
+    tcb.snd_una = ack;
+    tcb.rack.advance(ack);
+    tcb.rtt.reset_backoff();
+    tcb.unanswered = 0;
+}
+
+/// RFC 6298 3 (Karn), RFC 7323 4: a segment that was sent twice is timed by its echo only.
+fn sample_rtt(tcb: &mut Tcb, cx: &Context<'_>, segment: &Segment<'_>, news: &News) {
+    if let Some(at) = news.sampled {
+        tcb.rtt.sample(cx.now, cx.now.since_us(at));
+        return;
+    }
+    if !news.advanced || !tcb.has(Marks::TIMESTAMPS) {
+        return;
+    }
+    let Some(timestamps) = segment.options.timestamps else { return };
+    let elapsed_ms = timestamp(cx.now, tcb.ts_offset).wrapping_sub(timestamps.echo);
+    if timestamps.echo != 0 && elapsed_ms < 1 << 24 {
+        tcb.rtt.sample(cx.now, (u64::from(elapsed_ms) * 1000).max(1000));
+    }
+}
+
+/// Marks what is lost, and starts or ends the phases of its repair. Returns when to look again.
+fn find_losses(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) -> Option<Instant> {
+    if news.duplicate_reported {
+        tcb.rack.duplicate_reported(tcb.snd_nxt);
+    }
+    if news.advanced && !tcb.recovery.is_open() && tcb.snd_una.ge(tcb.recovery.point) {
+        leave(tcb);
+    }
+    if tcb.kicked_at.is_some() && tcb.snd_una.ge(tcb.recovery.point) {
+        tcb.kicked_at = None;
+    }
+    let mut again = None;
+    // Without SACK time tells only after a takeover, when all before the kick is in question.
+    if tcb.has(Marks::SACK) || tcb.kicked_at.is_some() {
+        if tcb.sent.sacked > 0 || !tcb.recovery.is_open() || news.resent {
+            again = detect(tcb, cx);
+        }
+    }
+    if !tcb.has(Marks::SACK) {
+        count_duplicates(tcb, cx, news);
+    }
+    again
+}
+
+/// The reordering timer of RACK has fired (RFC 8985 6.3).
+pub(crate) fn reordering_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    if let Some(again) = detect(tcb, cx) {
+        tcb.deadlines.loss = again;
+        tcb.deadlines.loss_is_probe = false;
+    }
+    if let Phase::Recovery(rate) = &mut tcb.recovery.phase
+        && rate.sent == 0
+    {
+        let (pipe, mss) = (tcb.sent.in_flight, tcb.mss);
+        tcb.congestion.cwnd = rate.window(0, pipe, tcb.congestion.ssthresh, mss, false);
+    }
+}
+
+fn detect(tcb: &mut Tcb, cx: &mut Context<'_>) -> Option<Instant> {
+    let recovering = !tcb.recovery.is_open();
+    let found =
+        tcb.rack.detect_loss(&mut tcb.sent, &mut cx.shared.sent, cx.now, &tcb.rtt, recovering);
+    if let Some(newest) = found.newest_lost {
+        enter(tcb, cx, newest);
+    }
+    found.again
+}
+
+/// RFC 5681 3.2, RFC 6582 3.2: loss as a peer without SACK lets us know of it.
+fn count_duplicates(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) {
+    let recovery = &mut tcb.recovery;
+    if news.advanced {
+        match recovery.phase {
+            Phase::Open => recovery.dup_acks = 0,
+            // A partial acknowledgment: the next segment is missing too.
+            Phase::Recovery(_) => {
+                mark_head_lost(tcb, cx);
+            }
+            Phase::Loss | Phase::Repair => {}
+        }
+    } else if news.duplicate {
+        recovery.dup_acks = recovery.dup_acks.saturating_add(1);
+        if recovery.dup_acks == DUP_ACKS && recovery.is_open() && mark_head_lost(tcb, cx) {
+            enter(tcb, cx, cx.now);
+        }
+    }
+}
+
+fn mark_head_lost(tcb: &mut Tcb, cx: &mut Context<'_>) -> bool {
+    let una = tcb.snd_una;
+    let slab = &mut cx.shared.sent;
+    tcb.sent.mark_lost(slab, |sent| {
+        if sent.seq == una && !sent.is_retransmitted() { Some(true) } else { None }
+    }) > 0
+}
+
+/// Something is newly known to be lost; the newest of it was sent at `newest`.
+fn enter(tcb: &mut Tcb, cx: &mut Context<'_>, newest: Instant) {
+    let before_kick = tcb.kicked_at.is_some_and(|kicked_at| newest < kicked_at);
+    match tcb.recovery.phase {
+        Phase::Open if before_kick => {
+            tcb.recovery.phase = Phase::Repair;
+            tcb.recovery.point = tcb.snd_nxt;
+        }
+        Phase::Repair if before_kick => {}
+        Phase::Open | Phase::Repair => {
+            cx.shared.counters.recoveries += 1;
+            // RFC 6675 5 step 4.
+            let flight = tcb.flight();
+            tcb.congestion.lost(flight, tcb.mss);
+            let rate = ProportionalRate { delivered: 0, sent: 0, flight };
+            tcb.recovery.phase = Phase::Recovery(rate);
+            tcb.recovery.point = tcb.snd_nxt;
+        }
+        Phase::Recovery(_) | Phase::Loss => {}
+    }
+    tcb.rack.probe_end = None;
+}
+
+fn leave(tcb: &mut Tcb) {
+    if let Phase::Recovery(_) = tcb.recovery.phase {
+        tcb.congestion.recovered(tcb.mss);
+        tcb.rack.recovered();
+    }
+    tcb.recovery.phase = Phase::Open;
+    tcb.recovery.dup_acks = 0;
+}
+
+/// RFC 8985 7.4.2: a tail loss probe may itself have repaired a loss, which means congestion.
+fn probe_answered(tcb: &mut Tcb, ack: SeqNumber, news: &News) {
+    let Some(end) = tcb.rack.probe_end.filter(|&end| ack.ge(end)) else { return };
+    if !tcb.rack.probe_resent || news.duplicate_reported {
+        tcb.rack.probe_end = None;
+    } else if ack.gt(end) {
+        tcb.rack.probe_end = None;
+        tcb.congestion.lost(news.flight, tcb.mss);
+        tcb.congestion.recovered(tcb.mss);
+    } else if news.duplicate {
+        tcb.rack.probe_end = None;
+    }
+}
+
+/// The congestion window after this acknowledgment.
+fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News) {
+    let pipe = tcb.pipe();
+    let mss = tcb.mss;
+    match &mut tcb.recovery.phase {
+        Phase::Recovery(rate) => {
+            let lone = if news.duplicate && news.delivered == 0 { u32::from(mss) } else { 0 };
+            let delivered = if tcb.marks.contains(Marks::SACK) {
+                news.delivered
+            } else {
+                news.delivered.max(lone)
+            };
+            let ssthresh = tcb.congestion.ssthresh;
+            let window = rate.window(delivered, pipe, ssthresh, mss, news.advanced);
+            tcb.congestion.cwnd = window.max(mss.into());
+        }
+        // What is repaired after a takeover says nothing about the path.
+        Phase::Repair => {}
+        Phase::Open | Phase::Loss => {
+            // RFC 9438 5.8, RFC 7661: a window that is not used does not grow.
+            let congestion = &mut tcb.congestion;
+            let used = tcb.marks.contains(Marks::CWND_LIMITED)
+                || (congestion.in_slow_start() && news.flight >= congestion.cwnd / 2);
+            if news.advanced && used && news.delivered > 0 {
+                congestion.acknowledged(cx.now, news.delivered, mss, tcb.rtt.srtt_us());
+            }
+        }
+    }
+}
+
+/// RFC 6298 5.2, 5.3; RFC 8985 7.2 for the probe.
+fn set_timers(tcb: &mut Tcb, cx: &Context<'_>, news: &News, again: Option<Instant>) {
+    if news.advanced {
+        tcb.deadlines.retransmit = if tcb.sent.count == 0 {
+            NEVER
+        } else {
+            cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp))
+        };
+    }
+    match again {
+        Some(at) => {
+            tcb.deadlines.loss = at;
+            tcb.deadlines.loss_is_probe = false;
+        }
+        None => schedule_probe(tcb, cx),
+    }
+}
+
+/// RFC 8985 7.2: a probe is due when nothing is known to be missing and no answer comes.
+#[inline]
+pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
+    let wanted = tcb.has(Marks::SACK)
+        && tcb.sent.count > 0
+        && tcb.sent.sacked == 0
+        && tcb.recovery.is_open()
+        && tcb.rack.probe_end.is_none()
+        && tcb.state != State::SynReceived;
+    tcb.deadlines.loss_is_probe = wanted;
+    tcb.deadlines.loss = if wanted {
+        let rto_us = tcb.rtt.rto_us(&cx.config.tcp);
+        cx.now.plus_us(Rack::probe_timeout_us(&tcb.rtt, tcb.sent.count == 1, rto_us))
+    } else {
+        NEVER
+    };
+}

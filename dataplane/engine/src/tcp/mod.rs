@@ -1,0 +1,91 @@
+//! TCP: RFC 9293, and what the other RFCs add to it. Pure state: a segment or a deadline comes in,
+//! marks on the connection say what must leave, and [`output`] lets it leave.
+//!
+//! Start at `input` (RFC 9293 3.10.7), then `ack`, `established` and `output`.
+
+pub(crate) mod ack;
+pub(crate) mod congestion;
+pub(crate) mod established;
+pub(crate) mod input;
+pub(crate) mod isn;
+pub(crate) mod kick;
+pub(crate) mod output;
+pub(crate) mod rack;
+pub(crate) mod receive;
+pub(crate) mod recovery;
+pub(crate) mod rto;
+pub(crate) mod save;
+pub(crate) mod scoreboard;
+mod state;
+pub(crate) mod stream;
+pub(crate) mod tcb;
+pub(crate) mod timers;
+pub(crate) mod transmit;
+
+pub use state::State;
+
+use crate::buffer::Buffers;
+use crate::config::{Config, ServiceConfig};
+use crate::content::Content;
+use crate::counters::Counters;
+use crate::digest::Digest;
+use crate::time::Instant;
+use scoreboard::SentSlab;
+use tcb::Tcb;
+
+/// What the connections of a shard share and change.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub buffers: Buffers,
+    pub sent: SentSlab,
+    pub counters: Counters,
+    pub digest: Digest,
+    pub challenges: ChallengeLimit,
+    /// Where the stream pattern of a packet is made; as long as the MTU.
+    pub scratch: Vec<u8>,
+}
+
+/// What a connection is handled with: the step's time, the configuration, what is shared.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub now: Instant,
+    pub config: &'a Config,
+    pub content: &'a Content,
+    pub shared: &'a mut Shared,
+}
+
+impl<'a> Context<'a> {
+    #[inline]
+    pub(crate) fn service(&self, tcb: &Tcb) -> &'a ServiceConfig {
+        &self.config.services[usize::from(tcb.service)]
+    }
+}
+
+/// Limit of challenge ACKs in each second of shard time (RFC 5961 7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChallengeLimit {
+    pub second: u64,
+    pub sent: u32,
+}
+
+impl ChallengeLimit {
+    fn allow(&mut self, now: Instant, per_second: u32) -> bool {
+        let second = now.as_micros() / 1_000_000;
+        if second != self.second {
+            *self = ChallengeLimit { second, sent: 0 };
+        }
+        let allowed = self.sent < per_second;
+        self.sent += u32::from(allowed);
+        allowed
+    }
+}
+
+/// Answers a suspicious segment with an ACK that a genuine peer can react to (RFC 5961 3.2).
+pub(crate) fn challenge(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    if cx.shared.challenges.allow(cx.now, cx.config.tcp.challenge_acks_per_second) {
+        cx.shared.counters.challenge_acks += 1;
+        tcb.ack_now();
+    } else {
+        cx.shared.counters.challenge_acks_limited += 1;
+    }
+}

@@ -1,0 +1,219 @@
+//! The receiving side: in-order bytes go to the service, others wait for their turn; when to
+//! acknowledge, and which window to offer.
+
+use crate::buffer::BLOCK_BYTES;
+use crate::seq::SeqNumber;
+use crate::service::ServiceState;
+use crate::tcp::Context;
+use crate::tcp::State;
+use crate::tcp::stream::{Event, call};
+use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::timers::{self, NEVER};
+
+/// Duplicate ACKs that one step sends at most, to a peer without SACK.
+const MAX_DUP_ACKS_OWED: u8 = 8;
+
+/// Takes payload and FIN of an acceptable segment (RFC 9293 3.10.7.4, seventh and eighth).
+pub(crate) fn segment_text(
+    tcb: &mut Tcb,
+    service: &mut ServiceState,
+    cx: &mut Context<'_>,
+    seq: SeqNumber,
+    payload: &[u8],
+    fin: bool,
+) {
+    let (seq, payload, fin) = trim(tcb, cx, seq, payload, fin);
+    if !payload.is_empty() {
+        if seq == tcb.rcv_nxt {
+            if !in_order(tcb, service, cx, payload) {
+                return;
+            }
+        } else {
+            out_of_order(tcb, cx, seq, payload);
+        }
+    }
+    if fin {
+        tcb.set(Marks::FIN_AHEAD);
+        tcb.fin_at = seq + payload.len() as u32;
+    }
+    if tcb.has(Marks::FIN_AHEAD) && tcb.state != State::Closed {
+        if tcb.fin_at == tcb.rcv_nxt {
+            take_fin(tcb, service, cx);
+        } else {
+            tcb.ack_now();
+        }
+    }
+}
+
+/// Cuts off what came before and what is beyond the window (RFC 9293 3.10.7.4).
+fn trim<'p>(
+    tcb: &mut Tcb,
+    cx: &mut Context<'_>,
+    seq: SeqNumber,
+    payload: &'p [u8],
+    fin: bool,
+) -> (SeqNumber, &'p [u8], bool) {
+    let (mut seq, mut payload, mut fin) = (seq, payload, fin);
+    let old = tcb.rcv_nxt.distance(seq).max(0).unsigned_abs() as usize;
+    if old > 0 {
+        let cut = old.min(payload.len());
+        if cut > 0 {
+            duplicate(tcb, cx, seq, seq + cut as u32);
+        }
+        // A FIN below RCV.NXT has been taken before.
+        fin &= old <= payload.len() && !tcb.has(Marks::FIN_RECEIVED);
+        payload = &payload[cut..];
+        seq += cut as u32;
+        tcb.ack_now();
+    }
+    let room = tcb.rcv_adv.distance(seq).max(0).unsigned_abs() as usize;
+    if payload.len() > room {
+        payload = &payload[..room];
+        fin = false;
+        tcb.ack_now();
+    }
+    (seq, payload, fin)
+}
+
+/// Notes a range that came twice, to be reported (RFC 2883 4).
+fn duplicate(tcb: &mut Tcb, cx: &mut Context<'_>, start: SeqNumber, end: SeqNumber) {
+    cx.shared.counters.duplicates += 1;
+    tcb.dsack = (start, end);
+    tcb.set(Marks::DSACK);
+}
+
+/// Delivers payload that starts at RCV.NXT. False if there was no room for it, or the service has
+/// aborted.
+#[inline]
+pub(crate) fn in_order(
+    tcb: &mut Tcb,
+    service: &mut ServiceState,
+    cx: &mut Context<'_>,
+    payload: &[u8],
+) -> bool {
+    // The service may leave all of it: what it has seen must not be taken back.
+    if (cx.shared.buffers.blocks.free() as usize) < payload.len() / BLOCK_BYTES + 2 {
+        cx.shared.counters.pool_exhausted += 1;
+        tcb.ack_now();
+        return false;
+    }
+    tcb.rcv_nxt += payload.len() as u32;
+    tcb.bytes_in += payload.len() as u64;
+    tcb.progress_at = cx.now;
+    cx.shared.counters.bytes_in += payload.len() as u64;
+    schedule_ack(tcb, cx, payload.len());
+    if tcb.recv.is_empty() {
+        let taken = call(Event::Data, tcb, service, cx, payload);
+        tcb.recv.push(&mut cx.shared.buffers.blocks, &payload[taken..]);
+    } else {
+        tcb.recv.push(&mut cx.shared.buffers.blocks, payload);
+        call(Event::Data, tcb, service, cx, &[]);
+    }
+    if !tcb.assembler.is_empty() && tcb.state != State::Closed {
+        reassemble(tcb, service, cx);
+    }
+    tcb.state != State::Closed
+}
+
+/// Delivers what has come into order behind a filled gap.
+fn reassemble(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'_>) {
+    let chain = tcb.assembler.take_front(&mut cx.shared.buffers, tcb.rcv_nxt);
+    // RFC 5681 4.2: an ACK at once when a gap is filled, in part or in full.
+    tcb.ack_now();
+    if chain.is_empty() {
+        return;
+    }
+    tcb.rcv_nxt += chain.len() as u32;
+    tcb.bytes_in += chain.len() as u64;
+    cx.shared.counters.bytes_in += chain.len() as u64;
+    tcb.recv.append(&mut cx.shared.buffers.blocks, chain);
+    call(Event::Data, tcb, service, cx, &[]);
+}
+
+/// Keeps payload that came before its turn, and tells the peer at once (RFC 5681 4.2).
+fn out_of_order(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, payload: &[u8]) {
+    tcb.ack_now();
+    tcb.dup_acks_owed = (tcb.dup_acks_owed + 1).min(MAX_DUP_ACKS_OWED);
+    cx.shared.counters.out_of_order += 1;
+    let buffers = &mut cx.shared.buffers;
+    // In-order data comes first when the pool is scarce: it makes progress.
+    if buffers.blocks.free() <= buffers.blocks.capacity() / 8 {
+        cx.shared.counters.pool_exhausted += 1;
+        return;
+    }
+    let limit = tcb.rcv_limit;
+    if tcb.assembler.insert(buffers, seq, payload, limit) == 0 {
+        cx.shared.counters.reassembly_full += 1;
+    }
+}
+
+fn take_fin(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'_>) {
+    tcb.clear(Marks::FIN_AHEAD);
+    tcb.set(Marks::FIN_RECEIVED);
+    tcb.rcv_nxt += 1;
+    tcb.progress_at = cx.now;
+    tcb.ack_now();
+    tcb.state = tcb.state.fin_received();
+    call(Event::Closed, tcb, service, cx, &[]);
+    if tcb.state == State::TimeWait {
+        cx.shared.counters.closed += 1;
+        timers::time_wait(tcb, cx);
+    }
+}
+
+/// RFC 9293 3.8.6.3, RFC 5681 4.2: an ACK for each second full segment, or a little later.
+#[inline]
+fn schedule_ack(tcb: &mut Tcb, cx: &Context<'_>, payload_len: usize) {
+    tcb.rcv_mss = tcb.rcv_mss.max(u16::try_from(payload_len).unwrap_or(u16::MAX));
+    let waiting = tcb.rcv_nxt.distance(tcb.last_ack).unsigned_abs();
+    if tcb.quick_acks > 0 {
+        tcb.quick_acks -= 1;
+        tcb.ack_now();
+    } else if waiting >= 2 * u32::from(tcb.rcv_mss) {
+        tcb.ack_now();
+    } else if tcb.deadlines.ack == NEVER {
+        tcb.deadlines.ack = cx.now.plus_us(cx.config.tcp.delayed_ack_us);
+    }
+}
+
+/// Right edge that could be offered now.
+#[inline]
+fn offer(tcb: &Tcb, cx: &Context<'_>) -> SeqNumber {
+    let blocks = &cx.shared.buffers.blocks;
+    let mut free = tcb.rcv_limit.saturating_sub(tcb.recv.len() as u32);
+    if blocks.free() <= blocks.capacity() / 8 {
+        free = free.min(4 * u32::from(tcb.mss));
+    }
+    // Without a scale no more than 16 bits can be told.
+    tcb.rcv_nxt + free.min(0xffff << tcb.rcv_scale)
+}
+
+/// The window to put into a header, which moves the right edge as told to the peer. The edge never
+/// moves back (RFC 9293 3.8.6), and forward only in steps worth a segment (3.8.6.2.2).
+#[inline]
+pub(crate) fn window_field(tcb: &mut Tcb, cx: &Context<'_>) -> u16 {
+    let edge = offer(tcb, cx);
+    let step = u32::from(tcb.mss).min(tcb.rcv_limit / 2);
+    if edge.distance(tcb.rcv_adv) >= i32::try_from(step).unwrap_or(i32::MAX) {
+        tcb.rcv_adv = edge;
+    }
+    let window = tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs();
+    // Rounded up: rounding down would take back part of what was offered.
+    let field = u16::try_from(window.div_ceil(1 << tcb.rcv_scale)).unwrap_or(u16::MAX);
+    tcb.rcv_adv = tcb.rcv_adv.max(tcb.rcv_nxt + (u32::from(field) << tcb.rcv_scale));
+    field
+}
+
+/// Whether the window has opened so much that the peer should be told at once.
+#[inline]
+pub(crate) fn window_update_due(tcb: &Tcb, cx: &Context<'_>) -> bool {
+    if !tcb.state.can_receive() {
+        return false;
+    }
+    let known = tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs();
+    if known >= tcb.rcv_limit / 2 {
+        return false;
+    }
+    let gain = offer(tcb, cx).distance(tcb.rcv_adv).max(0).unsigned_abs();
+    gain >= tcb.rcv_limit / 2 || (known < u32::from(tcb.mss) && gain >= u32::from(tcb.mss))
+}

@@ -1,0 +1,172 @@
+//! A connection as its service sees it.
+
+use crate::content::FileId;
+use crate::service::{ByteStream, ServiceState};
+use crate::tcp::Context;
+use crate::tcp::State;
+use crate::tcp::tcb::{Marks, Tcb};
+use crate::time::Instant;
+
+/// What a service is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Accept,
+    Data,
+    Writable,
+    Closed,
+    Timer,
+}
+
+/// Calls the service. `packet` is in-order payload that is not in the receive queue (which must be
+/// empty then). Returns how much of it the service has taken.
+#[inline]
+pub(crate) fn call(
+    event: Event,
+    tcb: &mut Tcb,
+    service: &mut ServiceState,
+    cx: &mut Context<'_>,
+    packet: &[u8],
+) -> usize {
+    debug_assert!(packet.is_empty() || tcb.recv.is_empty());
+    let (config, content) = (cx.service(tcb), cx.content);
+    let mut stream = Stream { tcb, cx, packet };
+    match event {
+        Event::Accept => service.accept(config, content, &mut stream),
+        Event::Data => service.data(config, content, &mut stream),
+        Event::Writable => service.writable(config, content, &mut stream),
+        Event::Closed => service.closed(config, content, &mut stream),
+        Event::Timer => service.timer(config, content, &mut stream),
+    }
+    packet.len() - stream.packet.len()
+}
+
+struct Stream<'s, 'c> {
+    tcb: &'s mut Tcb,
+    cx: &'s mut Context<'c>,
+    packet: &'s [u8],
+}
+
+impl Stream<'_, '_> {
+    fn can_write(&self) -> bool {
+        self.tcb.state.can_send() && !self.tcb.has(Marks::CLOSING)
+    }
+
+    /// The receive buffer grows once the service has read a whole one, as long as the pool is not
+    /// scarce.
+    fn grow(&mut self, taken: usize) {
+        let tcb = &mut *self.tcb;
+        tcb.rcv_taken = tcb.rcv_taken.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+        let max = self.cx.config.services[usize::from(tcb.service)].recv_buffer_bytes;
+        if tcb.rcv_taken < tcb.rcv_limit || tcb.rcv_limit >= max {
+            return;
+        }
+        let blocks = &self.cx.shared.buffers.blocks;
+        if blocks.free() > blocks.capacity() / 4 {
+            tcb.rcv_limit = tcb.rcv_limit.saturating_mul(2).min(max);
+        }
+        tcb.rcv_taken = 0;
+    }
+}
+
+impl ByteStream for Stream<'_, '_> {
+    fn now(&self) -> Instant {
+        self.cx.now
+    }
+
+    #[inline]
+    fn readable(&self) -> usize {
+        self.packet.len() + self.tcb.recv.len()
+    }
+
+    fn peek(&self, offset: usize, into: &mut [u8]) -> usize {
+        if self.packet.is_empty() {
+            return self.tcb.recv.peek(&self.cx.shared.buffers.blocks, offset, into);
+        }
+        let rest = self.packet.get(offset..).unwrap_or_default();
+        let n = rest.len().min(into.len());
+        into[..n].copy_from_slice(&rest[..n]);
+        n
+    }
+
+    fn read_slice(&self) -> &[u8] {
+        if self.packet.is_empty() {
+            self.tcb.recv.front(&self.cx.shared.buffers.blocks)
+        } else {
+            self.packet
+        }
+    }
+
+    #[inline]
+    fn consume(&mut self, n: usize) {
+        let n = n.min(self.readable());
+        if self.packet.is_empty() {
+            self.tcb.recv.consume(&mut self.cx.shared.buffers.blocks, n);
+        } else {
+            self.packet = &self.packet[n..];
+        }
+        self.grow(n);
+    }
+
+    fn peer_closed(&self) -> bool {
+        self.tcb.has(Marks::FIN_RECEIVED)
+    }
+
+    fn writable(&self) -> usize {
+        if !self.can_write() {
+            return 0;
+        }
+        let limit = u64::from(self.cx.service(self.tcb).send_buffer_bytes);
+        usize::try_from(limit.saturating_sub(self.tcb.send.len())).unwrap_or(usize::MAX)
+    }
+
+    fn queued(&self) -> u64 {
+        self.tcb.send.len()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let bytes = &bytes[..bytes.len().min(self.writable())];
+        let taken = self.tcb.send.push_bytes(&mut self.cx.shared.buffers, bytes);
+        if taken < bytes.len() {
+            self.tcb.set(Marks::SHORT_WRITE);
+        }
+        taken
+    }
+
+    fn write_content(&mut self, file: FileId, offset: u64, len: u64) -> bool {
+        if !self.can_write() {
+            return false;
+        }
+        let buffers = &mut self.cx.shared.buffers;
+        let queued = self.tcb.send.push_content(buffers, file.0, offset, len);
+        if !queued {
+            self.tcb.set(Marks::SHORT_WRITE);
+        }
+        queued
+    }
+
+    fn write_pattern(&mut self, offset: u64, len: u64) -> bool {
+        if !self.can_write() {
+            return false;
+        }
+        let queued = self.tcb.send.push_pattern(&mut self.cx.shared.buffers, offset, len);
+        if !queued {
+            self.tcb.set(Marks::SHORT_WRITE);
+        }
+        queued
+    }
+
+    fn close(&mut self) {
+        self.tcb.set(Marks::CLOSING);
+    }
+
+    fn abort(&mut self) {
+        if self.tcb.state != State::Closed {
+            self.cx.shared.counters.aborts += 1;
+            self.tcb.reset();
+        }
+    }
+
+    fn set_timer(&mut self, after_us: u64) {
+        self.tcb.deadlines.service = self.cx.now.plus_us(after_us);
+    }
+}

@@ -1,0 +1,229 @@
+//! What happens when time passes. A connection has several deadlines and one entry on the wheel,
+//! for the earliest of them. The entry moves only when a deadline comes before it; one that finds
+//! nothing due when it fires is set again.
+
+use crate::service::ServiceState;
+use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
+use crate::tcp::stream::{Event, call};
+use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::{Context, State, ack, recovery::Phase};
+use crate::time::Instant;
+
+/// No deadline.
+pub(crate) const NEVER: Instant = Instant::from_micros(u64::MAX);
+
+/// When a connection has something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Deadlines {
+    /// Retransmission timeout, or with nothing in flight the persist timeout.
+    pub retransmit: Instant,
+    /// RACK's look for reordered segments, or the tail loss probe.
+    pub loss: Instant,
+    /// Which of these two.
+    pub loss_is_probe: bool,
+    /// Delayed acknowledgment.
+    pub ack: Instant,
+    /// The service's own timer.
+    pub service: Instant,
+    /// Keepalive, idle timeout, end of FIN-WAIT-2 or TIME-WAIT.
+    pub life: Instant,
+    /// When the wheel's entry fires.
+    pub armed: Instant,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Deadlines {
+            retransmit: NEVER,
+            loss: NEVER,
+            loss_is_probe: false,
+            ack: NEVER,
+            service: NEVER,
+            life: NEVER,
+            armed: NEVER,
+        }
+    }
+}
+
+impl Deadlines {
+    #[inline]
+    pub(crate) fn earliest(&self) -> Instant {
+        self.retransmit.min(self.loss).min(self.ack).min(self.service).min(self.life)
+    }
+}
+
+impl Snapshot for Deadlines {
+    fn save(&self, out: &mut Writer<'_>) {
+        for at in [self.retransmit, self.loss, self.ack, self.service, self.life, self.armed] {
+            out.u64(at.as_micros());
+        }
+        out.bool(self.loss_is_probe);
+    }
+
+    fn restore(input: &mut Reader<'_>) -> Result<Deadlines, SnapshotError> {
+        let mut at = || input.u64("deadline").map(Instant::from_micros);
+        let (retransmit, loss, ack) = (at()?, at()?, at()?);
+        let (service, life, armed) = (at()?, at()?, at()?);
+        let loss_is_probe = input.bool("kind of a deadline")?;
+        Ok(Deadlines { retransmit, loss, loss_is_probe, ack, service, life, armed })
+    }
+}
+
+/// Does what is due at this step's time.
+pub(crate) fn fire(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'_>) {
+    let now = cx.now;
+    if tcb.deadlines.ack <= now {
+        tcb.deadlines.ack = NEVER;
+        tcb.ack_now();
+    }
+    if tcb.deadlines.loss <= now {
+        tcb.deadlines.loss = NEVER;
+        if tcb.deadlines.loss_is_probe {
+            tcb.set(Marks::TAIL_PROBE);
+        } else {
+            ack::reordering_timeout(tcb, cx);
+        }
+    }
+    if tcb.deadlines.retransmit <= now {
+        tcb.deadlines.retransmit = NEVER;
+        if tcb.sent.count > 0 {
+            retransmission_timeout(tcb, cx);
+        } else {
+            persist_timeout(tcb, cx);
+        }
+    }
+    if tcb.deadlines.service <= now {
+        tcb.deadlines.service = NEVER;
+        if tcb.state != State::Closed {
+            call(Event::Timer, tcb, service, cx, &[]);
+        }
+    }
+    if tcb.deadlines.life <= now {
+        tcb.deadlines.life = NEVER;
+        life(tcb, cx);
+    }
+}
+
+/// RFC 6298 5.4 to 5.6, RFC 5681 3.1.
+fn retransmission_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    let config = &cx.config.tcp;
+    let opening = !tcb.state.is_synchronized();
+    let limit = if opening { config.max_syn_retries } else { config.max_data_retries };
+    if tcb.rtt.backoff() >= limit {
+        return give_up(tcb, cx);
+    }
+    cx.shared.counters.timeouts += 1;
+    let first = tcb.rtt.backoff() == 0 && tcb.recovery.phase != Phase::Loss;
+    let slab = &mut cx.shared.sent;
+    // RFC 2018 8: a peer that does not acknowledge what it has sacked may have dropped it.
+    if tcb.sent.first(slab).is_some_and(|sent| sent.is_sacked()) {
+        tcb.sent.forget_sacks(slab);
+    }
+    tcb.sent.mark_lost(slab, |_| Some(true));
+    tcb.congestion.timed_out(tcb.flight(), tcb.mss, first);
+    tcb.recovery.phase = Phase::Loss;
+    tcb.recovery.point = tcb.snd_nxt;
+    tcb.recovery.dup_acks = 0;
+    tcb.rack.probe_end = None;
+    tcb.clear(Marks::TAIL_PROBE);
+    tcb.deadlines.loss = NEVER;
+    tcb.rtt.back_off();
+    tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(config));
+}
+
+/// The peer's window is closed or too small (RFC 9293 3.8.6.1), or buffers ran short.
+fn persist_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    if tcb.unsent() == 0 && !tcb.fin_due() {
+        return;
+    }
+    if tcb.unanswered >= cx.config.tcp.max_data_retries {
+        return give_up(tcb, cx);
+    }
+    if tcb.snd_wnd == 0 {
+        tcb.set(Marks::PROBE);
+        cx.shared.counters.window_probes += 1;
+        tcb.unanswered = tcb.unanswered.saturating_add(1);
+        tcb.rtt.back_off();
+    } else {
+        tcb.set(Marks::OVERRIDE);
+    }
+    tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
+}
+
+/// RFC 9293 3.8.3 (R2): the peer is gone.
+fn give_up(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    cx.shared.counters.gave_up += 1;
+    if tcb.state.is_synchronized() { tcb.reset() } else { tcb.drop_silently() }
+}
+
+fn life(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    match tcb.state {
+        // RFC 9293 3.10.8.
+        State::TimeWait => tcb.drop_silently(),
+        State::FinWait2 => {
+            let end = tcb.active_at.plus_us(cx.config.tcp.fin_wait_2_us);
+            if end <= cx.now {
+                cx.shared.counters.idle_timeouts += 1;
+                return tcb.drop_silently();
+            }
+            tcb.deadlines.life = end;
+        }
+        State::Closed | State::SynSent | State::SynReceived => {}
+        _ => keep_alive(tcb, cx),
+    }
+}
+
+/// Starts the clocks of an established connection.
+pub(crate) fn start_life(tcb: &mut Tcb, cx: &Context<'_>) {
+    let service = cx.service(tcb);
+    let keepalive = service.keepalive.map_or(NEVER, |keepalive| {
+        let probes = u64::from(tcb.unanswered) * keepalive.interval_us;
+        tcb.active_at.plus_us(keepalive.idle_us).plus_us(probes)
+    });
+    let idle = service.idle_timeout_us.map_or(NEVER, |idle_us| tcb.progress_at.plus_us(idle_us));
+    tcb.deadlines.life = keepalive.min(idle);
+}
+
+/// RFC 9293 3.8.4, and the service's idle timeout.
+fn keep_alive(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    let service = cx.service(tcb);
+    if service.idle_timeout_us.is_some_and(|idle_us| tcb.progress_at.plus_us(idle_us) <= cx.now) {
+        cx.shared.counters.idle_timeouts += 1;
+        return tcb.reset();
+    }
+    start_life(tcb, cx);
+    if tcb.deadlines.life > cx.now {
+        return;
+    }
+    let Some(keepalive) = service.keepalive else { return };
+    // With data in flight the retransmission timer watches the peer.
+    if tcb.sent.count > 0 {
+        tcb.deadlines.life = cx.now.plus_us(keepalive.interval_us);
+        return;
+    }
+    if tcb.unanswered >= keepalive.probes {
+        cx.shared.counters.keepalive_timeouts += 1;
+        return tcb.reset();
+    }
+    tcb.unanswered += 1;
+    cx.shared.counters.keepalive_probes += 1;
+    tcb.set(Marks::PROBE);
+    start_life(tcb, cx);
+}
+
+/// Enters TIME-WAIT, or starts it anew (RFC 9293 3.6.1). Nothing is sent or delivered any more.
+pub(crate) fn time_wait(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    release_buffers(tcb, cx);
+    let armed = tcb.deadlines.armed;
+    tcb.deadlines = Deadlines { armed, ..Deadlines::default() };
+    tcb.deadlines.life = cx.now.plus_us(2 * cx.config.tcp.msl_us);
+}
+
+/// Gives back all that the connection holds of the shard's memory.
+pub(crate) fn release_buffers(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    let shared = &mut *cx.shared;
+    tcb.sent.clear(&mut shared.sent);
+    tcb.send.clear(&mut shared.buffers);
+    tcb.recv.clear(&mut shared.buffers.blocks);
+    tcb.assembler.clear(&mut shared.buffers);
+}
