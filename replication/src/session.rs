@@ -142,6 +142,9 @@ impl Session {
     /// Starts anew in both directions: positions begin at 1 again, an incomplete batch is dropped.
     /// What the log and the gate still hold belongs to the old positions: apply it or
     /// [`reset`](PendingLog::reset) the log, and empty the gate, before.
+    ///
+    /// Each end opens one (epoch, local, peer) once: frames of two openings with the same names
+    /// could not be told apart.
     pub fn open(&mut self, epoch: Epoch, local: Incarnation, peer: Incarnation) {
         let channel = self.config.channel;
         self.address = Some(Address { channel, epoch, sender: local, receiver: peer });
@@ -212,7 +215,8 @@ impl Session {
         self.confirmed().next() == self.position()
     }
 
-    /// Since when the oldest sent and unconfirmed frame waits: when it was sent first.
+    /// Since when the oldest unconfirmed frame waits: when `poll_transmit` first had it to send,
+    /// whether or not the NIC or the peer had room for it.
     #[must_use]
     pub fn unconfirmed_since_us(&self) -> Option<u64> {
         self.sender.unconfirmed_since_us()

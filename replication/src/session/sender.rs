@@ -9,7 +9,8 @@ use crate::session::{AppendError, Rejected, SessionConfig, SessionCounters};
 /// What is known about one unconfirmed frame.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    first_sent_us: u64,
+    /// When it was first due to be sent, even if the NIC or the peer had no room for it.
+    due_since_us: Option<u64>,
     sent_us: u64,
     length: u32,
     sends: u32,
@@ -104,7 +105,10 @@ impl Sender {
     }
 
     pub(super) fn unconfirmed_since_us(&self) -> Option<u64> {
-        (self.oldest < self.unsent).then(|| self.slots[self.index(self.oldest)].first_sent_us)
+        if self.oldest == self.sealed {
+            return None;
+        }
+        self.slots[self.index(self.oldest)].due_since_us
     }
 
     /// The open frame's slot counts as used; a batch that must be closed early wastes one more.
@@ -306,6 +310,10 @@ impl Sender {
         counters: &mut SessionCounters,
         send: &mut impl FnMut(&Data<'_>) -> bool,
     ) {
+        if self.oldest == self.unsent && self.unsent < self.sealed {
+            let index = self.index(self.unsent);
+            self.slots[index].due_since_us.get_or_insert(now_us);
+        }
         let all_taken =
             self.send_missing(now_us, counters, send) && self.send_new(now_us, counters, send);
         if !all_taken {
@@ -400,7 +408,7 @@ impl Sender {
         slot.sends = slot.sends.saturating_add(1);
         self.missing -= usize::from(std::mem::take(&mut slot.missing));
         if sequence == self.unsent {
-            slot.first_sent_us = now_us;
+            slot.due_since_us.get_or_insert(now_us);
             self.unsent += 1;
             counters.frames_sent += 1;
             counters.bytes_sent += u64::from(slot.length);

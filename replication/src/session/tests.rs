@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::frame::{Confirm, Data, FrameError};
 use crate::record::header;
@@ -531,9 +533,11 @@ fn torn_batch_puts_the_backup_out_of_sync_until_the_next_epoch() {
     session.poll_transmit(1_000, true, &log, &mut |_| panic!("nothing may be confirmed"));
     assert!(log.is_empty());
 
-    session.open(Epoch(1), B, A);
+    session.open(Epoch(2), B, A);
     assert!(!session.refused_log());
-    assert_eq!(session.receive(0, &good, &mut log), Ok(()));
+    let again = Data { sequence: 0, batch_end: true, payload: &kick };
+    let again = forged(Address { epoch: Epoch(2), ..address() }, None, Some(&again));
+    assert_eq!(session.receive(0, &again, &mut log), Ok(()));
     assert!(!log.is_empty());
 }
 
@@ -587,7 +591,9 @@ fn refusing_nic_is_offered_the_same_again() {
         sender.close_batch();
     }
     let mut taken = 0;
-    let mut now_us = 0;
+    let mut now_us = 5;
+    sender.poll_transmit(now_us, false, &empty, &mut |_| false);
+    assert_eq!(sender.unconfirmed_since_us(), Some(5), "a dead NIC is seen as waiting");
     while !sender.all_confirmed() {
         now_us += 10;
         let mut budget = 1;
@@ -641,4 +647,49 @@ fn deadline_names_the_retransmission_and_the_delayed_confirmation() {
         true
     });
     assert_eq!((confirms, receiver.next_deadline_us()), (1, None));
+}
+
+/// What a frame with a good checksum may say: anything near the truth, and far from it.
+fn forgeries() -> impl Strategy<Value = Vec<u8>> {
+    let numbers = || prop_oneof![8 => 0..90_u64, 1 => any::<u64>()];
+    let kicks = (1..20_usize).prop_map(|n| header(0, RecordKind::Kick, 0).repeat(n));
+    let payload = prop_oneof![kicks, prop::collection::vec(any::<u8>(), 1..341)];
+    let data = (numbers(), any::<bool>(), payload);
+    let runs = prop_oneof![9 => 1..20_u32, 1 => 1..u32::MAX];
+    let gaps = prop::collection::vec((runs.clone(), runs), 0..5);
+    let confirm = (numbers(), any::<u32>(), gaps);
+    (prop::option::of(confirm), prop::option::of(data)).prop_map(|(confirm, data)| {
+        let confirm = confirm.map(|(next, credit, gaps)| Confirm {
+            next,
+            credit,
+            gaps: gaps.into_iter().map(|(missing, held)| frame::Gap { missing, held }).collect(),
+        });
+        let data = data.as_ref().map(|(sequence, batch_end, payload)| Data {
+            sequence: *sequence,
+            batch_end: *batch_end,
+            payload,
+        });
+        forged(address(), confirm.as_ref(), data.as_ref())
+    })
+}
+
+proptest! {
+    #[test]
+    fn forged_frames_never_panic_and_confirm_nothing_unsent(
+        datagrams in prop::collection::vec(forgeries(), 1..120), pops in 0..10_usize
+    ) {
+        let (mut session, mut log) = backup();
+        let mut last = Position::START;
+        for (turn, datagram) in (0_u64..).zip(&datagrams) {
+            let _ = session.append(1, RecordKind::Input, &[&[9; 250]]);
+            session.close_batch();
+            let _ = session.receive(turn * 50, datagram, &mut log);
+            session.poll_transmit(turn * 50, turn % 2 == 0, &log, &mut |_| true);
+            prop_assert!(session.confirmed() >= last && session.confirmed() < session.position());
+            last = session.confirmed();
+            for _ in 0..pops {
+                log.pop_record();
+            }
+        }
+    }
 }
