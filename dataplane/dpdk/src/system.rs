@@ -1,6 +1,9 @@
 //! Questions to the operating system, asked to explain a failure or to see it coming.
 
 use std::ffi::CStr;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use dpdk_sys as sys;
@@ -16,6 +19,12 @@ pub(crate) fn errno_text(errno: i32) -> String {
     // SAFETY: the returned C string is in a per-thread buffer and copied at once.
     let text = unsafe { CStr::from_ptr(sys::rte_strerror(errno.abs())) };
     text.to_string_lossy().into_owned()
+}
+
+/// A negative result of a control call in words. Drivers answer -1 for anything, which would read as
+/// a missing permission.
+pub(crate) fn result_text(result: i32) -> String {
+    if result == -1 { "no reason given".into() } else { errno_text(result) }
 }
 
 /// Free hugepages of all sizes.
@@ -54,6 +63,16 @@ pub(crate) fn interface_exists(name: &str) -> bool {
     std::fs::read_to_string("/proc/net/dev")
         .map(|text| text.lines().any(|line| line.split(':').next().map(str::trim) == Some(name)))
         .unwrap_or(true)
+}
+
+/// Removes a Unix socket that nobody listens on: what a killed process left behind.
+pub(crate) fn remove_stale_socket(path: &Path) {
+    let is_socket = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    // A living listener of another socket type answers with another error.
+    let refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).is_err_and(refused) {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// A PCI device's kernel driver: `None` if there is no such device, empty if it has none.

@@ -1,6 +1,7 @@
 //! Finding a device, or making it.
 
 use std::ffi::CString;
+use std::path::Path;
 
 use dpdk_sys as sys;
 
@@ -21,6 +22,9 @@ pub(super) fn attach(config: &PortConfig) -> Result<Attached, PortError> {
         return Ok(Attached { id, by_us: false });
     }
     check(config)?;
+    if let (Some("server"), Some(socket)) = (config.option("role"), config.option("socket")) {
+        system::remove_stale_socket(Path::new(socket));
+    }
 
     let argument = c_string(&config.device)?;
     // SAFETY: EAL runs, and the argument is a C string that the call copies.
@@ -82,7 +86,7 @@ fn explain(config: &PortConfig, result: i32, complaints: &[String]) -> PortError
     if unclaimed.iter().any(|words| log.contains(words)) || (log.is_empty() && result != 0) {
         return PortError::NoDriver { device, log };
     }
-    PortError::Refused { device, step: "attaching it", reason: system::errno_text(result), log }
+    PortError::Refused { device, step: "attaching it", reason: system::result_text(result), log }
 }
 
 #[cfg(test)]

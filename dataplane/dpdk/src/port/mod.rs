@@ -251,7 +251,7 @@ fn try_step(device: &str, step: &'static str, call: impl FnOnce() -> i32) -> Res
     Err(PortError::Refused {
         device: device.to_owned(),
         step,
-        reason: system::errno_text(result),
+        reason: system::result_text(result),
         log: complaints.join("; "),
     })
 }

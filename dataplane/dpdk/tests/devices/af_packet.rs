@@ -64,6 +64,25 @@ fn echoes_datagrams_of_a_kernel_client() {
 }
 
 #[test]
+fn each_worker_serves_the_flows_of_its_own_queue() {
+    if !isolate::is_root() {
+        return;
+    }
+    match isolate::role().as_deref() {
+        None => Lab::new("1500").play("af_packet::each_worker_serves_the_flows_of_its_own_queue"),
+        Some("server") => {
+            let mut node = node::node_of("af_packet", "srv0", 2, 1500);
+            let (eal, never) = (&node.eal, &AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                scope.spawn(move || echo::serve(eal, &mut node.more_queues[0], never));
+                scope.spawn(move || echo::serve(eal, &mut node.queues, never));
+            });
+        }
+        Some(_) => (0..16).for_each(|_flow| echo::talk(SERVER_AND_PORT, &[100])),
+    }
+}
+
+#[test]
 fn carries_jumbo_frames() {
     if !isolate::is_root() {
         return;

@@ -180,6 +180,10 @@ fn a_port_that_cannot_be_had_is_explained() {
         let first = Port::open(&eal, &config, &pool).unwrap();
         assert!(matches!(open(&config), PortError::AlreadyOpen { .. }));
         drop(first);
+        std::thread::scope(|scope| {
+            let registered = || drop(ThreadRegistration::new(&eal).unwrap());
+            scope.spawn(registered).join().unwrap();
+        });
         Port::open(&eal, &config, &pool).unwrap();
     });
 }

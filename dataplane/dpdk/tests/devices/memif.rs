@@ -1,5 +1,8 @@
 //! `net_memif`: shared memory between two processes.
 
+use std::io::ErrorKind::ConnectionRefused as REFUSED;
+use std::os::unix::net::{UnixListener, UnixStream};
+
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, ThreadRegistration};
 
@@ -27,9 +30,11 @@ fn exchange(test: &str, mtu: u16) {
     match role.as_deref() {
         None => {
             let path = socket(std::process::id());
+            // A server that was killed leaves its socket behind; the next one takes it over.
+            drop(UnixListener::bind(&path).unwrap());
             let server = Player::start(test, &format!("server {path}"), &[]);
-            let socket = std::path::Path::new(&path);
-            isolate::wait_for("the server's socket", || socket.exists().then_some(()));
+            let listens = || UnixStream::connect(&path).is_err_and(|error| error.kind() != REFUSED);
+            isolate::wait_for("the server's socket", || listens().then_some(()));
             Player::start(test, &format!("client {path}"), &[]).succeed();
             drop(server);
             let _ = std::fs::remove_file(path);

@@ -7,6 +7,8 @@ pub struct Node {
     pub pool: Mempool,
     pub port: Port,
     pub queues: QueuePair,
+    /// Those of further workers.
+    pub more_queues: Vec<QueuePair>,
     pub eal: Eal,
 }
 
@@ -26,14 +28,20 @@ fn show_log() {
 
 /// A port with one queue pair on `device`, by the profile of that name.
 pub fn node(profile: &str, device: &str, mtu: u16) -> Node {
+    node_of(profile, device, 1, mtu)
+}
+
+/// The same for this number of workers.
+pub fn node_of(profile: &str, device: &str, workers: u16, mtu: u16) -> Node {
     let profile = hw_profiles::load(profile, None).unwrap();
     let eal = eal(&profile);
-    let config = PortConfig::from_profile(&profile, 0, device, 1, mtu).unwrap();
+    let config = PortConfig::from_profile(&profile, 0, device, workers, mtu).unwrap();
     let pool = Mempool::new(&eal, "frames", &config.mempool(&profile).unwrap()).unwrap();
     let mut port = Port::open(&eal, &config, &pool).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(port.driver(), profile.device.driver);
     assert_eq!(port.mtu(), mtu);
     let mut queues = port.take_queues();
     assert!(port.take_queues().is_empty(), "queues are handed out once");
-    Node { pool, port, queues: queues.remove(0), eal }
+    assert_eq!(queues.len(), usize::from(workers));
+    Node { pool, port, queues: queues.remove(0), more_queues: queues, eal }
 }
