@@ -2,7 +2,8 @@
 //! that no loop takes noticeably longer for them.
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use engine::shard::{ConnectionInfo, Counters as ShardCounters, MemoryUse};
+use engine::counters::Counters as ShardCounters;
+use engine::shard::{ConnectionInfo, MemoryUse};
 use replication::{Directive, GateCounters, SessionCounters};
 
 use crate::counters::Counters;
@@ -134,7 +135,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let connections: Vec<_> = piece.map(|info| (slot.index, info)).collect();
         let next = match connections.last() {
             Some((_, last)) if connections.len() == CONNECTIONS_PER_PIECE => {
-                Place { from: last.id.0 + 1, ..place }
+                Place { from: last.id + 1, ..place }
             }
             _ => Place { shard: place.shard + 1, from: 0 },
         };

@@ -1,0 +1,203 @@
+//! A pair of nodes under a clock that the test turns: the very same workers that run on a
+//! machine, with clients whose TCP is smoltcp's.
+
+mod client;
+mod network;
+mod steward;
+mod world;
+
+use engine::config::Config;
+use engine::wire::arp;
+use replication::{GateMode, Role};
+use worker::Event;
+
+use client::Work;
+use network::{Place, Random, Weather};
+use world::{VIP, VMAC, World, shard_config};
+
+const OPEN: Role = Role::Primary(GateMode::Open);
+
+/// Every kind of work, in sizes that are under way for some tenths of a second.
+fn start_all(world: &mut World) {
+    for client in 0..world.clients.len() {
+        world.start(client, Work::Echo(120_000));
+        world.start(client, Work::Download(900_000));
+        world.start(client, Work::Upload(500_000));
+    }
+}
+
+#[test]
+fn clients_of_a_quiet_pair_get_every_byte() {
+    let mut world = World::new(1, 2);
+    start_all(&mut world);
+    world.run_clients();
+    let backup = world.counters(1);
+    assert!(backup.records_applied > 100 && backup.digests_equal > 100, "{backup:?}");
+    assert_eq!(world.role(0), Role::Primary(GateMode::Confirmed));
+    assert_eq!(world.network.from_vmac[1].0, 0, "the backup is silent");
+    let digests = |world: &mut World, node| {
+        let shards = world.summaries(node).into_iter().flat_map(|summary| summary.shards);
+        shards.map(|shard| (shard.index, shard.digest)).collect::<Vec<_>>()
+    };
+    world.run_for(3_000_000);
+    assert_eq!(digests(&mut world, 0), digests(&mut world, 1));
+}
+
+#[test]
+fn clients_get_every_byte_when_the_primary_dies_at_any_moment() {
+    for seed in 0..150 {
+        let mut world = World::new(seed, 2);
+        start_all(&mut world);
+        let moment_us = world.random.below(150_000);
+        world.run_for(moment_us);
+        world.kill(0);
+        world.run_clients();
+        assert_eq!(world.role(1), OPEN, "seed {seed}");
+    }
+}
+
+#[test]
+fn clients_get_every_byte_when_the_primary_dies_in_bad_weather() {
+    for seed in 1000..1100 {
+        let mut world = World::new(seed, 1);
+        let weather = Weather {
+            lan_loss: 10 + world.random.below(40),
+            link_loss: 10 + world.random.below(40),
+            link_reorder: 100,
+            link_duplicate: 20,
+        };
+        world.weather(weather);
+        start_all(&mut world);
+        let moment_us = world.random.below(1_000_000);
+        world.run_for(moment_us);
+        world.kill(0);
+        world.run_clients();
+        assert_eq!(world.role(1), OPEN, "seed {seed}");
+    }
+}
+
+#[test]
+fn clients_get_every_byte_when_the_backup_dies() {
+    for seed in 2000..2040 {
+        let mut world = World::new(seed, 1);
+        start_all(&mut world);
+        let moment_us = world.random.below(100_000);
+        world.run_for(moment_us);
+        world.kill(1);
+        world.run_clients();
+        assert_eq!(world.role(0), OPEN, "seed {seed}");
+    }
+}
+
+#[test]
+fn workers_of_both_nodes_may_differ_in_number() {
+    for (seed, workers) in [[2, 1], [1, 3], [3, 2], [2, 4]].into_iter().enumerate() {
+        let shards = [shard_config(), shard_config()];
+        let mut world = World::with(3000 + seed as u64, 3, workers, shards);
+        start_all(&mut world);
+        world.run_for(40_000);
+        world.kill(0);
+        world.run_clients();
+        assert_eq!(world.role(1), OPEN);
+    }
+}
+
+#[test]
+fn frozen_primary_steps_back_and_disturbs_nobody() {
+    for seed in 4000..4040 {
+        let mut world = World::new(seed, 1);
+        start_all(&mut world);
+        let moment_us = world.random.below(100_000);
+        world.run_for(moment_us);
+        world.freeze(0, 200_000);
+        world.run_for(60_000);
+        let before = world.network.from_vmac[0].0;
+        world.run_for(300_000);
+        assert_eq!((world.role(0), world.role(1)), (Role::Spare, OPEN), "seed {seed}");
+        assert_eq!(world.network.from_vmac[0].0, before, "a sleeper speaks, seed {seed}");
+        world.run_clients();
+    }
+}
+
+#[test]
+fn idle_connections_live_on_after_the_takeover() {
+    let mut world = World::new(5, 1);
+    world.start(0, Work::Download(0));
+    world.run_clients();
+    world.kill(0);
+    world.run(1_000_000, |world| world.is_serving(1));
+    world.start(0, Work::Echo(1000));
+    world.run_clients();
+}
+
+#[test]
+fn backup_with_another_state_says_so_and_never_serves() {
+    let other = Config { isn_key: [7; 16], ..shard_config() };
+    let mut world = World::with(6, 1, [1, 1], [shard_config(), other]);
+    start_all(&mut world);
+    world.run_clients();
+    let told = |event: &Event| matches!(event, Event::DigestMismatch(_));
+    assert!(world.nodes[1].happened.iter().any(told));
+    assert_eq!((world.role(0), world.role(1)), (OPEN, Role::Spare));
+    world.kill(0);
+    world.run_for(500_000);
+    assert_eq!(world.network.from_vmac[1].0, 0);
+}
+
+#[test]
+fn service_address_is_announced_only_by_who_holds_the_state() {
+    let mut world = World::new(7, 1);
+    start_all(&mut world);
+    world.run_for(30_000);
+    world.kill(0);
+    world.run_for(40_000);
+    assert_eq!(world.network.from_vmac[1].0, 0, "before the timeout the backup is silent");
+    world.run(100_000, |world| world.is_serving(1));
+    world.run_for(1_000);
+    let (_, first) = world.network.from_vmac[1].1.clone().expect("it serves");
+    let packet = arp::Packet::parse(&first[14..]).expect("the announcement comes first");
+    assert_eq!(packet, arp::Packet::announcement(VMAC, VIP));
+    let order = |event: &Event| match event {
+        Event::LogApplied { .. } => Some(1),
+        Event::Claimed { .. } => Some(2),
+        Event::FirstPacket { .. } => Some(3),
+        _ => None,
+    };
+    let steps: Vec<_> = world.nodes[1].happened.iter().filter_map(order).collect();
+    assert_eq!(steps, [1, 2, 3]);
+}
+
+#[test]
+fn garbage_on_every_port_harms_nobody() {
+    let mut world = World::new(8, 1);
+    start_all(&mut world);
+    let mut random = Random(99);
+    for _ in 0..300 {
+        for place in [Place::Lan(0), Place::Lan(1), Place::Link(0), Place::Link(1)] {
+            let mut frame: Vec<u8> =
+                (0..random.below(200)).map(|_| random.next() as u8).collect();
+            if random.permille(700) && frame.len() > 14 {
+                frame[..6].copy_from_slice(&VMAC.0);
+                frame[12..14].copy_from_slice(&[8, (random.below(2) * 6) as u8]);
+            }
+            world.inject(place, frame);
+        }
+        world.run_for(500);
+    }
+    world.run_clients();
+    assert_eq!(world.role(1), Role::Backup);
+    let counters = world.counters(0);
+    assert!(counters.drop_malformed + counters.drop_not_for_us > 100, "{counters:?}");
+}
+
+#[test]
+fn replayed_and_corrupted_log_changes_nothing() {
+    let mut world = World::new(9, 1);
+    let weather = Weather { link_duplicate: 500, link_reorder: 500, ..Weather::default() };
+    world.weather(weather);
+    start_all(&mut world);
+    world.run_clients();
+    assert_eq!(world.role(1), Role::Backup);
+    let duplicates = world.counters(1);
+    assert_eq!(duplicates.records_refused, 0);
+}

@@ -1,0 +1,135 @@
+//! The wires: a switch that learns, and a link. Both lose, delay, reorder and duplicate frames as
+//! the seed has it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+/// SplitMix64: enough for weather, and the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub fn permille(&mut self, chance: u64) -> bool {
+        self.below(1000) < chance
+    }
+}
+
+/// Where a frame can come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    Lan(usize),
+    Link(usize),
+    Client(usize),
+}
+
+/// What the wires do to frames, in permille.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    pub lan_loss: u64,
+    pub link_loss: u64,
+    pub link_reorder: u64,
+    pub link_duplicate: u64,
+}
+
+const LAN_DELAY_US: u64 = 30;
+const LINK_DELAY_US: u64 = 20;
+
+pub type Arrival = Reverse<(u64, u64, Place, Vec<u8>)>;
+
+pub struct Network {
+    pub weather: Weather,
+    random: Random,
+    /// Which place a MAC address was last seen at.
+    stations: HashMap<Vec<u8>, Place>,
+    places: Vec<Place>,
+    under_way: BinaryHeap<Arrival>,
+    sequence: u64,
+    /// Frames of the service address by the node that sent them, and when the first one was.
+    pub from_vmac: [(u64, Option<(u64, Vec<u8>)>); 2],
+    pub vmac: [u8; 6],
+}
+
+impl Network {
+    pub fn new(seed: u64, clients: usize, vmac: [u8; 6]) -> Network {
+        let mut places = vec![Place::Lan(0), Place::Lan(1)];
+        places.extend((0..clients).map(Place::Client));
+        Network {
+            weather: Weather::default(),
+            random: Random(seed),
+            stations: HashMap::new(),
+            places,
+            under_way: BinaryHeap::new(),
+            sequence: 0,
+            from_vmac: Default::default(),
+            vmac,
+        }
+    }
+
+    /// A frame that came out of a node or a client.
+    pub fn send(&mut self, now_us: u64, from: Place, frame: Vec<u8>) {
+        match from {
+            Place::Link(node) => self.cross_link(now_us, 1 - node, frame),
+            Place::Lan(_) | Place::Client(_) => self.switch(now_us, from, frame),
+        }
+    }
+
+    fn cross_link(&mut self, now_us: u64, to: usize, frame: Vec<u8>) {
+        let Weather { link_loss, link_reorder, link_duplicate, .. } = self.weather;
+        if self.random.permille(link_loss) {
+            return;
+        }
+        let late_us = if self.random.permille(link_reorder) { self.random.below(300) } else { 0 };
+        if self.random.permille(link_duplicate) {
+            let later_us = self.random.below(1000);
+            self.deliver(now_us + LINK_DELAY_US + later_us, Place::Link(to), frame.clone());
+        }
+        self.deliver(now_us + LINK_DELAY_US + late_us, Place::Link(to), frame);
+    }
+
+    fn switch(&mut self, now_us: u64, from: Place, frame: Vec<u8>) {
+        if let (Place::Lan(node), true) = (from, frame[6..12] == self.vmac) {
+            self.from_vmac[node].0 += 1;
+            self.from_vmac[node].1.get_or_insert_with(|| (now_us, frame.clone()));
+        }
+        self.stations.insert(frame[6..12].to_vec(), from);
+        let known = self.stations.get(&frame[..6]).copied();
+        let to: Vec<Place> = match known {
+            Some(place) => vec![place],
+            None => self.places.iter().copied().filter(|place| *place != from).collect(),
+        };
+        for place in to.into_iter().filter(|place| *place != from) {
+            if !self.random.permille(self.weather.lan_loss) {
+                self.deliver(now_us + LAN_DELAY_US, place, frame.clone());
+            }
+        }
+    }
+
+    fn deliver(&mut self, at_us: u64, to: Place, frame: Vec<u8>) {
+        self.sequence += 1;
+        self.under_way.push(Reverse((at_us, self.sequence, to, frame)));
+    }
+
+    /// The next frame that has arrived by `now_us`.
+    pub fn arrived(&mut self, now_us: u64) -> Option<(Place, Vec<u8>)> {
+        if self.next_arrival_us()? > now_us {
+            return None;
+        }
+        self.under_way.pop().map(|Reverse((_, _, place, frame))| (place, frame))
+    }
+
+    pub fn next_arrival_us(&self) -> Option<u64> {
+        self.under_way.peek().map(|Reverse((at_us, ..))| *at_us)
+    }
+}

@@ -1,0 +1,135 @@
+//! A control plane as small as it can be: heartbeats, a fixed timeout, an epoch.
+
+use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
+use worker::Steward;
+
+pub const DETECTION_US: u64 = 50_000;
+const HEARTBEAT_US: u64 = 10_000;
+const DATAGRAM_LEN: usize = 20;
+
+/// Node 0 begins as the primary, as soon as both nodes have heard each other.
+#[derive(Clone, Debug)]
+pub struct TestSteward {
+    node: usize,
+    incarnation: Incarnation,
+    workers: u16,
+    pub epoch: Epoch,
+    pub role: Role,
+    pub silent: bool,
+    /// The backup found out that it can't follow.
+    failed: bool,
+    peer: Option<(Incarnation, u16)>,
+    heard_us: u64,
+    sent_us: Option<u64>,
+}
+
+impl TestSteward {
+    pub fn new(node: usize, workers: u16) -> TestSteward {
+        TestSteward {
+            node,
+            incarnation: Incarnation(100 + node as u64),
+            workers,
+            epoch: Epoch(0),
+            role: Role::Spare,
+            silent: false,
+            failed: false,
+            peer: None,
+            heard_us: 0,
+            sent_us: None,
+        }
+    }
+
+    fn heartbeat(&self) -> [u8; DATAGRAM_LEN] {
+        let mut datagram = [0; DATAGRAM_LEN];
+        datagram[..8].copy_from_slice(&self.epoch.0.to_le_bytes());
+        datagram[8] = match self.role {
+            Role::Spare => 0,
+            Role::Backup => 1,
+            Role::Primary(_) => 2,
+        };
+        datagram[9] = self.failed.into();
+        datagram[10..18].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        datagram[18..].copy_from_slice(&self.workers.to_le_bytes());
+        datagram
+    }
+
+    fn is_late(&self, now_us: u64) -> bool {
+        now_us.saturating_sub(self.heard_us) > DETECTION_US
+    }
+
+    fn next_epoch(&mut self, role: Role) {
+        self.epoch = self.epoch.next();
+        self.role = role;
+    }
+}
+
+impl Steward for TestSteward {
+    fn receive(&mut self, now_us: u64, _path: Path, datagram: &[u8]) {
+        let Ok(datagram) = <[u8; DATAGRAM_LEN]>::try_from(datagram) else { return };
+        let epoch = Epoch(u64::from_le_bytes(datagram[..8].try_into().unwrap()));
+        let (role, failed) = (datagram[8], datagram[9] != 0);
+        let incarnation = u64::from_le_bytes(datagram[10..18].try_into().unwrap());
+        let workers = u16::from_le_bytes(datagram[18..].try_into().unwrap());
+        self.heard_us = now_us;
+        self.silent = false;
+        self.peer = Some((Incarnation(incarnation), workers));
+        let fresh = self.epoch == Epoch(0);
+        match (self.role, role) {
+            (Role::Spare, 2) if fresh && self.node == 1 => {
+                self.epoch = epoch;
+                self.role = Role::Backup;
+            }
+            (Role::Spare, 0) if fresh && self.node == 0 && epoch == Epoch(0) => {
+                self.next_epoch(Role::Primary(GateMode::Confirmed));
+            }
+            (_, 2) if epoch > self.epoch => {
+                self.epoch = epoch;
+                self.role = Role::Spare;
+            }
+            (Role::Primary(GateMode::Confirmed), 0) if failed => {
+                self.next_epoch(Role::Primary(GateMode::Open));
+            }
+            _ => {}
+        }
+    }
+
+    fn poll(
+        &mut self,
+        now_us: u64,
+        report: &Report,
+        emit: &mut impl FnMut(Path, &[u8]),
+    ) -> Directive {
+        if report.stalled_for_us > DETECTION_US {
+            self.silent = true;
+            self.heard_us = now_us;
+        }
+        if self.role == Role::Backup && (report.digest_mismatch.is_some() || report.refused_log) {
+            self.failed = true;
+            self.role = Role::Spare;
+        }
+        if self.is_late(now_us) && !self.silent {
+            match self.role {
+                Role::Backup | Role::Primary(GateMode::Confirmed) => {
+                    self.next_epoch(Role::Primary(GateMode::Open));
+                }
+                Role::Primary(GateMode::Open) | Role::Spare => {}
+            }
+        }
+        if self.sent_us.is_none_or(|at| now_us.saturating_sub(at) >= HEARTBEAT_US) {
+            self.sent_us = Some(now_us);
+            emit(Path::Link, &self.heartbeat());
+            emit(Path::Lan, &self.heartbeat());
+        }
+        Directive {
+            epoch: self.epoch,
+            role: self.role,
+            silent: self.silent,
+            peer: self.peer.map(|(incarnation, _)| incarnation),
+            peer_workers: self.peer.map_or(0, |(_, workers)| workers),
+        }
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        self.sent_us.map(|at| at + HEARTBEAT_US)
+    }
+}

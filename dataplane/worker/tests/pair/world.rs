@@ -1,0 +1,280 @@
+//! Two nodes, their clients, the wires between them, and one clock.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender};
+use engine::addr::Addr;
+use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength};
+use engine::content::Content;
+use engine::wire::ethernet::Mac;
+use hw_profiles::{Idle, IdleStrategy};
+use replication::{Incarnation, Role};
+use worker::query::Summary;
+use worker::{
+    At, Counters, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares, Wire, Worker, crew,
+};
+
+use crate::client::{Client, Work};
+use crate::network::{Network, Place, Random, Weather};
+use crate::steward::{DETECTION_US, TestSteward};
+
+pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+/// Nodes' clocks have nothing in common.
+const CLOCK_ORIGIN_US: [u64; 2] = [1_000, 7_000_000_000];
+/// Time that a loop with work takes.
+const BUSY_LOOP_US: u64 = 10;
+const LONGEST_STEP_US: u64 = 1_000;
+
+pub struct Node {
+    pub workers: Vec<Worker<MemoryNic, TestSteward>>,
+    queries: Vec<Sender<Query>>,
+    pub events: Receiver<(u16, u64, Event)>,
+    lan: Wire,
+    link: Wire,
+    pub alive: bool,
+    frozen_until_us: u64,
+    pub happened: Vec<Event>,
+}
+
+pub struct World {
+    pub now_us: u64,
+    pub nodes: Vec<Node>,
+    pub clients: Vec<Client>,
+    pub network: Network,
+    pub random: Random,
+}
+
+pub fn shard_config() -> Config {
+    let requested =
+        ServiceKind::Stream { length: StreamLength::Requested, rate_bps: None, seed: 0 };
+    Config {
+        vips: vec![Addr::from(VIP)],
+        shards: 4,
+        max_connections: 64,
+        pool_blocks: 2048,
+        tx_segments: 4096,
+        max_packets_per_step: 64,
+        services: vec![
+            ServiceConfig::new("echo", 7, ServiceKind::Echo),
+            ServiceConfig::new("discard", 9, ServiceKind::Discard),
+            ServiceConfig::new("stream-n", 20, requested),
+        ],
+        ..Config::default()
+    }
+}
+
+fn mac(node: usize, port: u8) -> Mac {
+    Mac([2, 0, 0, 0, port, 1 + node as u8])
+}
+
+fn node(index: usize, workers: u16, shard: Config) -> Node {
+    let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
+    let port = |net| PortConfig {
+        address: own(net, index),
+        prefix_len: 24,
+        gateway: None,
+        peer: own(net, 1 - index),
+    };
+    let config = NodeConfig {
+        incarnation: Incarnation(100 + index as u64),
+        vmac: VMAC,
+        lan: port(77),
+        link: port(78),
+        control_port: 7400,
+        detection_timeout_us: DETECTION_US,
+        idle: Idle { strategy: IdleStrategy::Spin, spin_polls: 0, yield_polls: 0, sleep_us: 0 },
+        shard: Arc::new(shard),
+        content: Arc::new(Content::new([]).unwrap()),
+        pending_log_bytes: 0,
+        gate_frames: 1024,
+    };
+    let (lan, lan_wire) = MemoryNic::new(mac(index, 1), 1500);
+    let (link, link_wire) = MemoryNic::new(mac(index, 2), 1500);
+    let mut shares: Vec<_> = (1..workers)
+        .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() })
+        .collect();
+    shares.insert(0, Shares { lan, link });
+    let crew = crew(config, shares, TestSteward::new(index, workers)).unwrap();
+    Node {
+        workers: crew.workers,
+        queries: crew.queries,
+        events: crew.events,
+        lan: lan_wire,
+        link: link_wire,
+        alive: true,
+        frozen_until_us: 0,
+        happened: Vec::new(),
+    }
+}
+
+impl World {
+    /// A pair that is in sync.
+    pub fn new(seed: u64, clients: usize) -> World {
+        World::with(seed, clients, [1, 1], [shard_config(), shard_config()])
+    }
+
+    pub fn with(seed: u64, clients: usize, workers: [u16; 2], shards: [Config; 2]) -> World {
+        let mut random = Random(seed);
+        let [first, second] = shards;
+        let mut world = World {
+            now_us: 0,
+            nodes: vec![node(0, workers[0], first), node(1, workers[1], second)],
+            clients: (0..clients).map(|index| Client::new(index, random.next())).collect(),
+            network: Network::new(random.next(), clients, VMAC.0),
+            random,
+        };
+        world.run(100_000, |world| world.is_serving(0) && world.role(1) == Role::Backup);
+        world.run_for(20_000);
+        world
+    }
+
+    pub fn weather(&mut self, weather: Weather) {
+        self.network.weather = weather;
+    }
+
+    pub fn start(&mut self, client: usize, work: Work) {
+        self.clients[client].start(work, &mut self.random);
+    }
+
+    /// Runs until `until` holds; fails after `limit_us`.
+    pub fn run(&mut self, limit_us: u64, until: impl Fn(&World) -> bool) {
+        let limit_us = self.now_us + limit_us;
+        while !until(self) {
+            assert!(self.now_us < limit_us, "not done in time:\n{}", self.describe());
+            self.step();
+        }
+    }
+
+    pub fn run_for(&mut self, time_us: u64) {
+        let end_us = self.now_us + time_us;
+        while self.now_us < end_us {
+            self.step();
+        }
+    }
+
+    pub fn run_clients(&mut self) {
+        self.run(120_000_000, |world| world.clients.iter().all(Client::is_done));
+    }
+
+    fn step(&mut self) {
+        let now_us = self.now_us;
+        while let Some((place, frame)) = self.network.arrived(now_us) {
+            match place {
+                Place::Client(client) => self.clients[client].deliver(frame),
+                // A dead or frozen node's card still fills its ring.
+                Place::Lan(node) => self.nodes[node].lan.deliver(frame),
+                Place::Link(node) => self.nodes[node].link.deliver(frame),
+            }
+        }
+        let mut next_us = now_us + LONGEST_STEP_US;
+        for index in 0..self.nodes.len() {
+            next_us = next_us.min(self.run_node(index));
+        }
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            for frame in client.poll(now_us) {
+                self.network.send(now_us, Place::Client(index), frame);
+            }
+            next_us = next_us.min(client.next_deadline_us(now_us).unwrap_or(u64::MAX));
+        }
+        next_us = next_us.min(self.network.next_arrival_us().unwrap_or(u64::MAX));
+        self.now_us = next_us.max(now_us + 1);
+    }
+
+    fn run_node(&mut self, index: usize) -> u64 {
+        let now_us = self.now_us;
+        let node = &mut self.nodes[index];
+        if !node.alive || node.frozen_until_us > now_us {
+            return u64::MAX;
+        }
+        let origin_us = CLOCK_ORIGIN_US[index];
+        let mut next_us = u64::MAX;
+        for worker in &mut node.workers {
+            let turn = worker.run_once(&mut At(now_us + origin_us));
+            if turn.busy {
+                next_us = next_us.min(now_us + BUSY_LOOP_US);
+            }
+            let deadline_us = turn.deadline_us.map(|at| at.saturating_sub(origin_us));
+            next_us = next_us.min(deadline_us.unwrap_or(u64::MAX));
+        }
+        node.happened.extend(node.events.try_iter().map(|(_, _, event)| event));
+        while let Some(frame) = node.lan.take() {
+            self.network.send(now_us, Place::Lan(index), frame);
+        }
+        while let Some(frame) = node.link.take() {
+            self.network.send(now_us, Place::Link(index), frame);
+        }
+        next_us.max(now_us + 1)
+    }
+
+    /// Ends a node between two loops.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].alive = false;
+    }
+
+    pub fn freeze(&mut self, node: usize, time_us: u64) {
+        self.nodes[node].frozen_until_us = self.now_us + time_us;
+    }
+
+    /// Lets a frame come out of a node's port as if it had been on the wire.
+    pub fn inject(&mut self, place: Place, frame: Vec<u8>) {
+        match place {
+            Place::Lan(node) => self.nodes[node].lan.deliver(frame),
+            Place::Link(node) => self.nodes[node].link.deliver(frame),
+            Place::Client(client) => self.clients[client].deliver(frame),
+        }
+    }
+
+    pub fn role(&self, node: usize) -> Role {
+        let happened = self.nodes[node].happened.iter().rev();
+        let directives = happened.filter_map(|event| match event {
+            Event::Directive(directive) => Some(directive.role),
+            _ => None,
+        });
+        directives.into_iter().next().unwrap_or(Role::Spare)
+    }
+
+    pub fn is_serving(&self, node: usize) -> bool {
+        let claimed = |event: &Event| matches!(event, Event::Claimed { .. });
+        matches!(self.role(node), Role::Primary(_)) && self.nodes[node].happened.iter().any(claimed)
+    }
+
+    /// What each worker of a node says of itself.
+    pub fn summaries(&mut self, node: usize) -> Vec<Summary> {
+        let answers: Vec<_> = self.nodes[node]
+            .queries
+            .iter()
+            .map(|queries| {
+                let (sender, receiver) = crossbeam::channel::bounded(1);
+                queries.send(Query::Summary(sender)).unwrap();
+                receiver
+            })
+            .collect();
+        let mut summaries = Vec::new();
+        for _ in 0..200 {
+            self.step();
+            summaries.extend(answers.iter().flat_map(Receiver::try_iter));
+        }
+        assert_eq!(summaries.len(), answers.len());
+        summaries
+    }
+
+    pub fn counters(&mut self, node: usize) -> Counters {
+        let mut sum = Counters::default();
+        self.summaries(node).iter().for_each(|summary| sum.add(&summary.counters));
+        sum
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("at {} us\n", self.now_us);
+        for node in &self.nodes {
+            for worker in &node.workers {
+                text += &format!("{worker:?}\n");
+            }
+            text += &format!("{:?}\n", node.happened);
+        }
+        self.clients.iter().for_each(|client| text += &client.describe());
+        text
+    }
+}
