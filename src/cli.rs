@@ -17,7 +17,7 @@ First steps on a machine:
   holdfast check -c node.toml      is the file right, and what would run
   holdfast run -c node.toml        run the node in the foreground
   holdfast status                  who serves, is the peer in sync, what happened
-  holdfast conns state established port 80
+  holdfast conns state established sport = :80
 
 Run the same on the second machine with its own node.toml: the [cluster] part must be the same on
 both, word for word.";
@@ -150,7 +150,7 @@ pub struct StatusArgs {
 #[command(after_help = "\
 Examples:
   holdfast conns
-  holdfast conns state established port 80
+  holdfast conns state established sport = :80
   holdfast conns remote 10.77.0.9
   holdfast conns --json state time-wait | jq length
 
@@ -161,7 +161,10 @@ pub struct ConnsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Conditions, e.g. `state established`, `port 80`, `remote 10.77.0.9`
+    /// Rows at most
+    #[arg(short = 'n', long, default_value_t = 1000, value_name = "ROWS")]
+    pub limit: usize,
+    /// What to list; see below
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }

@@ -105,6 +105,7 @@ impl NodeConfig {
             shard: Arc::new(self.cluster.engine()),
             content,
             pending_log_bytes: worker::NodeConfig::DEFAULT_PENDING_LOG_BYTES,
+            gate_frames: worker::NodeConfig::DEFAULT_GATE_FRAMES,
         }
     }
 }

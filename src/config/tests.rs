@@ -94,6 +94,12 @@ fn timers_must_fit_together() {
 }
 
 #[test]
+fn frames_must_fit_the_profile() {
+    let message = complaint("profile = \"af_packet\"", "profile = \"tap\"");
+    assert_says(&message, &["node.link.mtu", "9000", "\"tap\"", "at most 1500"]);
+}
+
+#[test]
 fn unknown_profile_names_the_nearest() {
     let message = complaint("profile = \"af_packet\"", "profile = \"afpacket\"");
     assert_says(&message, &["node.profile", "did you mean `af_packet`?"]);

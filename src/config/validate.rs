@@ -7,6 +7,7 @@ use std::{
 };
 
 use engine::config::TcpConfig;
+use hw_profiles::Profile;
 
 use super::{
     Cluster, ContentRoot, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
@@ -50,6 +51,8 @@ pub fn validate(
     let patient = lone_start_ms >= cluster.detection_timeout_ms * 10;
     check.require(patient, "node.lone_start_ms", what, hint);
     workers(&cluster, &node, &mut check);
+    frames("cluster.mtu", cluster.mtu, &profiles.lan, &mut check);
+    frames("node.link.mtu", node.link.mtu, &profiles.link, &mut check);
     if !check.problems.is_empty() {
         return Err(check.problems);
     }
@@ -246,6 +249,15 @@ fn addresses(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker) {
         let hint = "the service address moves between the nodes: give it one of its own";
         check.require(!taken, &key, what, hint);
     }
+}
+
+/// A port can't carry more than its profile's device.
+fn frames(key: &str, mtu: u16, profile: &Profile, check: &mut Checker) {
+    let device = &profile.device;
+    let largest = device.jumbo.as_ref().unwrap_or(&device.standard).mtu;
+    let what = format!("{mtu} bytes are more than profile \"{}\" carries", profile.name);
+    let hint = format!("expected at most {largest}");
+    check.require(device.frames(mtu).is_some(), key, what, &hint);
 }
 
 fn workers(cluster: &Cluster, node: &Node, check: &mut Checker) {

@@ -38,12 +38,6 @@ pub fn ports(config: &NodeConfig, system: &System, report: &mut Report) {
                 report.note(port.area, message);
             }
         }
-        if port.profile.device.frames(port.mtu).is_none() {
-            let largest = port.profile.device.jumbo.mtu;
-            let message =
-                format!("MTU {} is more than profile {} carries", port.mtu, port.profile.name);
-            report.error(port.area, message, format!("set it to at most {largest}"));
-        }
     }
 }
 

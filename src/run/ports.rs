@@ -84,7 +84,9 @@ fn open_port(
     let mut config = PortConfig::from_profile(profile, index, device, workers, mtu)
         .with_context(too_wide)?;
     config.rss_key = profile.offloads.rss.then_some(RSS_KEY);
-    let mempool = config.mempool(profile).with_context(too_wide)?;
+    let mut mempool = config.mempool(profile).with_context(too_wide)?;
+    // The profile counts frames for each queue, but each worker holds frames, queue or not.
+    mempool.mbufs = mempool.mbufs.div_ceil(config.queues.into()) * u32::from(workers);
     let pool = Mempool::new(eal, name, &mempool)?;
     let port = Port::open(eal, &config, &pool)?;
     info!(

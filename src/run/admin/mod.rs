@@ -1,0 +1,60 @@
+//! The admin API's thread, and where its answers come from.
+
+mod event_log;
+mod sources;
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use anyhow::Context;
+use controlplane::admin::{AdminSocket, serve};
+use tokio::sync::oneshot;
+use tracing::error;
+
+pub use event_log::EventLog;
+pub use sources::Sources;
+
+/// The running thread.
+#[derive(Debug)]
+pub struct AdminThread {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Opens the socket and answers on it from a thread of its own.
+///
+/// # Errors
+/// The socket can't be had; the error says what stands in the way.
+pub fn start(socket: &Path, sources: Sources) -> anyhow::Result<AdminThread> {
+    let socket = AdminSocket::bind(socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the admin API")?;
+    let (stop, stopped) = oneshot::channel();
+    let answer = move || {
+        let ended = async {
+            // A sender that is gone means the same as one that has spoken.
+            let _gone = stopped.await;
+        };
+        if let Err(error) = runtime.block_on(serve(socket, Arc::new(sources), ended)) {
+            error!(%error, "the admin API ended; the node goes on without it");
+        }
+    };
+    let thread = thread::Builder::new()
+        .name("admin".into())
+        .spawn(answer)
+        .context("cannot start the admin thread")?;
+    Ok(AdminThread { stop, thread })
+}
+
+impl AdminThread {
+    /// Answers what was asked, closes the socket and removes its file.
+    pub fn end(self) {
+        let _ended = self.stop.send(());
+        let _panicked = self.thread.join();
+    }
+}

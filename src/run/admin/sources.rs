@@ -1,0 +1,244 @@
+//! What the admin API answers with: the poll loops and the member are asked, and their answers put
+//! together.
+
+use std::{
+    net::SocketAddr,
+    process,
+    sync::Arc,
+    time::Duration,
+};
+
+use controlplane::{
+    MemberStatus,
+    admin::{
+        AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, LinkStatus,
+        MemoryStatus, Status, TcpState, Unavailable, VipStatus, WorkerStatus, types::Counters,
+    },
+};
+use crossbeam::channel::{Sender, bounded};
+use engine::{addr::Endpoint, shard::ConnectionInfo, tcp::state::State};
+use worker::{
+    Clock, MonotonicClock, Query,
+    query::{Place, Summary},
+};
+
+use super::EventLog;
+use crate::config::{Cluster, NodeConfig};
+
+/// How long a poll loop may take to answer. It looks at its questions every few loops; one that
+/// needs this long is stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The ends of the channels to everybody who knows something.
+#[derive(Debug)]
+pub struct Sources {
+    cluster: Cluster,
+    cores: Vec<u16>,
+    clock: MonotonicClock,
+    member: Sender<Sender<MemberStatus>>,
+    workers: Vec<Sender<Query>>,
+    events: Arc<EventLog>,
+}
+
+impl Sources {
+    /// Sources of a node whose time is `clock`'s.
+    pub fn new(
+        config: &NodeConfig,
+        clock: MonotonicClock,
+        member: Sender<Sender<MemberStatus>>,
+        workers: Vec<Sender<Query>>,
+        events: Arc<EventLog>,
+    ) -> Self {
+        let (cluster, cores) = (config.cluster.clone(), config.node.cores.clone());
+        Self { cluster, cores, clock, member, workers, events }
+    }
+
+    fn summaries(&self) -> Result<Vec<Summary>, Unavailable> {
+        self.workers.iter().map(|worker| ask(worker, Query::Summary)).collect()
+    }
+}
+
+impl AdminSource for Sources {
+    fn status(&self) -> Result<Status, Unavailable> {
+        let member = ask(&self.member, |answer| answer)?;
+        let summaries = self.summaries()?;
+        // The clock starts with the node.
+        let now_us = self.clock.clone().now_us();
+        // The lead claims the addresses for all.
+        let owned = summaries.first().is_some_and(|lead| lead.serving);
+        let mac = self.cluster.vmac.to_string();
+        let vip = |vip: &crate::config::Cidr| VipStatus {
+            address: vip.to_string(),
+            mac: mac.clone(),
+            owned,
+        };
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            cluster: self.cluster.name.clone(),
+            pid: process::id(),
+            now_us,
+            uptime_us: now_us,
+            member,
+            vips: self.cluster.vips.iter().map(vip).collect(),
+            connections: connection_counts(&summaries, self.cluster.max_connections),
+            memory: memory(&summaries),
+            link: link(&summaries),
+            workers: summaries.iter().map(|summary| self.worker_status(summary)).collect(),
+        })
+    }
+
+    fn connections(&self, filter: &Filter, limit: usize) -> Result<ConnPage, Unavailable> {
+        let mut page = ConnPage::default();
+        for worker in &self.workers {
+            let mut next = Some(Place::default());
+            while let Some(place) = next {
+                let piece = ask(worker, |answer| Query::Connections(place, answer))?;
+                for (shard, info) in &piece.connections {
+                    let row = row(*shard, info);
+                    page.total += 1;
+                    if filter.selects(&row) {
+                        page.matched += 1;
+                        if page.rows.len() < limit {
+                            page.rows.push(row);
+                        }
+                    }
+                }
+                next = piece.next;
+            }
+        }
+        Ok(page)
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Vec<EventRecord> {
+        self.events.after(after, limit)
+    }
+}
+
+impl Sources {
+    fn worker_status(&self, summary: &Summary) -> WorkerStatus {
+        let mut counters = named(summary.counters.iter());
+        for shard in &summary.shards {
+            add(&mut counters, "tcp_", shard.counters.iter());
+        }
+        counters.insert("events_lost".into(), summary.events_lost);
+        counters.insert("neighbours".into(), summary.neighbours as u64);
+        WorkerStatus {
+            index: summary.worker,
+            core: self.cores.get(usize::from(summary.worker)).copied().map(u32::from),
+            shards: summary.shards.iter().map(|shard| shard.index).collect(),
+            connections: summary
+                .shards
+                .iter()
+                .map(|shard| u64::from(shard.memory.connections))
+                .sum(),
+            counters,
+        }
+    }
+}
+
+/// Puts a question with a channel for its answer, and waits for it.
+fn ask<Q, A>(
+    whom: &Sender<Q>,
+    question: impl FnOnce(Sender<A>) -> Q,
+) -> Result<A, Unavailable> {
+    let stuck = |_| {
+        let message = "a poll loop does not answer: it is stuck or frozen; see the node's log";
+        Unavailable(message.into())
+    };
+    let (answer, answered) = bounded(1);
+    whom.send_timeout(question(answer), PATIENCE).map_err(|_| ()).map_err(stuck)?;
+    answered.recv_timeout(PATIENCE).map_err(|_| ()).map_err(stuck)
+}
+
+fn connection_counts(summaries: &[Summary], limit: u32) -> ConnectionCounts {
+    let shards = || summaries.iter().flat_map(|summary| &summary.shards);
+    ConnectionCounts {
+        open: shards().map(|shard| u64::from(shard.memory.connections)).sum(),
+        half_open: shards().map(|shard| u64::from(shard.memory.half_open)).sum(),
+        limit: limit.into(),
+    }
+}
+
+fn memory(summaries: &[Summary]) -> MemoryStatus {
+    let mut all = MemoryStatus::default();
+    for memory in summaries.iter().flat_map(|summary| &summary.shards).map(|shard| &shard.memory) {
+        let per_connection = memory.bytes_per_connection as u64;
+        all.bytes_per_idle_connection = all.bytes_per_idle_connection.max(per_connection);
+        all.pool_blocks += u64::from(memory.pool_blocks);
+        all.pool_blocks_used += u64::from(memory.pool_used);
+        all.block_bytes = memory.block_bytes as u64;
+        all.engine_bytes += memory.reserved_bytes as u64;
+    }
+    all
+}
+
+fn link(summaries: &[Summary]) -> LinkStatus {
+    let mut link = LinkStatus::default();
+    for summary in summaries {
+        link.sessions += summary.sessions.len() as u64;
+        link.gate_waiting += summary.gate_len as u64;
+        for (_, counters) in &summary.sessions {
+            add(&mut link.counters, "", counters.iter());
+        }
+        let gate = &summary.gate;
+        let counters = [
+            ("held", gate.held),
+            ("released", gate.released),
+            ("discarded", gate.discarded),
+            ("refused", gate.refused),
+        ];
+        add(&mut link.counters, "gate_", counters.into_iter());
+    }
+    link
+}
+
+fn named<'a>(counters: impl Iterator<Item = (&'a str, u64)>) -> Counters {
+    counters.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn add<'a>(sums: &mut Counters, prefix: &str, counters: impl Iterator<Item = (&'a str, u64)>) {
+    for (name, value) in counters {
+        *sums.entry(format!("{prefix}{name}")).or_default() += value;
+    }
+}
+
+fn row(shard: u16, info: &ConnectionInfo) -> ConnRow {
+    let measured = info.srtt_us > 0;
+    ConnRow {
+        shard,
+        state: state(info.state),
+        local: socket_address(&info.flow.local),
+        remote: socket_address(&info.flow.remote),
+        service: info.service_name.clone(),
+        recv_queue: info.recv_queue,
+        send_queue: info.send_queue,
+        rtt_us: measured.then_some(info.srtt_us.into()),
+        rtt_var_us: measured.then_some(info.rttvar_us.into()),
+        rto_us: info.rto_us,
+        cwnd: info.cwnd.into(),
+        mss: info.mss.into(),
+        retransmissions: info.retransmissions.into(),
+        bytes_in: info.bytes_in,
+        bytes_out: info.bytes_out,
+        idle_us: Some(info.idle_us),
+    }
+}
+
+fn socket_address(endpoint: &Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.addr.to_ip(), endpoint.port)
+}
+
+fn state(state: State) -> TcpState {
+    match state {
+        State::Closed => TcpState::Closed,
+        State::SynSent => TcpState::SynSent,
+        State::SynReceived => TcpState::SynRecv,
+        State::Established => TcpState::Established,
+        State::FinWait1 => TcpState::FinWait1,
+        State::FinWait2 => TcpState::FinWait2,
+        State::CloseWait => TcpState::CloseWait,
+        State::Closing => TcpState::Closing,
+        State::LastAck => TcpState::LastAck,
+        State::TimeWait => TcpState::TimeWait,
+    }
+}

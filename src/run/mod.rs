@@ -1,0 +1,140 @@
+//! `holdfast run`: a node, put together from its parts.
+//!
+//! Threads: a worker on each core of `node.cores` (the first one carries the control plane's
+//! member), one for the log, one for the admin API, and the main thread, which waits for a signal.
+
+mod admin;
+mod events;
+mod logging;
+mod ports;
+mod process;
+mod steward;
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use anyhow::Context;
+use controlplane::Member;
+use dpdk::{Eal, ThreadRegistration};
+use engine::{content::Content, wire::ethernet::Mac};
+use tracing::{info, warn};
+use worker::{Clock, DpdkNic, MonotonicClock, Shares, Worker};
+
+use crate::{
+    cli::RunArgs,
+    config::{self, NodeConfig},
+    content_loader,
+};
+use ports::{OpenPort, Ports};
+use process::EndSignals;
+use steward::MemberSteward;
+
+/// Runs a node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The configuration is wrong, the content can't be loaded, or a device can't be had.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = config::load(&args.config).context("the configuration is wrong")?;
+    logging::install(&config.log, args.log_level.as_deref())?;
+    process::abort_on_panic();
+    // Before any other thread: all of them must leave these signals to the one that waits.
+    let mut signals = EndSignals::catch()?;
+    let content = Arc::new(content_loader::load(&config.content_roots)?);
+    info!(files = content.len(), bytes = content.size(), "content is loaded");
+
+    let eal = Arc::new(ports::start_eal(&config)?);
+    let mut ports = ports::open(&eal, &config)?;
+    let node = start(&config, content, &eal, &mut ports)?;
+    info!(
+        node = config.node.name,
+        cluster = config.cluster.name,
+        socket = %config.admin_socket.display(),
+        "node runs"
+    );
+    signals.wait();
+    node.end();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The threads of a running node.
+struct Node {
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<Worker<DpdkNic, MemberSteward>>>,
+    admin: admin::AdminThread,
+    log: JoinHandle<()>,
+}
+
+fn start(
+    config: &NodeConfig,
+    content: Arc<Content>,
+    eal: &Arc<Eal>,
+    ports: &mut Ports,
+) -> anyhow::Result<Node> {
+    let mut clock = MonotonicClock::since(Instant::now());
+    let incarnation = process::incarnation()?;
+    let identity = config.identity(incarnation, &content)?;
+    let member = Member::new(config.member(), identity, clock.now_us())?;
+    let (steward, lines) = MemberSteward::new(member);
+    let workers = config.node.cores.len();
+    let lan = shares(&mut ports.lan, workers)?;
+    let link = shares(&mut ports.link, workers)?;
+    let shares = lan.into_iter().zip(link).map(|(lan, link)| Shares { lan, link }).collect();
+    let crew = worker::crew(config.worker(incarnation, content), shares, steward)?;
+
+    let kept = Arc::new(admin::EventLog::default());
+    let log = events::start(lines.events, crew.events, Arc::clone(&kept))
+        .context("cannot start the log thread")?;
+    // The socket is there before the node does anything: whoever waits for it sees all of it.
+    let sources = admin::Sources::new(config, clock, lines.questions, crew.queries, kept);
+    let admin = admin::start(&config.admin_socket, sources)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut threads = Vec::with_capacity(workers);
+    for (worker, core) in crew.workers.into_iter().zip(&config.node.cores) {
+        let (stop, eal) = (Arc::clone(&stop), Arc::clone(eal));
+        let thread =
+            worker::spawn(worker, Some(usize::from(*core)), clock, stop, move || register(&eal));
+        threads.push(thread.context("cannot start a worker thread")?);
+    }
+    Ok(Node { stop, workers: threads, admin, log })
+}
+
+/// One share of a port for each worker; the first ones get the queues that there are.
+fn shares(open: &mut OpenPort, workers: usize) -> anyhow::Result<Vec<DpdkNic>> {
+    let mac = Mac(open.port.mac()?);
+    let mut queues = open.port.take_queues().into_iter();
+    let share = |_| DpdkNic::new(&open.port, mac, queues.next(), open.pool);
+    Ok((0..workers).map(share).collect())
+}
+
+/// Gives the worker's thread a cache of its own in the frame pools.
+fn register(eal: &Eal) -> Option<ThreadRegistration> {
+    let registration = ThreadRegistration::new(eal);
+    if let Err(error) = &registration {
+        warn!(%error, "this worker allocates frames more slowly");
+    }
+    registration.ok()
+}
+
+impl Node {
+    /// Stops the workers, then everything that listens to them. The admin socket goes first, so
+    /// that nobody asks workers that are gone.
+    fn end(self) {
+        self.admin.end();
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers {
+            // A worker that panicked has aborted the process. Dropping it gives its frames and
+            // queues back, and ends the channels to the log thread.
+            drop(worker.join());
+        }
+        // It ends by itself once the last worker is gone.
+        let _panicked = self.log.join();
+        info!("node ended");
+    }
+}

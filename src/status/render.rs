@@ -1,0 +1,197 @@
+//! A node's status for people.
+
+use controlplane::{
+    admin::Status,
+    status::{Gate, PathStatus, Standing},
+};
+
+use super::summary::is_serving;
+use crate::text::{self, Table};
+
+/// `before`: an earlier status of the same run, to tell rates from.
+pub fn render(status: &Status, before: Option<&Status>) -> String {
+    let mut table = Table::default();
+    let mut line = |name: &str, value: String| table.row([name.into(), value]);
+    let member = &status.member;
+    line("node", format!("{} of {}, version {}", member.node, status.cluster, status.version));
+    line("role", role(status));
+    if let Some(reason) = &member.reason {
+        line("", reason.clone());
+    }
+    line("in sync", in_sync(status));
+    line("epoch", epoch(status));
+    let owner = if is_serving(status) { "owned here" } else { "not here" };
+    for vip in &status.vips {
+        line("service", format!("{} at {}, {owner}", vip.address, vip.mac));
+    }
+    line("peer", peer(status));
+    line("  link", path(&member.peer.link));
+    line("  LAN", path(&member.peer.lan));
+    let counts = &status.connections;
+    let limit = text::count(counts.limit);
+    line(
+        "connections",
+        format!(
+            "{} open, {} of them half-open, limit {limit}",
+            text::count(counts.open),
+            text::count(counts.half_open)
+        ),
+    );
+    line("memory", memory(status));
+    line("gate", gate(status));
+    line("traffic", traffic(status, before));
+    line("log", log(status, before));
+    line("dropped", dropped(status));
+    line("uptime", text::duration_us(status.uptime_us));
+    let mut text = table.render(0);
+    text.push_str(&takeover(status));
+    text.push_str(&refusals(status));
+    text
+}
+
+fn role(status: &Status) -> String {
+    let member = &status.member;
+    let name = match member.standing {
+        Standing::Starting => "starting",
+        Standing::Forming => "forming a pair",
+        Standing::Primary => "primary",
+        Standing::Backup => "backup",
+        Standing::Spare => "spare",
+    };
+    let since = text::duration_us(status.now_us.saturating_sub(member.since_us));
+    let silent = if member.silent { ", silent: it suspects itself" } else { "" };
+    format!("{name} for {since}{silent}")
+}
+
+fn in_sync(status: &Status) -> String {
+    let member = &status.member;
+    match (member.pair_in_sync, member.standing) {
+        (true, _) => format!("yes: {} hold the same state", member.in_sync.join(" and ")),
+        (false, Standing::Primary) => "NO: this node's end would end all connections".into(),
+        (false, _) => "no".into(),
+    }
+}
+
+fn epoch(status: &Status) -> String {
+    let primary = status.member.primary.as_deref().unwrap_or("nobody");
+    format!("{}, primary is {primary}", status.member.epoch)
+}
+
+fn peer(status: &Status) -> String {
+    let peer = &status.member.peer;
+    match &peer.standing {
+        Some(standing) => format!("{}, last known as {standing}", peer.name),
+        None => format!("{}, never heard", peer.name),
+    }
+}
+
+fn path(path: &PathStatus) -> String {
+    let heard = match (path.heard, path.last_heard_us_ago) {
+        (true, Some(ago)) => format!("heard {} ago", text::duration_us(ago)),
+        (false, Some(ago)) => format!("SILENT for {}", text::duration_us(ago)),
+        (_, None) => "never heard".into(),
+    };
+    format!("{heard}, counts as silent after {}", text::duration_us(path.timeout_us))
+}
+
+fn memory(status: &Status) -> String {
+    let memory = &status.memory;
+    let block = memory.block_bytes;
+    format!(
+        "{} B per idle connection; buffers {} of {}; engine {}",
+        memory.bytes_per_idle_connection,
+        text::bytes(memory.pool_blocks_used * block),
+        text::bytes(memory.pool_blocks * block),
+        text::bytes(memory.engine_bytes),
+    )
+}
+
+fn gate(status: &Status) -> String {
+    let rule = match status.member.gate {
+        Some(Gate::Confirmed) => "confirmed: packets wait for the backup",
+        Some(Gate::Open) => "open: nobody else holds the state",
+        None => return "none".into(),
+    };
+    format!("{rule}; {} waiting", text::count(status.link.gate_waiting))
+}
+
+/// The sum of a worker counter, and its rate since `before` if there is one.
+fn total(status: &Status, name: &str) -> u64 {
+    status.workers.iter().filter_map(|worker| worker.counters.get(name)).sum()
+}
+
+fn rate(status: &Status, before: Option<&Status>, count: impl Fn(&Status) -> u64) -> Option<f64> {
+    let before = before.filter(|before| before.now_us < status.now_us)?;
+    let seconds = (status.now_us - before.now_us) as f64 / 1e6;
+    Some(count(status).saturating_sub(count(before)) as f64 / seconds)
+}
+
+fn volume(status: &Status, before: Option<&Status>, count: impl Fn(&Status) -> u64) -> String {
+    match rate(status, before, &count) {
+        Some(bytes_per_s) => format!("{:.1} Mbit/s", bytes_per_s * 8.0 / 1e6),
+        None => text::bytes(count(status)),
+    }
+}
+
+fn traffic(status: &Status, before: Option<&Status>) -> String {
+    let bytes_in = volume(status, before, |status| total(status, "lan_rx_bytes"));
+    let bytes_out = volume(status, before, |status| total(status, "lan_tx_bytes"));
+    format!("{bytes_in} in, {bytes_out} out")
+}
+
+fn log(status: &Status, before: Option<&Status>) -> String {
+    let counter = |name: &'static str| {
+        move |status: &Status| status.link.counters.get(name).copied().unwrap_or(0)
+    };
+    let sent = volume(status, before, counter("bytes_sent"));
+    let received = volume(status, before, counter("bytes_received"));
+    let again = counter("frames_retransmitted")(status);
+    let link = &status.link;
+    format!(
+        "{sent} sent, {received} received, {} frames again; {} of {} sessions open",
+        text::count(again),
+        link.sessions_open,
+        link.sessions
+    )
+}
+
+fn dropped(status: &Status) -> String {
+    let names: std::collections::BTreeSet<&str> = status
+        .workers
+        .iter()
+        .flat_map(|worker| worker.counters.keys())
+        .filter_map(|name| name.strip_prefix("drop_"))
+        .collect();
+    let reasons: Vec<String> = names
+        .into_iter()
+        .map(|name| (name, total(status, &format!("drop_{name}"))))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{} {}", text::count(count), name.replace('_', " ")))
+        .collect();
+    if reasons.is_empty() { "nothing".into() } else { reasons.join(", ") }
+}
+
+fn takeover(status: &Status) -> String {
+    let Some(timeline) = &status.member.takeover else { return String::new() };
+    let mut table = Table::default();
+    for (step, after_us) in timeline.steps() {
+        let after = after_us.map_or("not yet".into(), |us| format!("{} us", text::count(us)));
+        table.row([step.into(), after]);
+    }
+    format!(
+        "\ntakeover to epoch {}, after the old primary's last heartbeat:\n{}",
+        timeline.epoch,
+        table.render(2)
+    )
+}
+
+fn refusals(status: &Status) -> String {
+    let refusal = |refusal: &controlplane::status::Refusal| {
+        format!(
+            "\nthis node and its peer differ in their {} (- only here, + only there):\n{}\n",
+            refusal.what,
+            refusal.diff.trim_end()
+        )
+    };
+    status.member.refusals.iter().map(refusal).collect()
+}
