@@ -20,9 +20,9 @@ const OPEN: Role = Role::Primary(GateMode::Open);
 /// Every kind of work, in sizes that are under way for some tenths of a second.
 fn start_all(world: &mut World) {
     for client in 0..world.clients.len() {
-        world.start(client, Work::Echo(120_000));
-        world.start(client, Work::Download(900_000));
-        world.start(client, Work::Upload(500_000));
+        world.start(client, Work::Echo(400_000));
+        world.start(client, Work::Download(1_500_000));
+        world.start(client, Work::Upload(800_000));
     }
 }
 
@@ -48,7 +48,7 @@ fn clients_get_every_byte_when_the_primary_dies_at_any_moment() {
     for seed in 0..150 {
         let mut world = World::new(seed, 2);
         start_all(&mut world);
-        let moment_us = world.random.below(150_000);
+        let moment_us = world.random.below(20_000);
         world.run_for(moment_us);
         world.kill(0);
         world.run_clients();
@@ -68,7 +68,7 @@ fn clients_get_every_byte_when_the_primary_dies_in_bad_weather() {
         };
         world.weather(weather);
         start_all(&mut world);
-        let moment_us = world.random.below(1_000_000);
+        let moment_us = world.random.below(300_000);
         world.run_for(moment_us);
         world.kill(0);
         world.run_clients();
@@ -81,7 +81,7 @@ fn clients_get_every_byte_when_the_backup_dies() {
     for seed in 2000..2040 {
         let mut world = World::new(seed, 1);
         start_all(&mut world);
-        let moment_us = world.random.below(100_000);
+        let moment_us = world.random.below(20_000);
         world.run_for(moment_us);
         world.kill(1);
         world.run_clients();
@@ -95,7 +95,7 @@ fn workers_of_both_nodes_may_differ_in_number() {
         let shards = [shard_config(), shard_config()];
         let mut world = World::with(3000 + seed as u64, 3, workers, shards);
         start_all(&mut world);
-        world.run_for(40_000);
+        world.run_for(10_000);
         world.kill(0);
         world.run_clients();
         assert_eq!(world.role(1), OPEN);
@@ -107,7 +107,7 @@ fn frozen_primary_steps_back_and_disturbs_nobody() {
     for seed in 4000..4040 {
         let mut world = World::new(seed, 1);
         start_all(&mut world);
-        let moment_us = world.random.below(100_000);
+        let moment_us = world.random.below(20_000);
         world.run_for(moment_us);
         world.freeze(0, 200_000);
         world.run_for(60_000);
@@ -148,7 +148,7 @@ fn backup_with_another_state_says_so_and_never_serves() {
 fn service_address_is_announced_only_by_who_holds_the_state() {
     let mut world = World::new(7, 1);
     start_all(&mut world);
-    world.run_for(30_000);
+    world.run_for(10_000);
     world.kill(0);
     world.run_for(40_000);
     assert_eq!(world.network.from_vmac[1].0, 0, "before the timeout the backup is silent");

@@ -43,7 +43,7 @@ pub struct Weather {
     pub link_duplicate: u64,
 }
 
-const LAN_DELAY_US: u64 = 30;
+const LAN_DELAY_US: u64 = 250;
 const LINK_DELAY_US: u64 = 20;
 
 pub type Arrival = Reverse<(u64, u64, Place, Vec<u8>)>;
