@@ -452,7 +452,7 @@ mod tests {
         fn any_damage_is_refused(message in any_message(), at in any::<usize>(), bit in 0..8) {
             let mut datagram = message.encode(&key()).to_vec();
             let at = at % datagram.len();
-            datagram[at] ^= 1 << bit;
+            datagram[at] ^= 1u8 << bit;
             prop_assert!(Message::decode(&datagram, &key()).is_err());
         }
 

@@ -8,7 +8,7 @@
 //!            | ("sport" | "dport") compare [":"] port
 //!            | "state" name                        a state, or: all connected synchronized
 //!            | "service" ["=" | "!="] name
-//! address    = IPv4, IPv6 in brackets or without port, "*"; each with "/" prefix length
+//! address    = IPv4 | "[" IPv6 "]" | IPv6 | "*", followed by "/" and a prefix length or not
 //! compare    = "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | eq ne lt le gt ge
 //! ```
 //!
@@ -379,43 +379,35 @@ fn parse_port(digits: &str) -> Result<u16, String> {
     digits.parse().map_err(|_| format!("{digits:?} is no port; a number to 65535 is expected"))
 }
 
-/// `ADDRESS[/PREFIX][:PORT]`, `[IPv6[/PREFIX]][:PORT]`, `*[:PORT]`, `:PORT`.
+/// `ADDRESS[/PREFIX][:PORT]` with IPv6 in brackets, `IPv6[/PREFIX]`, `*[:PORT]`, `:PORT`.
 fn parse_address(word: &str) -> Result<(Option<Network>, Option<u16>), String> {
-    let (network, port) = if let Some(rest) = word.strip_prefix('[') {
-        let (network, rest) =
-            rest.split_once(']').ok_or("the bracket around the IPv6 address is not closed")?;
-        let port = match rest.strip_prefix(':') {
-            None if rest.is_empty() => None,
-            None => return Err(format!("{rest:?} behind the bracket; expected : and a port")),
-            Some(port) => Some(port),
-        };
-        (network, port)
+    let (address, rest) = if let Some(rest) = word.strip_prefix('[') {
+        rest.split_once(']').ok_or("the bracket around the IPv6 address is not closed")?
     } else if word.matches(':').count() > 1 {
-        (word, None)
+        word.split_at(word.find('/').unwrap_or(word.len()))
     } else {
-        word.split_once(':').map_or((word, None), |(network, port)| (network, Some(port)))
+        word.split_at(word.find(['/', ':']).unwrap_or(word.len()))
     };
-    let port = match port {
-        None | Some("*") => None,
-        Some(digits) => Some(parse_port(digits)?),
+    let (prefix, port) = match rest.split_once(':') {
+        Some((prefix, "*")) => (prefix, None),
+        Some((prefix, digits)) => (prefix, Some(parse_port(digits)?)),
+        None => (rest, None),
     };
-    if network.is_empty() && port.is_some() || network == "*" {
+    if prefix.is_empty() && (address == "*" || address.is_empty() && port.is_some()) {
         return Ok((None, port));
     }
-    let (address, prefix) = network.split_once('/').map_or((network, None), |(a, p)| (a, Some(p)));
     let address: IpAddr = address.parse().map_err(|_| {
         format!("{address:?} is no address; expected for example 10.0.0.0/8, [fd00::1]:80 or *")
     })?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => most,
-        Some(digits) => digits
-            .parse()
-            .ok()
-            .filter(|prefix| *prefix <= most)
-            .ok_or(format!("{digits:?} is no prefix length; 0 to {most} is expected"))?,
+    let length = match prefix.strip_prefix('/') {
+        None if prefix.is_empty() => Some(most),
+        None => return Err(format!("{prefix:?} behind the address; expected / or :")),
+        Some(digits) => digits.parse().ok().filter(|length| *length <= most),
     };
-    Ok((Some(Network { address, prefix }), port))
+    let length = length
+        .ok_or_else(|| format!("{prefix:?} is no prefix length; /0 to /{most} is expected"))?;
+    Ok((Some(Network { address, prefix: length }), port))
 }
 
 #[cfg(test)]
@@ -464,6 +456,8 @@ mod tests {
         check("dst 10.77.0.8", false);
         check("dst != 10.77.0.8", true);
         check("src [fd00::]/8", false);
+        check("src [::]/0:80", false);
+        check("src 10.77.0.0/16:80", true);
         check("src *:80", true);
         check("src :81", false);
         check("dport >= :1024 dport<50000", true);

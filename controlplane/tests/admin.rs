@@ -1,0 +1,123 @@
+//! The admin API from both ends, over a real socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use controlplane::admin::{
+    AdminClient, AdminError, AdminSocket, AdminSource, ConnPage, ConnRow, EventRecord, Filter,
+    Status, TcpState, Unavailable, serve,
+};
+
+/// A node with two connections and no status.
+struct Source;
+
+impl AdminSource for Source {
+    fn status(&self) -> Result<Status, Unavailable> {
+        Err(Unavailable("worker 1 did not answer".to_owned()))
+    }
+
+    fn connections(&self, filter: &Filter, limit: usize) -> Result<ConnPage, Unavailable> {
+        let all = [row(80, TcpState::Established), row(7, TcpState::CloseWait)];
+        let matching: Vec<ConnRow> = all.into_iter().filter(|row| filter.selects(row)).collect();
+        let matched = matching.len() as u64;
+        let rows = matching.into_iter().take(limit).collect();
+        Ok(ConnPage { rows, matched, total: 2 })
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Vec<EventRecord> {
+        let event = |seq| EventRecord {
+            seq,
+            unix_ms: 1_000,
+            severity: "info".to_owned(),
+            name: "pair_formed".to_owned(),
+            text: "primary of epoch 1".to_owned(),
+        };
+        (1..=5).filter(|seq| *seq > after).take(limit).map(event).collect()
+    }
+}
+
+fn row(port: u16, state: TcpState) -> ConnRow {
+    ConnRow {
+        shard: 0,
+        state,
+        local: ([10, 77, 0, 100], port).into(),
+        remote: ([10, 77, 0, 9], 40_000).into(),
+        service: "web".to_owned(),
+        recv_queue: 0,
+        send_queue: 17,
+        rtt_us: Some(120),
+        rtt_var_us: Some(10),
+        rto_us: 200_000,
+        cwnd: 14_600,
+        mss: 1_460,
+        retransmissions: 0,
+        bytes_in: 1,
+        bytes_out: 2,
+        idle_us: None,
+    }
+}
+
+/// Runs `ask` against a server on a socket of its own, and stops the server.
+fn with_server(ask: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let socket = AdminSocket::bind(&path).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(serve(socket, Arc::new(Source), async {
+            let _ = stopped.await;
+        }))
+    });
+    ask(&path);
+    stop.send(()).unwrap();
+    server.join().unwrap().unwrap();
+    assert!(!path.exists(), "the socket's file is removed at the end");
+}
+
+#[test]
+fn answers_with_rows_that_the_filter_selects() {
+    with_server(|path| {
+        let client = AdminClient::new(path);
+        let all = client.connections("", 10).unwrap();
+        assert_eq!((all.rows.len(), all.matched, all.total), (2, 2, 2));
+        assert_eq!(all.rows[0], row(80, TcpState::Established));
+        let some = client.connections("sport >= :80 && not state closing", 10).unwrap();
+        assert_eq!((some.rows.len(), some.matched), (1, 1));
+        let cut = client.connections("src 10.0.0.0/8", 1).unwrap();
+        assert_eq!((cut.rows.len(), cut.matched), (1, 2));
+        let events = client.events(2, 2).unwrap();
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [3, 4]);
+    });
+}
+
+#[test]
+fn says_in_words_why_a_request_fails() {
+    with_server(|path| {
+        let client = AdminClient::new(path);
+        match client.connections("sport = :80 and state open", 10).unwrap_err() {
+            AdminError::Refused { status: 400, message, column: Some(23) } => {
+                assert!(message.contains("\"open\" is no state"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let error = client.status().unwrap_err();
+        assert!(matches!(error, AdminError::Refused { status: 503, .. }), "{error:?}");
+        assert_eq!(error.to_string(), "worker 1 did not answer");
+        for (wrong, expected) in [("/v2/status", 404), ("/v1/conns?limit=many", 400)] {
+            let error = client.get::<Status>(wrong).unwrap_err();
+            let AdminError::Refused { status, .. } = error else { panic!("{error:?}") };
+            assert_eq!(status, expected, "{wrong}");
+        }
+    });
+}
+
+#[test]
+fn tells_a_node_that_is_not_there_from_one_that_died() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let client = AdminClient::new(&path);
+    assert!(matches!(client.status(), Err(AdminError::NoSocket(_))));
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(matches!(client.status(), Err(AdminError::NotAnswering(_))));
+}

@@ -1,0 +1,334 @@
+//! Two nodes, two paths, faults, and a model of the log that the members' decisions protect.
+
+use std::collections::BTreeMap;
+
+use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role,
+};
+
+use crate::checker::Checker;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    pub fn other(self) -> Side {
+        if self == Side::A { Side::B } else { Side::A }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    Crash(Side),
+    /// For so many microseconds.
+    Freeze(Side, u64),
+    LinkDown {
+        a_to_b: bool,
+        b_to_a: bool,
+    },
+    LanDown {
+        a_to_b: bool,
+        b_to_a: bool,
+    },
+    /// Both paths work again.
+    Heal,
+    /// The backup's state becomes another.
+    Diverge(Side),
+}
+
+/// One process, with a model of the log: a count of inputs stands for the state.
+pub struct Node {
+    member: Member,
+    incarnation: Incarnation,
+    pub directive: Directive,
+    last_poll_us: u64,
+    next_poll_us: u64,
+    frozen_until_us: u64,
+    inbox: Vec<(Path, Payload)>,
+    /// Inputs in the state.
+    pub applied: u64,
+    /// Inputs that the peer confirmed in this session.
+    confirmed: u64,
+    /// Inputs whose packets have left.
+    pub released: u64,
+    unconfirmed_since_us: Option<u64>,
+    diverged: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Payload {
+    Control(Vec<u8>),
+    Log { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64 },
+    Confirm { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64 },
+}
+
+pub struct World {
+    pub now_us: u64,
+    pub loss_percent: u64,
+    /// Off where pair mode promises nothing.
+    pub checks_state: bool,
+    pub journal: Vec<String>,
+    random: u64,
+    runs: u64,
+    nodes: [Option<Node>; 2],
+    /// In flight, by arrival.
+    wire: BTreeMap<(u64, u64), (Side, Path, Payload)>,
+    sent: u64,
+    /// `down[path][sender]`
+    down: [[bool; 2]; 2],
+    checker: Checker,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        World {
+            now_us: 1_000_000,
+            loss_percent: 0,
+            checks_state: true,
+            journal: Vec::new(),
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995,
+            runs: 0,
+            nodes: [None, None],
+            wire: BTreeMap::new(),
+            sent: 0,
+            down: [[false; 2]; 2],
+            checker: Checker::default(),
+        }
+    }
+
+    /// Uniform in `low..=high` (splitmix64).
+    pub fn random(&mut self, low: u64, high: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        low + (z ^ (z >> 31)) % (high - low + 1)
+    }
+
+    pub fn start(&mut self, side: Side) {
+        self.runs += 1;
+        let name = |side| NodeName::new(if side == Side::A { "a" } else { "b" }).unwrap();
+        let incarnation = Incarnation(self.runs);
+        let config = MemberConfig { lone_start_us: 600_000, ..MemberConfig::default() };
+        let identity = Identity {
+            name: name(side),
+            incarnation,
+            peer: name(side.other()),
+            key: ClusterKey::derive("sim", b""),
+            config: Manifest::new("shards = 4\n"),
+            content: Manifest::new(""),
+            log_version: 1,
+            workers: 1,
+        };
+        let member = Member::new(config, identity, self.now_us).unwrap();
+        self.journal.push(format!("{} start {side:?}", self.now_us));
+        self.checker.started(side);
+        self.nodes[side as usize] = Some(Node {
+            directive: member.directive(),
+            member,
+            incarnation,
+            last_poll_us: self.now_us,
+            next_poll_us: self.now_us,
+            frozen_until_us: 0,
+            inbox: Vec::new(),
+            applied: 0,
+            confirmed: 0,
+            released: 0,
+            unconfirmed_since_us: None,
+            diverged: false,
+        });
+    }
+
+    pub fn inflict(&mut self, fault: Fault) {
+        self.journal.push(format!("{} {fault:?}", self.now_us));
+        match fault {
+            Fault::Crash(side) => self.nodes[side as usize] = None,
+            Fault::Freeze(side, for_us) => {
+                if let Some(node) = &mut self.nodes[side as usize] {
+                    node.frozen_until_us = self.now_us + for_us;
+                }
+            }
+            Fault::LinkDown { a_to_b, b_to_a } => self.down[0] = [a_to_b, b_to_a],
+            Fault::LanDown { a_to_b, b_to_a } => self.down[1] = [a_to_b, b_to_a],
+            Fault::Heal => self.down = [[false; 2]; 2],
+            Fault::Diverge(side) => {
+                if let Some(node) = &mut self.nodes[side as usize] {
+                    node.diverged = true;
+                }
+            }
+        }
+    }
+
+    pub fn runs(&self, side: Side) -> bool {
+        self.nodes[side as usize].is_some()
+    }
+
+    #[track_caller]
+    fn node(&self, side: Side) -> &Node {
+        self.nodes[side as usize].as_ref().expect("runs")
+    }
+
+    pub fn role(&self, side: Side) -> Role {
+        self.node(side).directive.role
+    }
+
+    pub fn silent(&self, side: Side) -> bool {
+        self.node(side).directive.silent
+    }
+
+    pub fn run_random_us(&mut self, low: u64, high: u64) {
+        let for_us = self.random(low, high);
+        self.run_us(for_us);
+    }
+
+    pub fn run_us(&mut self, for_us: u64) {
+        let end_us = self.now_us + for_us;
+        while self.now_us < end_us {
+            self.now_us += 250;
+            self.deliver();
+            for side in [Side::A, Side::B] {
+                self.turn(side);
+            }
+            let works = (0..2).any(|path| self.down[path] == [false, false]);
+            let awake = self
+                .nodes
+                .each_ref()
+                .map(|node| node.as_ref().filter(|node| node.frozen_until_us <= self.now_us));
+            self.checker.check(self.now_us, awake, works, self.checks_state);
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(first) = self.wire.first_entry() {
+            if first.key().0 > self.now_us {
+                break;
+            }
+            let (to, path, payload) = first.remove();
+            if let Some(node) = &mut self.nodes[to as usize] {
+                // A frozen node's receive ring keeps what came first and drops the rest.
+                if node.inbox.len() < 64 {
+                    node.inbox.push((path, payload));
+                }
+            }
+        }
+    }
+
+    /// One turn of a node's poll loop.
+    fn turn(&mut self, side: Side) {
+        let period_us = self.random(50, 900);
+        let now_us = self.now_us;
+        let Some(node) = &mut self.nodes[side as usize] else { return };
+        if now_us < node.frozen_until_us || now_us < node.next_poll_us {
+            return;
+        }
+        node.next_poll_us = now_us + period_us;
+        let mut out = Vec::new();
+        for (path, payload) in std::mem::take(&mut node.inbox) {
+            node.take(now_us, path, payload, &mut out);
+        }
+        let report = node.report(now_us);
+        node.last_poll_us = now_us;
+        let before = node.directive;
+        node.directive = node.member.poll(now_us, &report, &mut |path, bytes| {
+            out.push((path, Payload::Control(bytes.to_vec())));
+        });
+        while let Some((at_us, event)) = node.member.next_event() {
+            self.journal.push(format!("{at_us} {side:?}: {event}"));
+        }
+        node.work(now_us, before, &mut out);
+        for (path, payload) in out {
+            self.transmit(side, path, payload);
+        }
+    }
+
+    fn transmit(&mut self, from: Side, path: Path, payload: Payload) {
+        let lost = self.random(0, 99) < self.loss_percent;
+        if lost || self.down[path as usize][from as usize] {
+            return;
+        }
+        let copies = if self.random(0, 99) == 0 { 2 } else { 1 };
+        for _ in 0..copies {
+            let late = self.random(0, 49) == 0;
+            let delay_us = if late { self.random(500, 4_000) } else { self.random(30, 400) };
+            self.sent += 1;
+            self.wire
+                .insert((self.now_us + delay_us, self.sent), (from.other(), path, payload.clone()));
+        }
+    }
+}
+
+impl Node {
+    fn take(&mut self, now_us: u64, path: Path, payload: Payload, out: &mut Vec<(Path, Payload)>) {
+        match payload {
+            Payload::Control(bytes) => {
+                let _refused = self.member.receive(now_us, path, &bytes);
+            }
+            Payload::Log { epoch, from, to, count } => {
+                if self.directive.role == Role::Backup && self.is_session(epoch, from, to) {
+                    self.applied = self.applied.max(count);
+                    let (from, to) = (self.incarnation, self.directive.peer);
+                    let count = self.applied;
+                    out.push((Path::Link, Payload::Confirm { epoch, from, to, count }));
+                }
+            }
+            Payload::Confirm { epoch, from, to, count } => {
+                if self.is_session(epoch, from, to) && count > self.confirmed {
+                    self.confirmed = count;
+                    self.unconfirmed_since_us = (count < self.applied).then_some(now_us);
+                }
+            }
+        }
+    }
+
+    fn is_session(&self, epoch: Epoch, from: Incarnation, to: Option<Incarnation>) -> bool {
+        self.directive.epoch == epoch
+            && self.directive.peer == Some(from)
+            && to == Some(self.incarnation)
+    }
+
+    fn report(&self, now_us: u64) -> Report {
+        let serves = matches!(self.directive.role, Role::Primary(_));
+        Report {
+            stalled_for_us: now_us - self.last_poll_us,
+            unconfirmed_since_us: self.unconfirmed_since_us,
+            session_open: self.directive.peer.is_some(),
+            digest_mismatch: self.diverged.then_some(Mismatch {
+                shard: 0,
+                position: Position(1),
+                primary: 1,
+                ours: 2,
+            }),
+            refused_log: false,
+            log_applied: true,
+            serving_since_us: serves.then_some(now_us),
+            first_packet_us: serves.then_some(now_us),
+        }
+    }
+
+    /// What the worker does with the directive: log an input, ship the log, release packets.
+    fn work(&mut self, now_us: u64, before: Directive, out: &mut Vec<(Path, Payload)>) {
+        let Directive { role, epoch, peer, silent, .. } = self.directive;
+        if (before.epoch, before.peer) != (epoch, peer) {
+            self.confirmed = self.applied;
+            self.unconfirmed_since_us = None;
+        }
+        let Role::Primary(gate) = role else { return };
+        if silent {
+            return;
+        }
+        self.applied += 1;
+        match gate {
+            GateMode::Open => self.released = self.applied,
+            GateMode::Confirmed => {
+                self.unconfirmed_since_us.get_or_insert(now_us);
+                self.released = self.released.max(self.confirmed);
+                let (from, count) = (self.incarnation, self.applied);
+                out.push((Path::Link, Payload::Log { epoch, from, to: peer, count }));
+            }
+        }
+    }
+}
