@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Bytes that can certainly be appended now, in records of any size: bodies, and
-    /// [`HEADER_BYTES`](crate::record::HEADER_BYTES) for each record. When it runs low, take no
+    /// [`HEADER_BYTES`] for each record. When it runs low, take no
     /// more input.
     #[must_use]
     pub fn room(&self) -> usize {
