@@ -1,1 +1,356 @@
+//! The rules of single phases, told as short stories. `tests/pair` has the schedules of faults.
 
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role,
+};
+
+use super::Member;
+use crate::config::MemberConfig;
+use crate::events::{Difference, Event, Severity, SpareReason};
+use crate::identity::{ClusterKey, Identity, NodeName};
+use crate::manifest::Manifest;
+use crate::message::MessageError;
+use crate::status::{Gate, Standing};
+
+const CONFIG: &str = "service[web].port = 80\nshards = 4\n";
+const TURN_US: u64 = 1_000;
+
+fn identity(name: &str, run: u64) -> Identity {
+    Identity {
+        name: NodeName::new(name).unwrap(),
+        incarnation: Incarnation(run),
+        peer: NodeName::new(if name == "a" { "b" } else { "a" }).unwrap(),
+        key: ClusterKey::derive("lab", b"secret"),
+        config: Manifest::new(CONFIG),
+        content: Manifest::new("c0ffee 12 index.html\n"),
+        log_version: 1,
+        workers: 2,
+    }
+}
+
+/// Two members joined by perfect paths that can be cut, and everything that happened.
+struct Pair {
+    now_us: u64,
+    members: [Option<Member>; 2],
+    reports: [Report; 2],
+    directives: [Option<Directive>; 2],
+    events: [Vec<Event>; 2],
+    cut: [bool; 2],
+    sent: Vec<(usize, Path, Vec<u8>)>,
+}
+
+impl Pair {
+    fn new(a: Option<Identity>, b: Option<Identity>) -> Pair {
+        let start = |identity: Identity| Member::new(MemberConfig::default(), identity, 0).unwrap();
+        Pair {
+            now_us: 0,
+            members: [a.map(start), b.map(start)],
+            reports: [Report::default(), Report::default()],
+            directives: [None, None],
+            events: [Vec::new(), Vec::new()],
+            cut: [false; 2],
+            sent: Vec::new(),
+        }
+    }
+
+    fn formed() -> Pair {
+        let mut pair = Pair::new(Some(identity("a", 1)), Some(identity("b", 2)));
+        pair.run_ms(50);
+        assert_eq!(pair.role(0), Role::Primary(GateMode::Confirmed));
+        assert_eq!(pair.role(1), Role::Backup);
+        pair
+    }
+
+    fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now_us += TURN_US;
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        for (from, path, bytes) in std::mem::take(&mut self.sent) {
+            if let Some(member) = &mut self.members[1 - from]
+                && !self.cut[path as usize]
+            {
+                member.receive(self.now_us, path, &bytes).unwrap();
+            }
+        }
+        for side in 0..2 {
+            let Some(member) = &mut self.members[side] else { continue };
+            let sent = &mut self.sent;
+            let mut emit = |path, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
+            self.directives[side] = Some(member.poll(self.now_us, &self.reports[side], &mut emit));
+            while let Some((_, event)) = member.next_event() {
+                self.events[side].push(event);
+            }
+        }
+    }
+
+    /// The next datagram that `side` sends.
+    fn next_from(&mut self, side: usize) -> (Path, Vec<u8>) {
+        loop {
+            self.run_ms(1);
+            if let Some((_, path, bytes)) = self.sent.iter().find(|(from, ..)| *from == side) {
+                return (*path, bytes.clone());
+            }
+        }
+    }
+
+    fn role(&self, side: usize) -> Role {
+        self.directives[side].expect("polled").role
+    }
+
+    fn happened(&self, side: usize, event: impl Fn(&Event) -> bool) -> bool {
+        self.events[side].iter().any(event)
+    }
+}
+
+#[test]
+fn higher_priority_wins_the_first_start_the_smaller_name_breaks_a_tie() {
+    for (priority_b, primary) in [(100, 0), (101, 1)] {
+        let mut pair = Pair::new(Some(identity("a", 1)), None);
+        let config = MemberConfig { priority: priority_b, ..MemberConfig::default() };
+        pair.members[1] = Some(Member::new(config, identity("b", 2), 0).unwrap());
+        pair.run_ms(50);
+        assert_eq!(pair.role(primary), Role::Primary(GateMode::Confirmed));
+        assert_eq!(pair.role(1 - primary), Role::Backup);
+        let directive = pair.directives[primary].unwrap();
+        assert_eq!(directive.epoch, Epoch(1));
+        assert_eq!(directive.peer, Some(Incarnation(2 - primary as u64)));
+        assert_eq!(directive.peer_workers, 2);
+    }
+}
+
+#[test]
+fn nothing_serves_before_the_peer_has_acknowledged() {
+    let mut pair = Pair::new(Some(identity("a", 1)), Some(identity("b", 2)));
+    for _ in 0..50 {
+        pair.run_ms(1);
+        let serves = matches!(pair.role(0), Role::Primary(_));
+        assert!(!serves || pair.role(1) == Role::Backup);
+    }
+}
+
+#[test]
+fn a_lone_node_serves_after_the_lone_start_time_and_not_before() {
+    let mut pair = Pair::new(Some(identity("a", 1)), None);
+    pair.run_ms(3_000);
+    assert_eq!(pair.role(0), Role::Spare);
+    pair.run_ms(10);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert_eq!(pair.directives[0].unwrap().epoch, Epoch(1));
+    pair.members[1] =
+        Some(Member::new(MemberConfig::default(), identity("b", 2), pair.now_us).unwrap());
+    pair.run_ms(5_000);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert_eq!(pair.role(1), Role::Spare);
+    let reason = SpareReason::PeerServes;
+    assert!(pair.happened(1, |e| *e == Event::BecameSpare { epoch: Epoch(1), reason }));
+}
+
+#[test]
+fn another_configuration_is_refused_with_what_differs() {
+    let mut b = identity("b", 2);
+    b.config = Manifest::new("service[web].port = 8080\nshards = 4\n");
+    let mut pair = Pair::new(Some(identity("a", 1)), Some(b));
+    pair.run_ms(200);
+    assert_eq!((pair.role(0), pair.role(1)), (Role::Spare, Role::Spare));
+    let diff = "- service[web].port = 80\n+ service[web].port = 8080\n".to_owned();
+    let what = Difference::Config;
+    assert!(pair.happened(0, |e| *e == Event::Refused { what, diff: diff.clone() }));
+    let diff = "- service[web].port = 8080\n+ service[web].port = 80\n";
+    assert_eq!(pair.members[1].as_ref().unwrap().status(pair.now_us).refusals[0].diff, diff);
+    pair.run_ms(3_100);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open), "it ranks higher and serves alone");
+    assert_eq!(pair.role(1), Role::Spare);
+    assert!(pair.happened(0, |e| e.severity() == Severity::Error && e.name() == "lone_start"));
+}
+
+#[test]
+fn other_files_are_refused_with_what_differs_also_when_the_list_is_long() {
+    let list = |skip: u32| -> String {
+        (0..2_000).filter(|n| *n != skip).map(|n| format!("{n:064x} 10 dir/{n}.html\n")).collect()
+    };
+    let (mut a, mut b) = (identity("a", 1), identity("b", 2));
+    a.content = Manifest::new(list(700));
+    b.content = Manifest::new(list(1_500));
+    b.log_version = 2;
+    let mut pair = Pair::new(Some(a), Some(b));
+    pair.run_ms(1_000);
+    let refusals = pair.members[0].as_ref().unwrap().status(pair.now_us).refusals;
+    assert_eq!(refusals[0].what, "log version (ours 1, the peer's 2)");
+    assert_eq!(refusals[1].what, "files served");
+    assert_eq!(refusals[1].diff.lines().count(), 2);
+    assert!(refusals[1].diff.contains("dir/1500.html") && refusals[1].diff.contains("dir/700"));
+}
+
+#[test]
+fn a_fresh_node_with_other_files_is_refused_by_a_serving_peer_without_disturbing_it() {
+    let mut pair = Pair::new(Some(identity("a", 1)), None);
+    pair.run_ms(3_100);
+    let mut b = identity("b", 2);
+    b.content = Manifest::new("");
+    pair.members[1] = Some(Member::new(MemberConfig::default(), b, pair.now_us).unwrap());
+    pair.run_ms(300);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert!(pair.happened(1, |e| matches!(e, Event::Refused { what: Difference::Content, .. })));
+    assert!(!pair.happened(0, |e| matches!(e, Event::Refused { .. })));
+}
+
+#[test]
+fn no_pair_forms_on_one_path_alone() {
+    let mut pair = Pair::new(Some(identity("a", 1)), Some(identity("b", 2)));
+    pair.cut[Path::Lan as usize] = true;
+    pair.run_ms(3_200);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert_eq!(pair.role(1), Role::Spare);
+    let (hears_link, hears_lan) = (true, false);
+    let peer = NodeName::new("b").unwrap();
+    assert!(pair.happened(0, |e| *e == Event::CannotPair { peer, hears_link, hears_lan }));
+}
+
+#[test]
+fn takeover_happens_within_detection_and_leaves_a_timeline() {
+    let mut pair = Pair::formed();
+    pair.run_ms(500);
+    let died_us = pair.now_us;
+    pair.members[0] = None;
+    pair.reports[1].log_applied = true;
+    pair.run_ms(52);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    assert_eq!(pair.directives[1].unwrap().epoch, Epoch(2));
+    pair.reports[1].serving_since_us = Some(pair.now_us);
+    pair.reports[1].first_packet_us = Some(pair.now_us + 40);
+    pair.run_ms(2);
+    let status = pair.members[1].as_ref().unwrap().status(pair.now_us);
+    let timeline = status.takeover.unwrap();
+    assert!(timeline.is_complete());
+    assert!(timeline.last_heartbeat_us + 6_000 >= died_us);
+    assert!(timeline.suspected_us > timeline.last_heartbeat_us + 50_000);
+    assert!(timeline.suspected_us <= timeline.last_heartbeat_us + 52_000);
+    assert!(pair.happened(1, |e| *e == Event::TakeoverDone { timeline }));
+    assert_eq!((status.standing, status.gate), (Standing::Primary, Some(Gate::Open)));
+}
+
+#[test]
+fn a_restarted_primary_is_taken_over_from_at_once() {
+    let mut pair = Pair::formed();
+    pair.members[0] =
+        Some(Member::new(MemberConfig::default(), identity("a", 3), pair.now_us).unwrap());
+    pair.run_ms(20);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    pair.run_ms(5_000);
+    assert_eq!(pair.role(0), Role::Spare);
+}
+
+#[test]
+fn an_unconfirmed_log_removes_the_backup_which_must_acknowledge_first() {
+    let mut pair = Pair::formed();
+    pair.run_ms(100);
+    pair.reports[0].unconfirmed_since_us = Some(pair.now_us);
+    pair.run_ms(49);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Confirmed));
+    let mut waited = false;
+    for _ in 0..10 {
+        pair.run_ms(1);
+        let opened = pair.role(0) == Role::Primary(GateMode::Open);
+        assert!(!opened || pair.role(1) == Role::Spare);
+        waited |= !opened && pair.happened(0, |e| matches!(e, Event::BackupRemoved { .. }));
+        if waited && !opened {
+            let directive = pair.directives[0].unwrap();
+            assert_eq!((directive.epoch, directive.peer), (Epoch(1), Some(Incarnation(2))));
+        }
+    }
+    assert!(waited);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert_eq!(pair.directives[0].unwrap().epoch, Epoch(2));
+}
+
+#[test]
+fn a_backup_that_differs_leaves_loudly_and_the_primary_goes_on_alone() {
+    let mut pair = Pair::formed();
+    let mismatch = Mismatch { shard: 3, position: Position(9), primary: 1, ours: 2 };
+    pair.reports[1].digest_mismatch = Some(mismatch);
+    pair.run_ms(3);
+    assert_eq!(pair.role(1), Role::Spare);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert!(pair.happened(1, |e| *e == Event::Diverged { mismatch }));
+    pair.members[0] = None;
+    pair.run_ms(5_000);
+    assert_eq!(pair.role(1), Role::Spare);
+}
+
+#[test]
+fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
+    let mut pair = Pair::formed();
+    pair.run_ms(100);
+    pair.reports[0].stalled_for_us = 45_000;
+    pair.turn();
+    assert!(pair.directives[0].unwrap().silent);
+    pair.reports[0].stalled_for_us = 0;
+    pair.run_ms(4);
+    assert_eq!(
+        pair.directives[0].unwrap(),
+        Directive {
+            epoch: Epoch(1),
+            role: Role::Primary(GateMode::Confirmed),
+            silent: false,
+            peer: Some(Incarnation(2)),
+            peer_workers: 2,
+        }
+    );
+    assert!(pair.happened(0, |e| matches!(e, Event::DoubtSettled { .. })));
+}
+
+#[test]
+fn repeated_foreign_and_former_datagrams_change_nothing_and_are_counted() {
+    let mut pair = Pair::formed();
+    let former = Member::new(MemberConfig::default(), identity("a", 1), 0).map(|mut member| {
+        let mut sent = Vec::new();
+        member.poll(0, &Report::default(), &mut |_, bytes: &[u8]| sent.push(bytes.to_vec()));
+        sent.remove(0)
+    });
+    let former = former.unwrap();
+    let now_us = pair.now_us;
+    let (path, recorded) = pair.next_from(0);
+    let (_, own) = pair.next_from(1);
+    pair.run_ms(10);
+    let b = pair.members[1].as_mut().unwrap();
+    assert_eq!(b.receive(now_us, path, &recorded), Err(MessageError::Replayed));
+    assert_eq!(b.receive(now_us, path, &own), Err(MessageError::Own));
+    let mut other = identity("c", 9);
+    other.peer = NodeName::new("b").unwrap();
+    let mut stranger = Member::new(MemberConfig::default(), other, 0).unwrap();
+    stranger.poll(0, &Report::default(), &mut |path, bytes: &[u8]| {
+        let refused = b.receive(now_us, path, bytes);
+        assert!(matches!(refused, Err(MessageError::Stranger(_))));
+    });
+    assert_eq!(b.receive(now_us, Path::Lan, b"garbage"), Err(MessageError::Malformed));
+    // Another run of the primary is heard; what the former one said is void from then on.
+    pair.members[0] = Some(Member::new(MemberConfig::default(), identity("a", 7), now_us).unwrap());
+    pair.run_ms(20);
+    let b = pair.members[1].as_mut().unwrap();
+    assert_eq!(b.receive(now_us, Path::Link, &former), Err(MessageError::FormerRun));
+    let counters = b.status(now_us).counters;
+    assert_eq!((counters.strangers, counters.malformed, counters.former_run), (2, 1, 1));
+}
+
+#[test]
+fn asks_to_be_polled_when_a_heartbeat_or_a_suspicion_is_due() {
+    let mut pair = Pair::formed();
+    pair.members[0] = None;
+    for _ in 0..200 {
+        let member = pair.members[1].as_mut().unwrap();
+        let deadline_us = member.next_deadline_us();
+        assert!(deadline_us <= pair.now_us + 5_000);
+        pair.now_us = pair.now_us.max(deadline_us);
+        pair.turn();
+    }
+    let Some(Event::TookOver { silent_us, .. }) =
+        pair.events[1].iter().find(|e| matches!(e, Event::TookOver { .. })).cloned()
+    else {
+        panic!("took over");
+    };
+    assert_eq!(silent_us, 50_001, "to the microsecond");
+}

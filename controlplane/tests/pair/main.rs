@@ -227,6 +227,8 @@ fn single_faults_in_a_row_lose_no_promise() {
                 0 => world.inflict(Fault::Freeze(side, length_us)),
                 1 => world.inflict(Fault::LinkDown { a_to_b: true, b_to_a: side == b }),
                 2 => world.inflict(Fault::LanDown { a_to_b: side == a, b_to_a: true }),
+                // Whoever serves alone holds the only state; its death ends all connections.
+                3 if world.role(side) == Role::Primary(GateMode::Open) => return,
                 3 => world.inflict(Fault::Crash(side)),
                 _ => {}
             }
