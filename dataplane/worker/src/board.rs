@@ -78,10 +78,7 @@ impl Board {
             })
         };
         let order = Order { serving_epoch: AtomicU64::new(NONE), ..Order::default() };
-        Board {
-            order: CachePadded::new(order),
-            workers: (0..workers).map(|_| tick()).collect(),
-        }
+        Board { order: CachePadded::new(order), workers: (0..workers).map(|_| tick()).collect() }
     }
 
     pub fn workers(&self) -> u16 {
@@ -192,7 +189,8 @@ impl Board {
                 let [shard, position, primary, ours] =
                     [0, 1, 2, 3].map(|word: usize| tick.mismatch[word].load(Ordering::SeqCst));
                 let shard = u16::try_from(shard).unwrap_or(u16::MAX);
-                all.mismatch = Some(Mismatch { shard, position: Position(position), primary, ours });
+                all.mismatch =
+                    Some(Mismatch { shard, position: Position(position), primary, ours });
             }
             let quiet_us = some_time(&tick.alive_us).map_or(0, |at| now_us.saturating_sub(at));
             let confessed_us = tick.stalled_us.swap(0, Ordering::SeqCst);
@@ -296,8 +294,7 @@ mod tests {
     fn standing_of_all_is_the_worst_of_each() {
         let board = Board::new(2);
         let good = Standing { session_open: true, log_applied: true, ..Standing::default() };
-        let mismatch =
-            Mismatch { shard: 3, position: Position(9), primary: 0xaaaa, ours: 0xbbbb };
+        let mismatch = Mismatch { shard: 3, position: Position(9), primary: 0xaaaa, ours: 0xbbbb };
         board.stand(0, &Standing { unconfirmed_since_us: Some(9), ..good });
         board.stand(
             1,

@@ -1,6 +1,7 @@
 //! The workers of a node, made together: they share rings and a board.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
@@ -132,7 +133,7 @@ fn local(
     mac: Mac,
     net: PortConfig,
     node: &NodeConfig,
-    vips: ArrayVec<std::net::Ipv4Addr, MAX_VIPS>,
+    vips: ArrayVec<Ipv4Addr, MAX_VIPS>,
 ) -> Local {
     Local { path, mac, vmac: node.vmac, net, vips, control_port: node.control_port }
 }

@@ -1,6 +1,6 @@
 //! What this worker is at the moment, and how a directive changes it.
 
-use replication::{Directive, Epoch, GateMode, Role};
+use replication::{Directive, Epoch, GateMode, Incarnation, Role};
 
 use crate::channel;
 use crate::events::Event;
@@ -17,10 +17,7 @@ pub(crate) enum Duty {
     /// Applies the primary's log.
     Following,
     /// Takes over: what is left of the log comes first.
-    Applying {
-        since_us: u64,
-        records: u64,
-    },
+    Applying { since_us: u64, records: u64 },
     /// Holds the whole state; waits for the others and for the claim.
     Ready,
     /// Owns the service address.
@@ -28,13 +25,23 @@ pub(crate) enum Duty {
 }
 
 /// What a worker is before it was told anything.
-pub(crate) const SPARE: Directive = Directive {
-    epoch: Epoch(0),
-    role: Role::Spare,
-    silent: false,
-    peer: None,
-    peer_workers: 0,
-};
+pub(crate) const SPARE: Directive =
+    Directive { epoch: Epoch(0), role: Role::Spare, silent: false, peer: None, peer_workers: 0 };
+
+/// Which log a session carries: of whom, in which configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogId {
+    epoch: Epoch,
+    peer: Option<Incarnation>,
+    peer_workers: u16,
+}
+
+impl LogId {
+    pub fn of(directive: &Directive) -> LogId {
+        let Directive { epoch, peer, peer_workers, .. } = *directive;
+        LogId { epoch, peer, peer_workers }
+    }
+}
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Takes up a directive, if it is not the one it already follows.
@@ -47,12 +54,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if new.silent && !old.silent {
             self.lan.forget_frames_from(self.node.vmac);
         }
-        let same_session = (old.epoch, old.peer, old.peer_workers)
-            == (new.epoch, new.peer, new.peer_workers);
         match (self.duty, new.role) {
             (Duty::Spare, Role::Spare) => {}
             (_, Role::Spare) => self.step_down(now_us),
-            (Duty::Following, Role::Backup) if same_session => {}
+            // A peer that is not known for a while takes nothing back of what it logged.
+            (Duty::Following, Role::Backup) if new.peer.is_none() => {}
+            (Duty::Following, Role::Backup) if self.log_of == Some(LogId::of(&new)) => {}
             (_, Role::Backup) => {
                 self.step_down(now_us);
                 self.follow();
@@ -66,7 +73,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 if self.steward.is_some() {
                     self.board.serve(new.epoch);
                 }
-                if new.role != old.role || !same_session {
+                let same_log = self.log_of == Some(LogId::of(&new));
+                if new.role != old.role || mode == GateMode::Confirmed && !same_log {
                     self.change_gate(now_us, mode);
                 }
             }
@@ -92,6 +100,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.fault = None;
         self.blocked = false;
         self.follows_a_log = false;
+        self.log_of = None;
         self.channels.clear();
         self.shards = Shards::none(Placement::own(self.board.workers()));
         self.duty = Duty::Spare;
@@ -100,18 +109,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn follow(&mut self) {
         let workers = self.board.workers();
         let placement = Placement::following(workers, self.directive.peer_workers);
-        self.shards =
-            Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
+        self.shards = Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
         let mtu = self.link.nic.mtu();
         self.channels = channel::incoming(self.index, workers, &self.node, mtu, &self.directive);
         self.follows_a_log = true;
+        self.log_of = Some(LogId::of(&self.directive));
         self.duty = Duty::Following;
     }
 
     fn begin_afresh(&mut self, now_us: u64) {
         let placement = Placement::own(self.board.workers());
-        self.shards =
-            Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
+        self.shards = Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
         self.duty = Duty::Applying { since_us: now_us, records: 0 };
     }
 
@@ -127,6 +135,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Sets the gate, and opens the session that lets it release.
     pub(crate) fn log_to_peer(&mut self, mode: GateMode) {
         self.gate.set_mode(mode);
+        self.log_of = Some(LogId::of(&self.directive));
         self.channels = match mode {
             GateMode::Open => Vec::new(),
             GateMode::Confirmed => {

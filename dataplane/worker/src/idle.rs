@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn strategy_bounds_how_far_it_goes() {
-        for (strategy, last) in [(IdleStrategy::Spin, Rest::Spin), (IdleStrategy::Yield, Rest::Yield)]
+        for (strategy, last) in
+            [(IdleStrategy::Spin, Rest::Spin), (IdleStrategy::Yield, Rest::Yield)]
         {
             let mut idler = idler(strategy);
             let rests = (0..9).map(|_| idler.decide(false, 0, None));

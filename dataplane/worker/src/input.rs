@@ -44,16 +44,15 @@ pub(crate) fn encode<R>(
 
 /// Takes a body apart. The primary has verified the segments' checksums.
 pub(crate) fn decode(body: &[u8]) -> Result<(Instant, Segments<'_>), RefusedRecord> {
-    let (now, mut rest) =
-        body.split_first_chunk::<TIME_BYTES>().ok_or(RefusedRecord::Torn)?;
+    let (now, mut rest) = body.split_first_chunk::<TIME_BYTES>().ok_or(RefusedRecord::Torn)?;
     let mut segments = Segments::new();
     while !rest.is_empty() {
         let (length, after) =
             rest.split_first_chunk::<LENGTH_BYTES>().ok_or(RefusedRecord::Torn)?;
         let length = usize::from(u16::from_le_bytes(*length));
         let (packet, after) = after.split_at_checked(length).ok_or(RefusedRecord::Torn)?;
-        let segment = Segment::parse(packet, Checksums::Trusted)
-            .map_err(|_| RefusedRecord::Segment)?;
+        let segment =
+            Segment::parse(packet, Checksums::Trusted).map_err(|_| RefusedRecord::Segment)?;
         segments.try_push(segment).map_err(|_| RefusedRecord::TooMany)?;
         rest = after;
     }

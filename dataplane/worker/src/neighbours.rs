@@ -106,13 +106,7 @@ impl<F> Neighbours<F> {
 
     /// Notes that `address` was heard from `mac`, and hands packets that waited for it to
     /// `ready`. Addresses and MACs that can't be a single host's are ignored.
-    pub fn learn(
-        &mut self,
-        now_us: u64,
-        address: Ipv4Addr,
-        mac: Mac,
-        mut ready: impl FnMut(F),
-    ) {
+    pub fn learn(&mut self, now_us: u64, address: Ipv4Addr, mac: Mac, mut ready: impl FnMut(F)) {
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             return;
         }

@@ -13,7 +13,7 @@ use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::counters::Counters;
-use crate::duty::Duty;
+use crate::duty::{Duty, LogId, SPARE};
 use crate::egress::Held;
 use crate::events::{Event, Events};
 use crate::idle::Idler;
@@ -23,7 +23,7 @@ use crate::limit::RateLimit;
 use crate::nic::Nic;
 use crate::port::{Port, UdpChecksum};
 use crate::query::Query;
-use crate::shards::Shards;
+use crate::shards::{Placement, Shards};
 use crate::spread::Spread;
 use crate::steward::Steward;
 
@@ -52,6 +52,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) fault: Option<Fault>,
     /// Shard time is the log's, not the local clock's.
     pub(crate) follows_a_log: bool,
+    /// The log that the session channels were opened for.
+    pub(crate) log_of: Option<LogId>,
     /// A shard waits for room in the gate or in the log.
     pub(crate) blocked: bool,
 
@@ -114,13 +116,14 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             lan_local: parts.lan_local,
             link_local: parts.link_local,
             spread: parts.spread,
-            directive: crate::duty::SPARE,
+            directive: SPARE,
             duty: Duty::Spare,
-            shards: Shards::none(crate::shards::Placement::own(workers)),
+            shards: Shards::none(Placement::own(workers)),
             channels: Vec::new(),
             gate: Gate::new(gate, CommitRule::Swmu),
             fault: None,
             follows_a_log: false,
+            log_of: None,
             blocked: false,
             trusted: false,
             distrust_since_us: None,

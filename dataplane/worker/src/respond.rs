@@ -9,6 +9,7 @@ use engine::wire::segment::{self, Segment};
 use engine::wire::{Checksums, icmpv4};
 use replication::Path;
 
+use crate::counters::Counters;
 use crate::nic::{Frame, Nic};
 use crate::poll::Worker;
 use crate::port::Port;
@@ -130,11 +131,7 @@ fn answer_link(header: &mut [u8], source: Mac) {
     header[6..12].copy_from_slice(&source.0);
 }
 
-fn send<N: Nic>(
-    port: &mut Port<N>,
-    parts: &[&[u8]],
-    counters: &mut crate::counters::Counters,
-) -> bool {
+fn send<N: Nic>(port: &mut Port<N>, parts: &[&[u8]], counters: &mut Counters) -> bool {
     let Some(mut frame) = port.nic.allocate() else {
         counters.drop_no_frame += 1;
         return false;

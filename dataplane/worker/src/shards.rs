@@ -112,9 +112,7 @@ impl<F> Shards<F> {
     pub fn next_deadline_us(&self) -> Option<u64> {
         let deadlines = self.slots.iter().filter_map(|slot| slot.shard.next_deadline());
         // A deadline before the shards' present is due now; it could lie before the local zero.
-        deadlines
-            .min()
-            .map(|at| at.max(self.last).as_micros().wrapping_sub(self.offset_us))
+        deadlines.min().map(|at| at.max(self.last).as_micros().wrapping_sub(self.offset_us))
     }
 }
 

@@ -19,12 +19,14 @@ pub enum Work {
     Download(u64),
     /// Sends so many bytes that nobody answers.
     Upload(u64),
+    /// As `Echo`, but says nothing between its first half and [`Client::wake`].
+    Idle(u64),
 }
 
 impl Work {
     fn port(self) -> u16 {
         match self {
-            Work::Echo(_) => 7,
+            Work::Echo(_) | Work::Idle(_) => 7,
             Work::Upload(_) => 9,
             Work::Download(_) => 20,
         }
@@ -39,6 +41,7 @@ struct Job {
     received: u64,
     closed: bool,
     done: bool,
+    asleep: bool,
 }
 
 pub struct Client {
@@ -74,7 +77,8 @@ impl Client {
         let vip = IpAddress::v4(10, 77, 0, 100);
         socket.connect(self.interface.context(), (vip, work.port()), port).unwrap();
         let handle = self.sockets.add(socket);
-        let job = Job { work, handle, sent: 0, received: 0, closed: false, done: false };
+        let asleep = matches!(work, Work::Idle(_));
+        let job = Job { work, handle, sent: 0, received: 0, closed: false, done: false, asleep };
         self.jobs.push(job);
     }
 
@@ -104,6 +108,11 @@ impl Client {
         Some(u64::try_from(at.total_micros()).unwrap_or(0).max(now_us))
     }
 
+    /// Idle connections go on.
+    pub fn wake(&mut self) {
+        self.jobs.iter_mut().for_each(|job| job.asleep = false);
+    }
+
     pub fn is_done(&self) -> bool {
         self.jobs.iter().all(|job| job.done)
     }
@@ -123,7 +132,7 @@ impl Job {
         }
         let moved = self.send(socket) | self.receive(socket);
         match self.work {
-            Work::Echo(total) | Work::Download(total) => {
+            Work::Echo(total) | Work::Idle(total) | Work::Download(total) => {
                 let ended = !socket.may_recv() && socket.state() != State::SynSent;
                 if self.received == total && ended {
                     self.done = true;
@@ -136,10 +145,7 @@ impl Job {
                 self.done = matches!(socket.state(), State::FinWait2 | State::TimeWait);
             }
         }
-        assert!(
-            self.done || socket.state() != State::Closed,
-            "the connection was reset: {self:?}"
-        );
+        assert!(self.done || socket.state() != State::Closed, "the connection was reset: {self:?}");
         moved
     }
 
@@ -147,6 +153,8 @@ impl Job {
         let before = self.sent;
         let total = match self.work {
             Work::Echo(total) | Work::Upload(total) => total,
+            Work::Idle(total) if self.asleep => total / 2,
+            Work::Idle(total) => total,
             Work::Download(total) => {
                 if self.sent == 0 && socket.can_send() {
                     let line = format!("{total}\n");
@@ -161,7 +169,7 @@ impl Job {
             let bytes: Vec<u8> = (self.sent..self.sent + len).map(pattern).collect();
             self.sent += socket.send_slice(&bytes).unwrap() as u64;
         }
-        if self.sent == total && !self.closed && socket.may_send() {
+        if self.sent == total && !self.asleep && !self.closed && socket.may_send() {
             self.closed = true;
             socket.close();
         }

@@ -6,16 +6,55 @@ mod network;
 mod steward;
 mod world;
 
+use std::net::Ipv4Addr;
+
+use engine::addr::{Endpoint, Flow};
 use engine::config::Config;
-use engine::wire::arp;
+use engine::seq::SeqNumber;
+use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
+use engine::wire::segment::{Segment, SegmentHeader};
+use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
 use replication::{GateMode, Role};
 use worker::Event;
 
-use client::Work;
+use client::{Client, Work};
 use network::{Place, Random, Weather};
+use steward::DETECTION_US;
 use world::{VIP, VMAC, World, shard_config};
 
 const OPEN: Role = Role::Primary(GateMode::Open);
+
+const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 77);
+const STRANGER_MAC: Mac = Mac([2, 0, 0, 0, 7, 7]);
+
+fn frame(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {
+    let header = Header { destination, source: STRANGER_MAC, ethertype };
+    [&header.to_bytes()[..], packet].concat()
+}
+
+fn echo_request(destination: Ipv4Addr) -> Vec<u8> {
+    let message = [8, 0, 0xf7, 0xfd, 0, 1, 0, 1];
+    let protocol = ipv4::PROTOCOL_ICMP;
+    let header = ipv4::Header { source: STRANGER, destination, protocol, ttl: 64 };
+    [&header.to_bytes(8)[..], &message].concat()
+}
+
+fn syn(port: u16) -> Vec<u8> {
+    let flow = Flow { local: Endpoint::new(STRANGER, 4000), remote: Endpoint::new(VIP, port) };
+    let header = SegmentHeader {
+        flow,
+        seq: SeqNumber(1),
+        ack: SeqNumber(0),
+        flags: tcp::Flags::SYN,
+        window: 1000,
+        options: tcp::Options::default(),
+    };
+    let mut packet = vec![0; 60];
+    let len = header.emit(0, &mut packet);
+    packet.truncate(len);
+    checksum::finish_tcp(&mut packet, ipv4::HEADER_LEN, &[]);
+    packet
+}
 
 /// Every kind of work, in sizes that are under way for some tenths of a second.
 fn start_all(world: &mut World) {
@@ -24,6 +63,11 @@ fn start_all(world: &mut World) {
         world.start(client, Work::Download(1_500_000));
         world.start(client, Work::Upload(800_000));
     }
+}
+
+fn kill_in_the_middle(world: &mut World, node: usize) {
+    assert!(!world.clients.iter().any(Client::is_done), "there is something to lose");
+    world.kill(node);
 }
 
 #[test]
@@ -50,7 +94,7 @@ fn clients_get_every_byte_when_the_primary_dies_at_any_moment() {
         start_all(&mut world);
         let moment_us = world.random.below(20_000);
         world.run_for(moment_us);
-        world.kill(0);
+        kill_in_the_middle(&mut world, 0);
         world.run_clients();
         assert_eq!(world.role(1), OPEN, "seed {seed}");
     }
@@ -70,7 +114,7 @@ fn clients_get_every_byte_when_the_primary_dies_in_bad_weather() {
         start_all(&mut world);
         let moment_us = world.random.below(300_000);
         world.run_for(moment_us);
-        world.kill(0);
+        kill_in_the_middle(&mut world, 0);
         world.run_clients();
         assert_eq!(world.role(1), OPEN, "seed {seed}");
     }
@@ -83,7 +127,7 @@ fn clients_get_every_byte_when_the_backup_dies() {
         start_all(&mut world);
         let moment_us = world.random.below(20_000);
         world.run_for(moment_us);
-        world.kill(1);
+        kill_in_the_middle(&mut world, 1);
         world.run_clients();
         assert_eq!(world.role(0), OPEN, "seed {seed}");
     }
@@ -96,7 +140,7 @@ fn workers_of_both_nodes_may_differ_in_number() {
         let mut world = World::with(3000 + seed as u64, 3, workers, shards);
         start_all(&mut world);
         world.run_for(10_000);
-        world.kill(0);
+        kill_in_the_middle(&mut world, 0);
         world.run_clients();
         assert_eq!(world.role(1), OPEN);
     }
@@ -121,13 +165,40 @@ fn frozen_primary_steps_back_and_disturbs_nobody() {
 
 #[test]
 fn idle_connections_live_on_after_the_takeover() {
-    let mut world = World::new(5, 1);
-    world.start(0, Work::Download(0));
-    world.run_clients();
+    for idle_us in [1_000, 400_000, 90_000_000] {
+        let mut world = World::new(5, 2);
+        (0..2).for_each(|client| world.start(client, Work::Idle(20_000)));
+        world.run_for(100_000);
+        world.kill(0);
+        world.run(1_000_000, |world| world.is_serving(1));
+        world.run_for(idle_us);
+        world.clients.iter_mut().for_each(Client::wake);
+        world.run_clients();
+    }
+}
+
+#[test]
+fn new_connections_wait_for_the_takeover() {
+    let mut world = World::new(10, 1);
     world.kill(0);
-    world.run(1_000_000, |world| world.is_serving(1));
-    world.start(0, Work::Echo(1000));
+    start_all(&mut world);
     world.run_clients();
+}
+
+#[test]
+fn pause_is_the_detection_timeout_and_little_more() {
+    for seed in 5000..5020 {
+        let mut world = World::new(seed, 1);
+        start_all(&mut world);
+        let moment_us = world.random.below(15_000);
+        world.run_for(moment_us);
+        world.kill(0);
+        let killed_us = world.now_us;
+        world.run(1_000_000, |world| world.is_serving(1));
+        let served_us = world.now_us - killed_us;
+        assert!(served_us < DETECTION_US + 2_000, "seed {seed}: {served_us} us");
+        world.run_clients();
+    }
 }
 
 #[test]
@@ -174,8 +245,7 @@ fn garbage_on_every_port_harms_nobody() {
     let mut random = Random(99);
     for _ in 0..300 {
         for place in [Place::Lan(0), Place::Lan(1), Place::Link(0), Place::Link(1)] {
-            let mut frame: Vec<u8> =
-                (0..random.below(200)).map(|_| random.next() as u8).collect();
+            let mut frame: Vec<u8> = (0..random.below(200)).map(|_| random.next() as u8).collect();
             if random.permille(700) && frame.len() > 14 {
                 frame[..6].copy_from_slice(&VMAC.0);
                 frame[12..14].copy_from_slice(&[8, (random.below(2) * 6) as u8]);
@@ -188,6 +258,43 @@ fn garbage_on_every_port_harms_nobody() {
     assert_eq!(world.role(1), Role::Backup);
     let counters = world.counters(0);
     assert!(counters.drop_malformed + counters.drop_not_for_us > 100, "{counters:?}");
+}
+
+#[test]
+fn node_answers_for_its_own_address_always_and_for_the_service_while_it_serves() {
+    let mut world = World::new(11, 1);
+    for node in [0, 1] {
+        let own = Ipv4Addr::new(10, 77, 0, 1 + node as u8);
+        for (address, expected) in
+            [(own, Some(world::mac(node, 1))), (VIP, (node == 0).then_some(VMAC))]
+        {
+            let request = arp::Packet::request(STRANGER_MAC, STRANGER, address);
+            let replies =
+                world.ask(node, &frame(Mac::BROADCAST, ETHERTYPE_ARP, &request.to_bytes()));
+            let macs =
+                replies.iter().map(|reply| arp::Packet::parse(&reply[14..]).unwrap().sender_mac);
+            assert_eq!(macs.collect::<Vec<_>>(), Vec::from_iter(expected), "{address}");
+            let destination = expected.unwrap_or(VMAC);
+            let replies =
+                world.ask(node, &frame(destination, ETHERTYPE_IPV4, &echo_request(address)));
+            let sources = replies.iter().map(|reply| Header::parse(reply).unwrap().0.source);
+            assert_eq!(sources.collect::<Vec<_>>(), Vec::from_iter(expected), "{address}");
+        }
+    }
+}
+
+#[test]
+fn port_without_service_is_refused_by_the_primary_and_ignored_by_the_backup() {
+    let mut world = World::new(12, 1);
+    let syn = frame(VMAC, ETHERTYPE_IPV4, &syn(99));
+    let replies = world.ask(0, &syn);
+    assert_eq!(replies.len(), 1);
+    let (link, packet) = Header::parse(&replies[0]).unwrap();
+    assert_eq!(link.source, VMAC);
+    let reset = Segment::parse(packet, Checksums::Verify).unwrap();
+    assert!(reset.flags.rst() && reset.flags.ack());
+    assert_eq!(world.ask(1, &syn), Vec::<Vec<u8>>::new());
+    assert_eq!(world.counters(1).drop_not_serving, 1);
 }
 
 #[test]

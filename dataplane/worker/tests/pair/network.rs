@@ -59,6 +59,8 @@ pub struct Network {
     /// Frames of the service address by the node that sent them, and when the first one was.
     pub from_vmac: [(u64, Option<(u64, Vec<u8>)>); 2],
     pub vmac: [u8; 6],
+    /// A station that is not there, and what was sent to it.
+    watch: Option<(Vec<u8>, Vec<Vec<u8>>)>,
 }
 
 impl Network {
@@ -74,6 +76,7 @@ impl Network {
             sequence: 0,
             from_vmac: Default::default(),
             vmac,
+            watch: None,
         }
     }
 
@@ -83,6 +86,15 @@ impl Network {
             Place::Link(node) => self.cross_link(now_us, 1 - node, frame),
             Place::Lan(_) | Place::Client(_) => self.switch(now_us, from, frame),
         }
+    }
+
+    /// From now on keeps what is sent to this MAC address.
+    pub fn watch(&mut self, mac: &[u8]) {
+        self.watch = Some((mac.to_vec(), Vec::new()));
+    }
+
+    pub fn watched(&mut self) -> Vec<Vec<u8>> {
+        self.watch.take().map_or_else(Vec::new, |(_, frames)| frames)
     }
 
     fn cross_link(&mut self, now_us: u64, to: usize, frame: Vec<u8>) {
@@ -102,6 +114,9 @@ impl Network {
         if let (Place::Lan(node), true) = (from, frame[6..12] == self.vmac) {
             self.from_vmac[node].0 += 1;
             self.from_vmac[node].1.get_or_insert_with(|| (now_us, frame.clone()));
+        }
+        if let Some((_, frames)) = self.watch.as_mut().filter(|(mac, _)| frame[..6] == mac[..]) {
+            frames.push(frame.clone());
         }
         self.stations.insert(frame[6..12].to_vec(), from);
         let known = self.stations.get(&frame[..6]).copied();

@@ -65,7 +65,7 @@ pub fn shard_config() -> Config {
     }
 }
 
-fn mac(node: usize, port: u8) -> Mac {
+pub fn mac(node: usize, port: u8) -> Mac {
     Mac([2, 0, 0, 0, port, 1 + node as u8])
 }
 
@@ -224,6 +224,14 @@ impl World {
             Place::Link(node) => self.nodes[node].link.deliver(frame),
             Place::Client(client) => self.clients[client].deliver(frame),
         }
+    }
+
+    /// What a node answers to a frame on the LAN, to whoever sent it.
+    pub fn ask(&mut self, node: usize, frame: &[u8]) -> Vec<Vec<u8>> {
+        self.inject(Place::Lan(node), frame.to_vec());
+        self.network.watch(&frame[6..12]);
+        self.run_for(2_000);
+        self.network.watched()
     }
 
     pub fn role(&self, node: usize) -> Role {
