@@ -145,7 +145,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn timeout_stays_between_floor_and_ceiling(gaps in prop::collection::vec(any::<u64>(), 0..200)) {
+        fn timeout_stays_between_floor_and_ceiling(
+            gaps in prop::collection::vec(any::<u64>(), 0..200),
+        ) {
             let mut detector = Detector::new(5_000, FLOOR, CEILING);
             let mut now = 0u64;
             for gap in gaps {

@@ -512,7 +512,7 @@ mod tests {
     prop_compose! {
         fn any_test()(
             side in prop::sample::select(vec!["src", "dst"]),
-            address in any::<u32>().prop_map(|bits| std::net::Ipv4Addr::from_bits(bits)),
+            address in any::<u32>().prop_map(std::net::Ipv4Addr::from_bits),
             prefix in 0u8..=32,
             port in any::<u16>(),
             operator in prop::sample::select(vec!["=", "!=", "<", "<=", ">", ">="]),

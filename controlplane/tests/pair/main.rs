@@ -2,6 +2,8 @@
 //!
 //! Run one seed again with `PAIR_SEED=n cargo test -p controlplane --test pair`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod checker;
 mod world;
 
