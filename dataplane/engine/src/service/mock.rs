@@ -25,6 +25,8 @@ pub struct Wire {
     pub peer_closed: bool,
     /// Room for copied bytes that is left.
     pub room: usize,
+    /// Bytes for which the shard has memory at a time; as many as there is room for when absent.
+    pub memory: Option<usize>,
     /// Extents that are left.
     pub extents: usize,
     pub queue: Vec<Extent>,
@@ -93,7 +95,8 @@ impl ByteStream for Wire {
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(self.writable());
+        let taken = bytes.len().min(self.writable()).min(self.memory.unwrap_or(usize::MAX));
+        self.memory = self.memory.map(|memory| memory - taken);
         self.room -= taken;
         if taken > 0 {
             self.queue.push(Extent::Bytes(bytes[..taken].to_vec()));

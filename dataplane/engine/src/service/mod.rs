@@ -39,7 +39,8 @@ pub trait ByteStream {
     /// Whether the peer's FIN has come and all bytes before it are readable or consumed.
     fn peer_closed(&self) -> bool;
 
-    /// Bytes that [`write`](Self::write) would take now.
+    /// Bytes that this connection may still queue. [`write`](Self::write) takes fewer only when the
+    /// shard's memory runs short.
     fn writable(&self) -> usize;
 
     /// Bytes in the send queue that the peer has not acknowledged, references included.
@@ -51,7 +52,7 @@ pub trait ByteStream {
     /// Queues `len` bytes of a file from `offset` on, by reference. False: nothing was queued.
     fn write_content(&mut self, file: FileId, offset: u64, len: u64) -> bool;
 
-    /// Queues `len` bytes of the [pattern](crate::service) from `offset` on, by reference. False:
+    /// Queues `len` bytes of the [pattern](crate::buffer::pattern) from `offset` on, by reference. False:
     /// nothing was queued.
     fn write_pattern(&mut self, offset: u64, len: u64) -> bool;
 
@@ -89,8 +90,8 @@ pub trait ByteStream {
 /// - `accept` once, when the connection is established;
 /// - `data` when new in-order bytes are readable. What it leaves stays readable, closes the window,
 ///   and may be taken at any later call;
-/// - `writable` when an acknowledgment made the send queue shorter, or when buffers of the shard
-///   came back after one of the writes took less than it was given;
+/// - `writable` when an acknowledgment made the send queue shorter, or when memory of the shard came
+///   back after one of the writes took less than it was given;
 /// - `closed` once, when the peer's FIN is in order;
 /// - `timer` when the time set by [`ByteStream::set_timer`] has come.
 ///

@@ -46,6 +46,9 @@ pub struct Http {
     scanned: u16,
     /// Whether the timer runs for a head that is incomplete.
     head_is_timed: bool,
+    /// Bytes of the response's head that are queued while memory for the rest was missing. The
+    /// request stays readable until then, so that the same head can be made again.
+    head_written: u16,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,9 +105,7 @@ impl Http {
             let copied = stream.peek(0, &mut head[..end]);
             respond(context, &head[..copied])
         };
-        stream.consume(end);
-        self.send(response, context.content, stream);
-        true
+        self.send(response, end, context.content, stream)
     }
 
     /// Where the head at the front of the receive queue ends. Each byte is looked at once, however
@@ -133,8 +134,7 @@ impl Http {
             stream.peek(0, &mut head);
             let status =
                 if head.contains(&b'\n') { Status::HeadTooLarge } else { Status::UriTooLong };
-            self.send(Response::refusal(status), context.content, stream);
-            return true;
+            return self.send(Response::refusal(status), 0, context.content, stream);
         }
         if stream.peer_closed() {
             self.finish(true, stream);
@@ -147,16 +147,24 @@ impl Http {
         false
     }
 
-    /// Queues the response's head and then, if there is room for the reference, its body.
-    fn send<S: ByteStream>(&mut self, response: Response, content: &Content, stream: &mut S) {
+    /// Queues the response's head, and drops the `request_len` bytes that asked for it. False: the
+    /// shard's memory did not last for all of it, the rest has to wait.
+    fn send<S: ByteStream>(
+        &mut self,
+        response: Response,
+        request_len: usize,
+        content: &Content,
+        stream: &mut S,
+    ) -> bool {
         let head = response.head(content);
-        if stream.write(head.as_bytes()) < head.len() {
-            // `writable` promised the room: half a head cannot be mended.
-            debug_assert!(false, "the send queue took less than it promised");
-            stream.abort();
-            self.phase = Phase::Closing;
-            return;
+        let rest = head.as_bytes().get(usize::from(self.head_written)..).unwrap_or_default();
+        let taken = stream.write(rest);
+        if taken < rest.len() {
+            self.head_written += u16::try_from(taken).expect("a response's head is short");
+            return false;
         }
+        self.head_written = 0;
+        stream.consume(request_len);
         let close = response.connection == Connection::Close;
         match response.body() {
             Some((file, offset, len)) => {
@@ -164,6 +172,7 @@ impl Http {
             }
             None => self.finish(close, stream),
         }
+        true
     }
 
     fn finish<S: ByteStream>(&mut self, close: bool, stream: &mut S) {
@@ -189,6 +198,7 @@ impl Http {
         }
         out.u16(self.scanned);
         out.bool(self.head_is_timed);
+        out.u16(self.head_written);
     }
 
     pub(super) fn restore(
@@ -214,7 +224,11 @@ impl Http {
             return Err(input.invalid("http head", scanned.into()));
         }
         let head_is_timed = input.bool("http timer")?;
-        Ok(Http { phase, scanned, head_is_timed })
+        let head_written = input.u16("http response")?;
+        if usize::from(head_written) > MAX_RESPONSE_HEAD {
+            return Err(input.invalid("http response", head_written.into()));
+        }
+        Ok(Http { phase, scanned, head_is_timed, head_written })
     }
 }
 
@@ -238,12 +252,12 @@ impl Service for Http {
         if !std::mem::take(&mut self.head_is_timed) {
             return;
         }
-        if stream.writable() < MAX_RESPONSE_HEAD {
+        let refusal = Response::refusal(Status::RequestTimeout);
+        if self.send(refusal, 0, context.content, stream) {
+            self.pump(context, stream);
+        } else {
             stream.abort();
             self.phase = Phase::Closing;
-        } else {
-            self.send(Response::refusal(Status::RequestTimeout), context.content, stream);
-            self.pump(context, stream);
         }
     }
 }

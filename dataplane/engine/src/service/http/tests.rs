@@ -181,6 +181,25 @@ fn requests_in_a_row_are_answered_in_order() {
 }
 
 #[test]
+fn head_for_which_memory_runs_short_goes_out_in_pieces() {
+    let (config, content) = (config(false), content());
+    let expected = get("") + &exchange("BAD\r\n\r\n");
+    for memory in [0, 1, 7, 100] {
+        let mut mock = Mock::new(&config, &content);
+        mock.wire.memory = Some(memory);
+        mock.feed(b"GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\nBAD\r\n\r\n");
+        let mut answer = mock.acknowledge();
+        while !mock.wire.closed {
+            mock.restart();
+            mock.wire.memory = Some(memory.max(1));
+            answer.extend(mock.acknowledge());
+        }
+        answer.extend(mock.acknowledge());
+        assert_eq!(String::from_utf8(answer).unwrap(), expected);
+    }
+}
+
+#[test]
 fn answers_go_out_before_fin_when_the_peer_shuts_down() {
     let (config, content) = (config(false), content());
     let mut mock = Mock::with_room(&config, &content, MAX_RESPONSE_HEAD, 1);
