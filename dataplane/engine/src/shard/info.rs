@@ -57,6 +57,8 @@ pub struct ConnectionInfo {
 pub struct MemoryUse {
     /// Connections in any state.
     pub connections: u32,
+    /// Of these, those whose handshake is not complete.
+    pub half_open: u32,
     /// Most connections.
     pub max_connections: u32,
     /// Bytes that each idle connection costs in the engine, all tables included.
@@ -116,6 +118,7 @@ impl Shard {
         let shared = &self.shared;
         MemoryUse {
             connections: u32::try_from(self.table.len()).unwrap_or(u32::MAX),
+            half_open: self.half_open.iter().sum(),
             max_connections: self.config.max_connections,
             bytes_per_connection,
             pool_used: shared.buffers.blocks.used(),
