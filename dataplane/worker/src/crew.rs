@@ -14,7 +14,7 @@ use replication::Path;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{NodeConfig, PortConfig};
-use crate::events::{self, Event, Events};
+use crate::events::{self, Events, Told};
 use crate::ingress::{Local, MAX_VIPS};
 use crate::nic::Nic;
 use crate::poll::{Parts, Worker};
@@ -42,8 +42,8 @@ pub struct Crew<N: Nic, S: Steward> {
     pub workers: Vec<Worker<N, S>>,
     /// Questions to each worker.
     pub queries: Vec<Sender<Query>>,
-    /// What happened: worker, its time in microseconds, event.
-    pub events: Receiver<(u16, u64, Event)>,
+    /// What happened.
+    pub events: Receiver<Told>,
 }
 
 /// Why no crew can be made.

@@ -72,22 +72,24 @@ pub enum RefusedRecord {
     Time,
 }
 
+/// An event with its worker and that worker's time in microseconds.
+pub type Told = (u16, u64, Event);
+
 /// The worker's end of the channel.
 #[derive(Debug)]
 pub(crate) struct Events {
     worker: u16,
-    sender: Sender<(u16, u64, Event)>,
+    sender: Sender<Told>,
     lost: u64,
 }
 
 /// The channel from the workers, which all get a clone of one sender, to the control thread.
-/// What comes out: the worker, its time in microseconds, the event.
-pub(crate) fn channel() -> (Sender<(u16, u64, Event)>, Receiver<(u16, u64, Event)>) {
+pub(crate) fn channel() -> (Sender<Told>, Receiver<Told>) {
     bounded(CAPACITY)
 }
 
 impl Events {
-    pub fn new(worker: u16, sender: Sender<(u16, u64, Event)>) -> Events {
+    pub fn new(worker: u16, sender: Sender<Told>) -> Events {
         Events { worker, sender, lost: 0 }
     }
 

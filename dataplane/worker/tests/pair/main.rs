@@ -106,7 +106,7 @@ fn clients_get_every_byte_when_the_primary_dies_in_bad_weather() {
         let mut world = World::new(seed, 1);
         let weather = Weather {
             lan_loss: 10 + world.random.below(40),
-            link_loss: 10 + world.random.below(40),
+            link_loss: 10 + world.random.below(200),
             link_reorder: 100,
             link_duplicate: 20,
         };

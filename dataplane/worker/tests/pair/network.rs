@@ -88,6 +88,23 @@ impl Network {
         }
     }
 
+    /// What was last handed to the link's card of `node` never makes it onto the wire: the machine
+    /// died, its card with it.
+    pub fn lose_last_on_link(&mut self, node: usize) {
+        let lost = |arrival: &Arrival| arrival.0.2 == Place::Link(1 - node);
+        let count = self.under_way.iter().filter(|arrival| lost(arrival)).count() as u64;
+        let mut kept = self.random.below(count + 1);
+        let mut in_order = std::mem::take(&mut self.under_way).into_sorted_vec();
+        // `Reverse` sorts the last one first.
+        in_order.reverse();
+        in_order.retain(|arrival| {
+            let keep = !lost(arrival) || kept > 0;
+            kept -= u64::from(lost(arrival) && keep);
+            keep
+        });
+        self.under_way = in_order.into();
+    }
+
     /// From now on keeps what is sent to this MAC address.
     pub fn watch(&mut self, mac: &[u8]) {
         self.watch = Some((mac.to_vec(), Vec::new()));

@@ -208,9 +208,10 @@ impl World {
         next_us.max(now_us + 1)
     }
 
-    /// Ends a node between two loops.
+    /// Ends a node between two loops, with some of what its card had not sent yet.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
+        self.network.lose_last_on_link(node);
     }
 
     pub fn freeze(&mut self, node: usize, time_us: u64) {
