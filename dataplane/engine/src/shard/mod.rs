@@ -303,7 +303,7 @@ impl Shard {
         let buffers = &self.shared.buffers;
         let enough = buffers.blocks.free() > buffers.blocks.capacity() / 16
             && buffers.free_references() > 0
-            && self.shared.sent.available() > 0;
+            && self.shared.sent.has_room(false);
         if !enough {
             return;
         }

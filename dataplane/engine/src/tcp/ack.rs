@@ -315,7 +315,11 @@ fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News) {
                 news.delivered.max(lone)
             };
             let ssthresh = tcb.congestion.ssthresh;
-            let window = rate.window(delivered, pipe, ssthresh, mss, news.advanced);
+            let mut window = rate.window(delivered, pipe, ssthresh, mss, news.advanced);
+            if news.advanced && !tcb.marks.contains(Marks::SACK) {
+                // RFC 6582 3.2 step 3: a partial acknowledgment lets the next hole be filled.
+                window = window.max(pipe + u32::from(mss));
+            }
             tcb.congestion.cwnd = window.max(mss.into());
         }
         // What is repaired after a takeover says nothing about the path.

@@ -207,7 +207,7 @@ fn first_transmission<E: Egress>(
     egress: &mut E,
     len: u16,
 ) -> bool {
-    if cx.shared.sent.available() == 0 {
+    if !cx.shared.sent.has_room(tcb.sent.count == 0) {
         starve(tcb, cx);
         return false;
     }

@@ -94,8 +94,12 @@ impl SentSlab {
         self.used
     }
 
-    pub(crate) fn available(&self) -> u32 {
-        self.capacity - self.used
+    /// Whether there is an entry for one more segment. The last sixteenth is for connections with
+    /// nothing in flight: no acknowledgment would give these another turn.
+    #[inline]
+    pub(crate) fn has_room(&self, idle: bool) -> bool {
+        let reserve = if idle { 0 } else { self.capacity / 16 };
+        self.capacity - self.used > reserve
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -1,0 +1,206 @@
+//! Repair: fast retransmit, RACK, tail loss probes, timeouts, recovery without SACK.
+
+use crate::support::peer::{ACK, Peer, Reply, plain_options, sack_options};
+use crate::support::{STREAM, STREAM_N, config};
+
+const MSS: i64 = 1000;
+
+/// Sequence numbers of the segments with data.
+fn data(replies: &[Reply]) -> Vec<i64> {
+    replies.iter().filter(|reply| !reply.payload.is_empty()).map(|reply| reply.seq).collect()
+}
+
+/// An endless stream with its first 10 segments in flight and a round trip of 20 ms.
+fn streaming(options: &engine::wire::tcp::Options) -> Peer {
+    let mut peer = Peer::new(config(), STREAM);
+    peer.send_with(crate::support::peer::SYN, 0, 0, &[], options.clone());
+    peer.now_us += 20_000;
+    let replies = peer.send(ACK, 1, 1, &[]);
+    assert_eq!(data(&replies).len(), 10, "RFC 6928: ten segments");
+    peer.now_us += 20_000;
+    peer
+}
+
+#[test]
+fn window_doubles_in_slow_start() {
+    let mut peer = streaming(&sack_options());
+    let replies = peer.send(ACK, 1, 1 + 10 * MSS, &[]);
+    assert_eq!(data(&replies).len(), 20);
+}
+
+#[test]
+fn three_sacked_segments_trigger_fast_retransmit_of_the_hole() {
+    let mut peer = streaming(&sack_options());
+    let cwnd = peer.info().map_or(0, |info| info.cwnd);
+    let replies = peer.sack(1, 1, &[(1 + MSS, 1 + 4 * MSS)]);
+    assert_eq!(data(&replies)[0], 1, "the hole goes first: {:?}", data(&replies));
+    let info = peer.info().expect("it lives");
+    assert!(info.ssthresh < cwnd && info.ssthresh >= cwnd / 2, "{info:?}");
+    assert_eq!(peer.shard.counters().recoveries, 1);
+    // When the hole is filled the recovery ends at the reduced window.
+    peer.now_us += 20_000;
+    peer.send(ACK, 1, 1 + 10 * MSS, &[]);
+    let replies = peer.send(ACK, 1, 1 + 20 * MSS, &[]);
+    drop(replies);
+    let info = peer.info().expect("it lives");
+    assert!(info.cwnd <= cwnd, "{info:?}");
+    assert_eq!(peer.shard.counters().timeouts, 0);
+}
+
+#[test]
+fn several_holes_are_repaired_without_a_timeout() {
+    let mut peer = streaming(&sack_options());
+    let at = |segment: i64| 1 + segment * MSS;
+    let mut resent = data(&peer.sack(1, 1, &[(at(1), at(2)), (at(3), at(4)), (at(5), at(10))]));
+    peer.now_us += 20_000;
+    for _ in 0..4 {
+        let highest = peer.info().map_or(0, |info| info.send_queue);
+        let _ = highest;
+        peer.now_us += 10_000;
+        resent.extend(data(&peer.sack(1, at(1), &[(at(3), at(4)), (at(5), at(10))])));
+    }
+    for hole in [at(0), at(2), at(4)] {
+        assert!(resent.contains(&hole), "{hole} in {resent:?}");
+    }
+    assert_eq!(peer.shard.counters().timeouts, 0);
+}
+
+#[test]
+fn late_segment_within_the_reordering_window_is_not_resent() {
+    let mut peer = streaming(&sack_options());
+    // Segment 0 is overtaken by segment 1 alone, and comes 2 ms later.
+    assert!(!data(&peer.sack(1, 1, &[(1 + MSS, 1 + 2 * MSS)])).contains(&1));
+    assert!(!data(&peer.wait(2_000)).contains(&1));
+    peer.send(ACK, 1, 1 + 2 * MSS, &[]);
+    peer.wait(10_000);
+    assert_eq!(peer.shard.counters().retransmissions, 0);
+}
+
+#[test]
+fn missing_segment_is_resent_after_the_reordering_window() {
+    let mut peer = streaming(&sack_options());
+    peer.sack(1, 1, &[(1 + MSS, 1 + 2 * MSS)]);
+    // A quarter of the round trip (RFC 8985 6.2 step 4), and the wheel's tick.
+    let replies = peer.wait(7_000);
+    assert_eq!(data(&replies).first(), Some(&1));
+}
+
+#[test]
+fn lost_tail_is_probed_after_two_round_trips() {
+    let mut peer = streaming(&sack_options());
+    peer.window = 10_000;
+    let replies = peer.send(ACK, 1, 1 + 8 * MSS, &[]);
+    let last = data(&replies).last().copied().expect("more was sent");
+    let start = peer.now_us;
+    let probe = loop {
+        let replies = peer.wait(1_000);
+        if let Some(&seq) = data(&replies).first() {
+            break seq;
+        }
+    };
+    let waited = peer.now_us - start;
+    assert!((35_000..60_000).contains(&waited), "{waited}");
+    assert_eq!(probe, last, "the last segment again, for the window has no room for new data");
+    assert_eq!(peer.shard.counters().tail_loss_probes, 1);
+    assert_eq!(peer.shard.counters().timeouts, 0);
+}
+
+#[test]
+fn probe_that_repaired_a_loss_lowers_the_window() {
+    let mut peer = Peer::new(config(), STREAM_N);
+    peer.handshake(&sack_options());
+    peer.send(ACK, 1, 1, b"5000\n");
+    let cwnd = peer.info().map_or(0, |info| info.cwnd);
+    peer.now_us += 20_000;
+    peer.send(ACK, 6, 1 + 4 * MSS, &[]);
+    let replies = peer.wait(400_000);
+    assert_eq!(data(&replies)[0], 1 + 4 * MSS);
+    peer.send(ACK, 6, 1 + 5 * MSS + 1, &[]);
+    let info = peer.info().expect("it lives");
+    assert!(info.cwnd <= cwnd, "{info:?}");
+}
+
+#[test]
+fn silence_leads_to_timeout_with_exponential_backoff() {
+    let mut peer = streaming(&plain_options());
+    let mut times = Vec::new();
+    while times.len() < 4 {
+        let replies = peer.wait(1_000);
+        if data(&replies).first() == Some(&1) {
+            times.push(peer.now_us);
+            assert_eq!(data(&replies), [1], "one segment after a timeout");
+        }
+    }
+    let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for pair in gaps.windows(2) {
+        assert!(pair[1] > pair[0] * 19 / 10 && pair[1] < pair[0] * 21 / 10, "{gaps:?}");
+    }
+    assert_eq!(peer.info().map(|info| info.cwnd), Some(1000));
+}
+
+#[test]
+fn peer_that_never_answers_is_given_up_with_a_reset() {
+    let mut config = config();
+    config.tcp.max_data_retries = 4;
+    let mut peer = Peer::established(config, STREAM);
+    let replies = peer.wait(60_000_000);
+    assert!(replies.last().is_some_and(|reply| reply.flags.rst()));
+    assert_eq!(peer.shard.memory().connections, 0);
+    assert_eq!(peer.shard.memory().pool_used, 0);
+    assert_eq!(peer.shard.memory().sent_used, 0);
+}
+
+#[test]
+fn three_duplicate_acks_resend_the_first_segment_to_a_peer_without_sack() {
+    let mut peer = streaming(&plain_options());
+    assert!(data(&peer.send(ACK, 1, 1, &[])).iter().all(|seq| *seq != 1));
+    assert!(data(&peer.send(ACK, 1, 1, &[])).iter().all(|seq| *seq != 1));
+    let replies = peer.send(ACK, 1, 1, &[]);
+    assert_eq!(data(&replies).first(), Some(&1));
+}
+
+/// RFC 6582 3.2: an ACK within the recovery names the next hole.
+#[test]
+fn partial_acknowledgment_resends_the_next_hole_without_sack() {
+    let mut peer = streaming(&plain_options());
+    for _ in 0..3 {
+        peer.send(ACK, 1, 1, &[]);
+    }
+    peer.now_us += 20_000;
+    let replies = peer.send(ACK, 1, 1 + 3 * MSS, &[]);
+    assert_eq!(data(&replies).first(), Some(&(1 + 3 * MSS)));
+}
+
+#[test]
+fn recovery_after_a_timeout_resends_everything_in_slow_start() {
+    let mut peer = streaming(&sack_options());
+    // All ten are lost, and the probe too.
+    let mut resent = data(&peer.wait(500_000));
+    assert!(resent.contains(&1), "{resent:?}");
+    for segment in 1..=10 {
+        peer.now_us += 10_000;
+        resent = data(&peer.send(ACK, 1, 1 + segment * MSS, &[]));
+        if segment < 9 {
+            assert_eq!(
+                resent.first(),
+                Some(&(1 + segment * MSS)).filter(|_| segment == 1).or(resent.first())
+            );
+        }
+    }
+    assert_eq!(peer.shard.counters().timeouts, 1);
+    assert!(peer.shard.counters().retransmissions >= 10);
+}
+
+#[test]
+fn data_the_peer_took_back_is_sent_again_after_a_timeout() {
+    let mut peer = streaming(&sack_options());
+    peer.sack(1, 1, &[(1 + MSS, 1 + 10 * MSS)]);
+    // The hole is filled, but the peer has thrown away what it had sacked (RFC 2018 8).
+    peer.now_us += 20_000;
+    peer.send(ACK, 1, 1 + MSS, &[]);
+    let mut resent = Vec::new();
+    for _ in 0..20 {
+        resent.extend(data(&peer.wait(400_000)));
+    }
+    assert!(resent.contains(&(1 + MSS)), "{resent:?}");
+}

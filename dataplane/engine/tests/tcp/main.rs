@@ -1,0 +1,14 @@
+//! The shard as its peers see it. Each module holds the behaviours of one part of TCP.
+
+mod acks;
+mod closing;
+mod determinism;
+mod handshake;
+mod independent;
+mod loss;
+mod security;
+mod snapshots;
+mod support;
+mod takeover;
+mod transfers;
+mod windows;
