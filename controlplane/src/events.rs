@@ -126,6 +126,7 @@ pub enum Event {
     GateOpened { epoch: Epoch, waited_us: u64 },
     OwnStall { for_us: u64, doubtful: bool },
     DoubtSettled { after_us: u64 },
+    DoubtLapsed { stalled_us: u64 },
     Stranded { stalled_us: u64 },
     Refused { what: Difference, diff: String },
     Diverged { mismatch: Mismatch },
@@ -150,6 +151,7 @@ impl Event {
             | Event::PathSilent { .. }
             | Event::TookOver { .. }
             | Event::BackupRemoved { .. }
+            | Event::DoubtLapsed { .. }
             | Event::OwnStall { .. } => Severity::Warning,
             Event::BecameSpare { reason, .. } => match reason {
                 SpareReason::PeerServes | SpareReason::Superseded | SpareReason::Removed => {
@@ -187,6 +189,7 @@ impl Event {
             Event::GateOpened { .. } => "gate_opened",
             Event::OwnStall { .. } => "own_stall",
             Event::DoubtSettled { .. } => "doubt_settled",
+            Event::DoubtLapsed { .. } => "doubt_lapsed",
             Event::Stranded { .. } => "stranded",
             Event::Refused { .. } => "refused",
             Event::Diverged { .. } => "diverged",
@@ -296,6 +299,12 @@ impl fmt::Display for Event {
             Event::DoubtSettled { after_us } => {
                 write!(f, "heard the peer {} after the stall; going on", Ms(*after_us))
             }
+            Event::DoubtLapsed { stalled_us } => write!(
+                f,
+                "the peer is silent since this node stood still for {}; the stall was too short to \
+                 miss a change of roles, so this node acts on the silence",
+                Ms(*stalled_us)
+            ),
             Event::Stranded { stalled_us } => write!(
                 f,
                 "this node stood still for {} and its peer is silent since: its state may be old, \

@@ -4,6 +4,15 @@
 //! What lies in its receive queue may be older than that. So after a stall a node of a pair serves
 //! nothing and takes over nothing until the peer has answered something that was sent after the
 //! stall; the answer carries the peer's view.
+//!
+//! If the peer never answers, the length of the stall decides. Of a short one the receive queues
+//! still hold everything: the primary's LAN queue may overflow with clients' frames and the
+//! backup's link queue with log, but each node has one path that carries little else than
+//! heartbeats. Had the peer changed the register, the node would have heard it within one
+//! detection timeout after the stall. After a longer stall nothing is known, and the node stays
+//! out: no service is better than bytes that contradict what clients were told.
+
+use replication::Path;
 
 use crate::events::Event;
 use crate::identity::NodeId;
@@ -11,11 +20,16 @@ use crate::register::Register;
 
 use super::{Member, Phase, Serving};
 
+/// A stall is short up to this many detection timeouts.
+const SHORT_TIMEOUTS: u64 = 4;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Doubt {
     /// End of the stall.
     since_us: u64,
     stalled_us: u64,
+    /// What was missed can be read from the receive queues.
+    can_lapse: bool,
     stranded_reported: bool,
 }
 
@@ -27,13 +41,19 @@ impl<R: Register> Member<R> {
         self.counters.own_stalls += 1;
         self.counters.longest_stall_us = self.counters.longest_stall_us.max(gap_us);
         self.stall_end_us = now_us;
+        let began_us = now_us.saturating_sub(gap_us);
+        let heard_both =
+            [Path::Link, Path::Lan].iter().all(|path| self.peer.hears(*path, began_us));
         self.peer.restart_windows(now_us);
         let doubtful = self.partner().is_some();
         if doubtful {
-            let before_us = self.doubt.map_or(0, |doubt| doubt.stalled_us);
+            let earlier = self.doubt.map_or((0, true), |doubt| (doubt.stalled_us, doubt.can_lapse));
+            let stalled_us = earlier.0.saturating_add(gap_us);
+            let short = stalled_us <= SHORT_TIMEOUTS * self.config.detection_timeout_us;
             self.doubt = Some(Doubt {
                 since_us: now_us,
-                stalled_us: before_us.saturating_add(gap_us),
+                stalled_us,
+                can_lapse: short && heard_both && earlier.1,
                 stranded_reported: false,
             });
             self.hasten(now_us);
@@ -47,15 +67,24 @@ impl<R: Register> Member<R> {
             self.doubt = None;
             return;
         };
+        let after_us = now_us.saturating_sub(doubt.since_us);
         let ended = self.peer.has_ended(partner);
         if !ended && self.peer.echo_sent_us() >= doubt.since_us {
             self.doubt = None;
             self.hasten(now_us);
-            let after_us = now_us.saturating_sub(doubt.since_us);
             self.events.push(now_us, Event::DoubtSettled { after_us });
-        } else if !doubt.stranded_reported && (ended || self.peer.is_silent(now_us)) {
+            return;
+        }
+        if !ended && !self.peer.is_silent(now_us) || after_us <= self.config.detection_timeout_us {
+            return;
+        }
+        let stalled_us = doubt.stalled_us;
+        if doubt.can_lapse {
+            self.doubt = None;
+            self.events.push(now_us, Event::DoubtLapsed { stalled_us });
+        } else if !doubt.stranded_reported {
             self.doubt = Some(Doubt { stranded_reported: true, ..doubt });
-            self.events.push(now_us, Event::Stranded { stalled_us: doubt.stalled_us });
+            self.events.push(now_us, Event::Stranded { stalled_us });
         }
     }
 

@@ -10,6 +10,9 @@ use crate::register::{Proposal, Register};
 
 use super::{Member, Partner, Phase, Serving};
 
+/// A peer that was heard within so many heartbeat intervals is alive.
+const LATELY_HEARTBEATS: u64 = 4;
+
 impl<R: Register> Member<R> {
     pub(super) fn serve(&mut self, now_us: u64, serving: Serving, report: &Report) {
         // In doubt whether the partner took over meanwhile, nothing is decided against it.
@@ -42,6 +45,11 @@ impl<R: Register> Member<R> {
         }
         if self.peer.is_silent(now_us) {
             return Some(Removal::AllPathsSilent);
+        }
+        // A peer that is about to fall silent on all paths says nothing about the link.
+        let since_heard_us = now_us.saturating_sub(self.peer.last_heard_us()?);
+        if since_heard_us > LATELY_HEARTBEATS * self.config.heartbeat_us {
+            return None;
         }
         // Without the link the log cannot pass; waiting for the first batch to prove it would
         // only add its timeout to the pause.

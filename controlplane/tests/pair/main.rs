@@ -146,6 +146,38 @@ fn a_primary_that_was_frozen_while_the_backup_served_never_resumes() {
 }
 
 #[test]
+fn a_backup_that_stood_still_for_a_moment_takes_over_if_the_primary_died_in_it() {
+    for_seeds(2_000, |world| {
+        let (a, b) = formed(world);
+        let frozen_us = world.random(35_000, 190_000);
+        world.inflict(Fault::Freeze(b, frozen_us));
+        let before_us = world.random(0, frozen_us);
+        world.run_us(before_us);
+        let removed = world.role(a) == Role::Primary(GateMode::Open);
+        world.inflict(Fault::Crash(a));
+        world.run_us(frozen_us - before_us + 2 * DETECTED_US);
+        let took_over = world.role(b) == Role::Primary(GateMode::Open);
+        assert_eq!(took_over, !removed, "unless the primary had served alone");
+    });
+}
+
+#[test]
+fn a_primary_that_stood_still_for_a_moment_goes_on_if_the_backup_died_in_it() {
+    for_seeds(2_000, |world| {
+        let (a, b) = formed(world);
+        let frozen_us = world.random(35_000, 190_000);
+        world.inflict(Fault::Freeze(a, frozen_us));
+        let before_us = world.random(0, frozen_us);
+        world.run_us(before_us);
+        let taken_over = world.role(b) == Role::Primary(GateMode::Open);
+        world.inflict(Fault::Crash(b));
+        world.run_us(frozen_us - before_us + 2 * DETECTED_US);
+        let serves = world.role(a) == Role::Primary(GateMode::Open) && !world.silent(a);
+        assert_eq!(serves, !taken_over, "unless the backup had served");
+    });
+}
+
+#[test]
 fn link_loss_makes_the_backup_spare_and_the_primary_solo() {
     for_seeds(1_000, |world| {
         let (a, b) = formed(world);

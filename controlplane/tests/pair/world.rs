@@ -209,8 +209,9 @@ impl World {
             }
             let (to, path, payload) = first.remove();
             if let Some(node) = &mut self.nodes[to as usize] {
-                // A frozen node's receive ring keeps what came first and drops the rest.
-                if node.inbox.len() < 64 {
+                // A frozen node's receive rings keep what came first and drop the rest.
+                let waiting = node.inbox.iter().filter(|(other, _)| *other == path).count();
+                if waiting < 64 {
                     node.inbox.push((path, payload));
                 }
             }
