@@ -16,7 +16,7 @@ use controlplane::{
     },
 };
 use crossbeam::channel::{Sender, bounded};
-use engine::{addr::Endpoint, shard::ConnectionInfo, tcp::state::State};
+use engine::{addr::Endpoint, shard::ConnectionInfo, tcp::State};
 use worker::{
     Clock, MonotonicClock, Query,
     query::{Place, Summary},
@@ -82,7 +82,7 @@ impl AdminSource for Sources {
             vips: self.cluster.vips.iter().map(vip).collect(),
             connections: connection_counts(&summaries, self.cluster.max_connections),
             memory: memory(&summaries),
-            link: link(&summaries),
+            link: link(&summaries, now_us),
             workers: summaries.iter().map(|summary| self.worker_status(summary)).collect(),
         })
     }
@@ -172,10 +172,13 @@ fn memory(summaries: &[Summary]) -> MemoryStatus {
     all
 }
 
-fn link(summaries: &[Summary]) -> LinkStatus {
+fn link(summaries: &[Summary], now_us: u64) -> LinkStatus {
     let mut link = LinkStatus::default();
     for summary in summaries {
         link.sessions += summary.sessions.len() as u64;
+        link.sessions_open += summary.sessions_open as u64;
+        let waited_us = summary.unconfirmed_since_us.map(|since| now_us.saturating_sub(since));
+        link.unconfirmed_us = link.unconfirmed_us.max(waited_us);
         link.gate_waiting += summary.gate_len as u64;
         for (_, counters) in &summary.sessions {
             add(&mut link.counters, "", counters.iter());
