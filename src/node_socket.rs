@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::FileTypeExt,
+    os::unix::{fs::FileTypeExt, net::UnixStream},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,14 @@ fn only_one(folder: &Path) -> Result<PathBuf, Failure> {
     let is_socket = |path: &PathBuf| path.metadata().is_ok_and(|data| data.file_type().is_socket());
     let mut sockets: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_socket).collect();
     sockets.sort();
+    if sockets.len() > 1 {
+        // A node that was killed leaves its socket behind; it is no choice.
+        let answering = |socket: &PathBuf| UnixStream::connect(socket).is_ok();
+        let alive: Vec<PathBuf> = sockets.iter().filter(|path| answering(path)).cloned().collect();
+        if !alive.is_empty() {
+            sockets = alive;
+        }
+    }
     match sockets.as_slice() {
         [socket] => Ok(socket.clone()),
         [] => Err(Failure::unreachable(format!(
@@ -58,9 +66,11 @@ mod tests {
         let _a = UnixListener::bind(&a).unwrap();
         fs::write(folder.path().join("notes"), "no socket").unwrap();
         assert_eq!(only_one(folder.path()).unwrap(), a);
-        let _b = UnixListener::bind(folder.path().join("b.sock")).unwrap();
+        let b = UnixListener::bind(folder.path().join("b.sock")).unwrap();
         let failure = only_one(folder.path()).unwrap_err();
         assert_eq!(failure.code, USAGE);
         assert!(failure.message.contains("b.sock"), "{}", failure.message);
+        drop(b);
+        assert_eq!(only_one(folder.path()).unwrap(), a, "nobody answers on the other one");
     }
 }

@@ -1,5 +1,7 @@
 //! The command as scripts see it: exit codes, standard output, standard error.
 
+#![allow(clippy::unwrap_used, reason = "all of it is test, helpers included")]
+
 use std::{
     fs,
     path::PathBuf,

@@ -6,6 +6,7 @@ use engine::counters::Counters as ShardCounters;
 use engine::shard::{ConnectionInfo, MemoryUse};
 use replication::{Directive, GateCounters, SessionCounters};
 
+use crate::board::earliest;
 use crate::counters::Counters;
 use crate::latency::Latency;
 use crate::nic::Nic;
@@ -78,6 +79,10 @@ pub struct Summary {
     pub gate: GateCounters,
     /// What its session channels did.
     pub sessions: Vec<(u16, SessionCounters)>,
+    /// How many of these are open.
+    pub sessions_open: usize,
+    /// Since when its oldest batch waits for the peer to confirm it.
+    pub unconfirmed_since_us: Option<u64>,
     /// The shards that it holds.
     pub shards: Vec<ShardSummary>,
     /// Neighbours known on the service LAN.
@@ -113,6 +118,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         });
         let sessions =
             self.channels.iter().map(|channel| (channel.number, *channel.session.counters()));
+        let open = self.channels.iter().filter(|channel| channel.session.is_open()).count();
+        let since = self.channels.iter().map(|channel| channel.session.unconfirmed_since_us());
         Summary {
             worker: self.index,
             directive: self.directive,
@@ -121,6 +128,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             gate_len: self.gate.len(),
             gate: *self.gate.counters(),
             sessions: sessions.collect(),
+            sessions_open: open,
+            unconfirmed_since_us: since.fold(None, earliest),
             shards: shards.collect(),
             neighbours: self.lan.neighbours.known(),
             events_lost: self.events.lost(),
