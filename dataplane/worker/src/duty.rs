@@ -109,7 +109,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn follow(&mut self) {
         let workers = self.board.workers();
         let placement = Placement::following(workers, self.directive.peer_workers);
-        self.shards = Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
+        self.shards = self.fresh_shards(placement);
         let mtu = self.link.nic.mtu();
         self.channels = channel::incoming(self.index, workers, &self.node, mtu, &self.directive);
         self.follows_a_log = true;
@@ -117,9 +117,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.duty = Duty::Following;
     }
 
+    fn fresh_shards(&mut self, placement: Placement) -> Shards<N::Frame> {
+        let made_ahead = self.made_ahead.take();
+        made_ahead.filter(|shards| shards.placement == placement).unwrap_or_else(|| {
+            Shards::fresh(self.index, placement, &self.node.shard, &self.node.content)
+        })
+    }
+
     fn begin_afresh(&mut self, now_us: u64) {
         let placement = Placement::own(self.board.workers());
-        self.shards = Shards::fresh(self.index, placement, &self.node.shard, &self.node.content);
+        self.shards = self.fresh_shards(placement);
         self.duty = Duty::Applying { since_us: now_us, records: 0 };
     }
 

@@ -29,6 +29,8 @@ use crate::steward::Steward;
 
 /// Loops between two looks at the queries.
 const QUERY_LOOPS: u64 = 64;
+/// Bursts that are heard before the first decision after a stall: more than a card's ring holds.
+const CATCH_UP_BURSTS: usize = 256;
 
 /// One core's worker: its share of both ports, its shards, its sessions, its gate.
 pub struct Worker<N: Nic, S: Steward> {
@@ -46,6 +48,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) directive: Directive,
     pub(crate) duty: Duty,
     pub(crate) shards: Shards<N::Frame>,
+    /// Shards made ahead, for the first role: making them takes longer than a peer may wait.
+    pub(crate) made_ahead: Option<Shards<N::Frame>>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) gate: Gate<Held<N::Frame>>,
     /// Set when the log could not be applied; final for this role.
@@ -104,7 +108,9 @@ pub(crate) struct Parts<N: Nic, S> {
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     pub(crate) fn new(parts: Parts<N, S>) -> Worker<N, S> {
-        let workers = parts.board.workers();
+        let placement = Placement::own(parts.board.workers());
+        let made_ahead =
+            Shards::fresh(parts.index, placement, &parts.node.shard, &parts.node.content);
         let (idle, gate) = (parts.node.idle, parts.node.gate_packets());
         Worker {
             index: parts.index,
@@ -118,7 +124,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             spread: parts.spread,
             directive: SPARE,
             duty: Duty::Spare,
-            shards: Shards::none(Placement::own(workers)),
+            shards: Shards::none(placement),
+            made_ahead: Some(made_ahead),
             channels: Vec::new(),
             gate: Gate::new(gate, CommitRule::Swmu),
             fault: None,
@@ -158,6 +165,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let now_us = clock.now_us();
         let gap_us = self.look_back(now_us);
         let mut busy = self.receive(now_us);
+        if !self.trusted {
+            self.catch_up(now_us);
+        }
         self.consult(now_us, gap_us);
         busy |= self.work(now_us);
         self.send_log(now_us);
@@ -173,7 +183,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.counters.busy_loops += 1;
             self.latency.loop_us.saturating_record(clock.now_us().saturating_sub(now_us));
         }
-        Turn { busy: busy || self.lan.has_backlog(), deadline_us: self.next_deadline_us() }
+        let backlog = self.lan.has_backlog() || self.link.has_backlog();
+        Turn { busy: busy || backlog, deadline_us: self.next_deadline_us(now_us) }
     }
 
     /// How long this loop stood still. After a long gap nothing that was prepared for the service
@@ -191,6 +202,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.events.tell(now_us, Event::Stalled { for_us: gap_us });
         }
         gap_us
+    }
+
+    /// What came while this loop stood still is heard before anything is decided: the peer's last
+    /// word is behind its older ones.
+    fn catch_up(&mut self, now_us: u64) {
+        for _ in 0..CATCH_UP_BURSTS {
+            if !self.receive(now_us) {
+                return;
+            }
+        }
     }
 
     /// Hears what the node is from now on: the lead from the steward, the others from the lead.
@@ -321,7 +342,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.board.stand(self.index, &standing);
     }
 
-    fn next_deadline_us(&self) -> Option<u64> {
+    fn next_deadline_us(&self, now_us: u64) -> Option<u64> {
+        // The peer's confirmation is worth waiting for: it comes sooner than any sleep ends.
+        if self.blocked || !self.gate.is_empty() {
+            return Some(now_us);
+        }
         let shards = self.shards.next_deadline_us().filter(|_| self.serving());
         let sessions = self.channels.iter().map(|channel| channel.session.next_deadline_us());
         let others = [

@@ -29,7 +29,10 @@ impl Placement {
 
     /// A node that follows a primary with `channels` workers.
     pub fn following(workers: u16, channels: u16) -> Placement {
-        Placement { workers, channels: channels.max(1) }
+        let channels = channels.max(1);
+        // If our number divides theirs, the grouping is the same as our own.
+        let channels = if channels.is_multiple_of(workers) { workers } else { channels };
+        Placement { workers, channels }
     }
 
     /// The worker that holds `shard`.
@@ -122,11 +125,13 @@ mod tests {
 
     #[test]
     fn backup_keeps_each_channel_of_the_primary_on_one_worker() {
-        let backup = Placement::following(2, 3);
-        let primary = Placement::own(3);
-        for shard in 0..64 {
-            let channel = primary.worker_of(shard);
-            assert_eq!(backup.worker_of(shard), worker_of_channel(channel, 2));
+        for (ours, theirs) in [(2, 3), (2, 4), (3, 1), (1, 5), (4, 4)] {
+            let backup = Placement::following(ours, theirs);
+            let primary = Placement::own(theirs);
+            for shard in 0..64 {
+                let channel = primary.worker_of(shard);
+                assert_eq!(backup.worker_of(shard), worker_of_channel(channel, ours));
+            }
         }
     }
 

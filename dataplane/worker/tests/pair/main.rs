@@ -6,7 +6,11 @@ mod network;
 mod steward;
 mod world;
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use engine::addr::{Endpoint, Flow};
 use engine::config::Config;
@@ -14,8 +18,8 @@ use engine::seq::SeqNumber;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{Segment, SegmentHeader};
 use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
-use replication::{GateMode, Role};
-use worker::Event;
+use replication::{Directive, Epoch, GateMode, Path, Report, Role};
+use worker::{Event, MonotonicClock, Steward, spawn};
 
 use client::{Client, Work};
 use network::{Place, Random, Weather};
@@ -40,7 +44,11 @@ fn echo_request(destination: Ipv4Addr) -> Vec<u8> {
 }
 
 fn syn(port: u16) -> Vec<u8> {
-    let flow = Flow { local: Endpoint::new(STRANGER, 4000), remote: Endpoint::new(VIP, port) };
+    syn_from(4000, port)
+}
+
+fn syn_from(from: u16, port: u16) -> Vec<u8> {
+    let flow = Flow { local: Endpoint::new(STRANGER, from), remote: Endpoint::new(VIP, port) };
     let header = SegmentHeader {
         flow,
         seq: SeqNumber(1),
@@ -307,4 +315,57 @@ fn replayed_and_corrupted_log_changes_nothing() {
     assert_eq!(world.role(1), Role::Backup);
     let duplicates = world.counters(1);
     assert_eq!(duplicates.records_refused, 0);
+}
+
+/// A primary without a peer.
+#[derive(Debug)]
+struct Alone;
+
+impl Steward for Alone {
+    fn receive(&mut self, _now_us: u64, _path: Path, _datagram: &[u8]) {}
+
+    fn poll(
+        &mut self,
+        _now_us: u64,
+        _report: &Report,
+        _emit: &mut impl FnMut(Path, &[u8]),
+    ) -> Directive {
+        Directive { epoch: Epoch(1), role: OPEN, silent: false, peer: None, peer_workers: 0 }
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// The one test with threads and a real clock: followers hear the lead, frames change workers.
+#[test]
+fn workers_on_threads_serve_together() {
+    let (crew, lan) = world::crew_of(0, 3, shard_config(), Alone);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clock = MonotonicClock::since(Instant::now());
+    let threads: Vec<_> = crew
+        .workers
+        .into_iter()
+        .map(|worker| spawn(worker, None, clock, Arc::clone(&stop), || ()).unwrap())
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut answered = HashSet::new();
+    while answered.len() < 40 && Instant::now() < deadline {
+        for port in 1..=40 {
+            lan.deliver(frame(VMAC, ETHERTYPE_IPV4, &syn_from(5000 + port, 7)));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        while let Some(reply) = lan.take() {
+            let (link, packet) = Header::parse(&reply).unwrap();
+            if link.ethertype == ETHERTYPE_IPV4 {
+                let segment = Segment::parse(packet, Checksums::Verify).unwrap();
+                assert!(segment.flags.syn() && segment.flags.ack());
+                answered.insert(segment.flow.local.port);
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let workers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(answered.len(), 40, "{workers:?}");
 }

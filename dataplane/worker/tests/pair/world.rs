@@ -12,7 +12,8 @@ use hw_profiles::{Idle, IdleStrategy};
 use replication::{Incarnation, Role};
 use worker::query::Summary;
 use worker::{
-    At, Counters, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares, Wire, Worker, crew,
+    At, Counters, Crew, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares, Steward, Wire,
+    Worker, crew,
 };
 
 use crate::client::{Client, Work};
@@ -69,7 +70,7 @@ pub fn mac(node: usize, port: u8) -> Mac {
     Mac([2, 0, 0, 0, port, 1 + node as u8])
 }
 
-fn node(index: usize, workers: u16, shard: Config) -> Node {
+fn config_of(index: usize, shard: Config) -> NodeConfig {
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
     let port = |net| PortConfig {
         address: own(net, index),
@@ -77,7 +78,7 @@ fn node(index: usize, workers: u16, shard: Config) -> Node {
         gateway: None,
         peer: own(net, 1 - index),
     };
-    let config = NodeConfig {
+    NodeConfig {
         incarnation: Incarnation(100 + index as u64),
         vmac: VMAC,
         lan: port(77),
@@ -89,20 +90,45 @@ fn node(index: usize, workers: u16, shard: Config) -> Node {
         content: Arc::new(Content::new([]).unwrap()),
         pending_log_bytes: 0,
         gate_frames: 1024,
-    };
+    }
+}
+
+/// A node's workers, of which only the first has queues, and the wires to them.
+fn crew_and_wires<S: Steward>(
+    index: usize,
+    workers: u16,
+    shard: Config,
+    steward: S,
+) -> (Crew<MemoryNic, S>, Wire, Wire) {
     let (lan, lan_wire) = MemoryNic::new(mac(index, 1), 1500);
     let (link, link_wire) = MemoryNic::new(mac(index, 2), 1500);
     let mut shares: Vec<_> = (1..workers)
         .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() })
         .collect();
     shares.insert(0, Shares { lan, link });
-    let crew = crew(config, shares, TestSteward::new(index, workers)).unwrap();
+    (crew(config_of(index, shard), shares, steward).unwrap(), lan_wire, link_wire)
+}
+
+/// A node's workers and the wire of its LAN port.
+pub fn crew_of<S: Steward>(
+    index: usize,
+    workers: u16,
+    shard: Config,
+    steward: S,
+) -> (Crew<MemoryNic, S>, Wire) {
+    let (crew, lan, _) = crew_and_wires(index, workers, shard, steward);
+    (crew, lan)
+}
+
+fn node(index: usize, workers: u16, shard: Config) -> Node {
+    let steward = TestSteward::new(index, workers);
+    let (crew, lan, link) = crew_and_wires(index, workers, shard, steward);
     Node {
         workers: crew.workers,
         queries: crew.queries,
         events: crew.events,
-        lan: lan_wire,
-        link: link_wire,
+        lan,
+        link,
         alive: true,
         frozen_until_us: 0,
         happened: Vec::new(),
