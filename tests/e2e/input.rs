@@ -29,7 +29,7 @@ fn a_peer_with_another_configuration_is_refused_with_a_diff() {
     lab.run(&["start", "a"]);
     start_with_another_config(&lab, "b");
     wait_for("the difference to be named", 20, || log_of(&lab, "b").contains("extra"));
-    assert_ne!(lab.status()["b"]["member"]["standing"], "backup");
+    assert_ne!(lab.status()["b"]["role"], "backup");
     assert_eq!(lab.status()["in_sync"], false);
 }
 
@@ -43,7 +43,7 @@ fn a_peer_with_other_files_is_refused_with_a_diff() {
     let started = Command::new(script).args(["start", "b"]).env("LAB_NO_WAIT", "1").status();
     assert!(started.is_ok_and(|status| status.success()));
     wait_for("the difference to be named", 20, || log_of(&lab, "b").contains("same-name.txt"));
-    assert_ne!(lab.status()["b"]["member"]["standing"], "backup");
+    assert_ne!(lab.status()["b"]["role"], "backup");
 }
 
 #[test]

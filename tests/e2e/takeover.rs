@@ -72,7 +72,7 @@ fn serving(lab: &Lab, node: &str) -> bool {
 }
 
 fn standing(lab: &Lab, node: &str) -> String {
-    lab.status()[node]["member"]["standing"].as_str().unwrap_or("down").into()
+    lab.status()[node]["role"].as_str().unwrap_or("down").into()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn clients_survive_the_death_of_the_backup() {
     survives(
         &[],
         |lab| drop(lab.run(&["kill", "b"])),
-        |lab| lab.status()["a"]["member"]["pair_in_sync"] == false && serving(lab, "a"),
+        |lab| lab.status()["a"]["in_sync"] == false && serving(lab, "a"),
     );
 }
 
@@ -120,7 +120,7 @@ fn link_loss_alone_makes_the_backup_a_spare_and_never_a_primary() {
         |lab| drop(lab.run(&["loss", "link", "100"])),
         |lab| {
             serving(lab, "a")
-                && lab.status()["a"]["member"]["pair_in_sync"] == false
+                && lab.status()["a"]["in_sync"] == false
                 && standing(lab, "b") == "spare"
         },
     );
