@@ -48,6 +48,13 @@ const LINK_DELAY_US: u64 = 20;
 
 pub type Arrival = Reverse<(u64, u64, Place, Vec<u8>)>;
 
+/// Frames from the service's address.
+#[derive(Debug, Default)]
+pub struct Spoken {
+    pub frames: u64,
+    pub first: Option<Vec<u8>>,
+}
+
 pub struct Network {
     pub weather: Weather,
     random: Random,
@@ -56,8 +63,8 @@ pub struct Network {
     places: Vec<Place>,
     under_way: BinaryHeap<Arrival>,
     sequence: u64,
-    /// Frames of the service address by the node that sent them, and when the first one was.
-    pub from_vmac: [(u64, Option<(u64, Vec<u8>)>); 2],
+    /// What each node sent in the service's name.
+    pub from_vmac: [Spoken; 2],
     pub vmac: [u8; 6],
     /// A station that is not there, and what was sent to it.
     watch: Option<(Vec<u8>, Vec<Vec<u8>>)>,
@@ -129,8 +136,8 @@ impl Network {
 
     fn switch(&mut self, now_us: u64, from: Place, frame: Vec<u8>) {
         if let (Place::Lan(node), true) = (from, frame[6..12] == self.vmac) {
-            self.from_vmac[node].0 += 1;
-            self.from_vmac[node].1.get_or_insert_with(|| (now_us, frame.clone()));
+            self.from_vmac[node].frames += 1;
+            self.from_vmac[node].first.get_or_insert_with(|| frame.clone());
         }
         if let Some((_, frames)) = self.watch.as_mut().filter(|(mac, _)| frame[..6] == mac[..]) {
             frames.push(frame.clone());
