@@ -60,6 +60,12 @@ pub enum Command {
     /// Opens a new connection each interval, echoes one message, closes; measures from when it was
     /// due until the echo has come
     Connect(ConnectArgs),
+    /// Times what comes through standard input: how many bytes, and the longest pause between them
+    ///
+    /// For clients that are not this program.
+    #[command(after_help = "Example: curl -sf http://10.77.0.100/file | tee file | \
+        holdfast-probe meter")]
+    Meter(MeterArgs),
 }
 
 /// What all clients have in common.
@@ -189,6 +195,17 @@ pub struct ConnectArgs {
     pub interval: u64,
 }
 
+/// Arguments of `meter`.
+#[derive(Debug, Args)]
+pub struct MeterArgs {
+    /// Print one JSON object instead of a summary
+    #[arg(long)]
+    pub json: bool,
+    /// Give up after so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600")]
+    pub duration: Duration,
+}
+
 impl Command {
     /// Name as it is typed.
     pub fn name(&self) -> &'static str {
@@ -200,12 +217,21 @@ impl Command {
             Command::Halfclose(_) => "halfclose",
             Command::Idle(_) => "idle",
             Command::Connect(_) => "connect",
+            Command::Meter(_) => "meter",
         }
     }
 
-    /// What it shares with the others.
-    pub fn common(&self) -> &Common {
+    /// Whether the report is for scripts.
+    pub fn wants_json(&self) -> bool {
         match self {
+            Command::Meter(args) => args.json,
+            other => other.common().is_some_and(|common| common.json),
+        }
+    }
+
+    /// What it shares with the others; a meter has no connections.
+    pub fn common(&self) -> Option<&Common> {
+        Some(match self {
             Command::Echo(args) => &args.common,
             Command::Download(args) => &args.common,
             Command::Upload(args) => &args.common,
@@ -213,7 +239,8 @@ impl Command {
             Command::Halfclose(args) => &args.common,
             Command::Idle(args) => &args.common,
             Command::Connect(args) => &args.common,
-        }
+            Command::Meter(_) => return None,
+        })
     }
 }
 

@@ -59,29 +59,31 @@ enum Phase {
 pub struct Connection {
     target: SocketAddr,
     phase: Phase,
+    /// What there is to report.
+    pub record: Record,
+}
+
+/// What became of a connection, or of whatever else moves bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
     /// Bytes that arrived where they should.
     pub bytes: u64,
     /// Its pauses.
     pub stall: Stall,
     /// Our end, once there is one.
     pub local: Option<SocketAddr>,
-    /// When it was opened and when it was over, microseconds of the run's clock.
-    pub lifetime_us: (Option<u64>, Option<u64>),
-    failure: Option<Failure>,
+    /// When it was opened, microseconds of the run's clock.
+    pub opened_us: Option<u64>,
+    /// When it was over.
+    pub ended_us: Option<u64>,
+    /// What went wrong, if anything.
+    pub failure: Option<Failure>,
 }
 
 impl Connection {
     /// A connection that is not open yet.
     pub fn new(target: SocketAddr) -> Connection {
-        Connection {
-            target,
-            phase: Phase::New,
-            bytes: 0,
-            stall: Stall::default(),
-            local: None,
-            lifetime_us: (None, None),
-            failure: None,
-        }
+        Connection { target, phase: Phase::New, record: Record::default() }
     }
 
     /// Sends the SYN. `receive_buffer` fixes the receive buffer's size in bytes.
@@ -89,7 +91,7 @@ impl Connection {
         assert!(matches!(self.phase, Phase::New), "a connection is opened once");
         match connect(self.target, receive_buffer) {
             Ok(stream) => {
-                self.lifetime_us.0 = Some(now_us);
+                self.record.opened_us = Some(now_us);
                 self.phase = Phase::Connecting(stream);
             }
             Err(error) => self.fail_with(now_us, &error),
@@ -102,7 +104,7 @@ impl Connection {
             match check_connected(stream) {
                 Ok(None) => {}
                 Ok(Some(local)) => {
-                    self.local = Some(local);
+                    self.record.local = Some(local);
                     let Phase::Connecting(stream) = std::mem::replace(&mut self.phase, Phase::Over)
                     else {
                         unreachable!("it was connecting a moment ago");
@@ -132,20 +134,15 @@ impl Connection {
 
     /// Whether it ended without having begun, and nobody minds.
     pub fn was_never_used(&self) -> bool {
-        self.is_over() && self.lifetime_us.0.is_none() && self.failure.is_none()
+        self.is_over() && self.record.opened_us.is_none() && self.record.failure.is_none()
     }
 
     /// Both addresses of an open connection.
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self.phase {
-            Phase::Open(_) => self.local.map(|local| (local, self.target)),
+            Phase::Open(_) => self.record.local.map(|local| (local, self.target)),
             _ => None,
         }
-    }
-
-    /// What went wrong, if anything.
-    pub fn failure(&self) -> Option<&Failure> {
-        self.failure.as_ref()
     }
 
     /// Reads what is there. Some(0) is the peer's FIN; None: nothing there now, or over.
@@ -221,10 +218,10 @@ impl Connection {
     fn end(&mut self, now_us: u64, failure: Option<Failure>) {
         if !self.is_over() {
             self.phase = Phase::Over;
-            self.failure = failure;
-            self.lifetime_us.1 = Some(now_us);
-            if self.failure.is_none() {
-                self.stall.satisfied(now_us);
+            self.record.failure = failure;
+            self.record.ended_us = Some(now_us);
+            if self.record.failure.is_none() {
+                self.record.stall.satisfied(now_us);
             }
         }
     }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     match commands::run(&cli) {
         Ok(report) => {
-            report.print(cli.command.common().json);
+            report.print(cli.command.wants_json());
             ExitCode::from(if report.ok { EXIT_RIGHT } else { EXIT_WRONG })
         }
         Err(error) => {

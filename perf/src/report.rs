@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::args::Command;
 use crate::clock::Clock;
-use crate::connection::{Connection, Failure};
+use crate::connection::{Failure, Record};
 use crate::histogram::{Bucket, Summary};
 use crate::stall::Gap;
 
@@ -20,7 +19,7 @@ pub struct Report {
     pub command: &'static str,
     /// Whether every byte was right and no connection was reset or left unfinished.
     pub ok: bool,
-    /// Address and port of the service.
+    /// Address and port of the service, or where else the bytes came from.
     pub target: String,
     /// When the run started.
     pub started_unix_us: u64,
@@ -72,30 +71,31 @@ pub struct ConnectionReport {
 }
 
 impl Report {
-    /// Sums up the connections of a run that is over.
-    pub fn of<'a>(
-        command: &Command,
+    /// Sums up the records of a run that is over.
+    pub fn of(
+        command: &'static str,
+        target: String,
         clock: Clock,
-        connections: impl ExactSizeIterator<Item = &'a Connection> + Clone,
+        records: &[&Record],
         latency_us: Option<Summary>,
     ) -> Report {
         let now_us = clock.now_us();
-        let count = connections.len();
-        let failures = || connections.clone().filter_map(Connection::failure);
-        let resets = failures().filter(|failure| **failure == Failure::Reset).count();
+        let failures = || records.iter().filter_map(|record| record.failure.as_ref());
         let failed = failures().count();
-        let bytes = connections.clone().map(|connection| connection.bytes).sum();
-        let gap = connections.clone().map(|connection| longest(connection, now_us));
+        let resets = failures().filter(|failure| **failure == Failure::Reset).count();
+        let bytes = records.iter().map(|record| record.bytes).sum();
+        let gap = records.iter().map(|record| longest(record, now_us));
         let gap = gap.max_by_key(|gap| gap.length_us).unwrap_or_default();
-        let listed = connections.filter(|c| count <= MAX_LISTED || c.failure().is_some());
+        let listed =
+            records.iter().filter(|record| records.len() <= MAX_LISTED || record.failure.is_some());
         Report {
-            command: command.name(),
+            command,
             ok: failed == 0,
-            target: command.common().target.to_string(),
+            target,
             started_unix_us: clock.unix_us(0),
             duration_us: now_us,
-            connections: count,
-            alive: count - failed,
+            connections: records.len(),
+            alive: records.len() - failed,
             resets,
             errors: failed - resets,
             bytes,
@@ -103,7 +103,7 @@ impl Report {
             longest_gap_us: gap.length_us,
             longest_gap_at_unix_us: clock.unix_us(gap.began_us),
             latency_us,
-            per_connection: listed.map(|c| ConnectionReport::of(c, clock, now_us)).collect(),
+            per_connection: listed.map(|r| ConnectionReport::of(r, clock, now_us)).collect(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Report {
         let verdict = if self.ok { "right" } else { "WRONG" };
         let _ = writeln!(
             text,
-            "{} to {}: {verdict}; {} connections, {} failed, {} of them reset",
+            "{} {}: {verdict}; {} connections, {} failed, {} of them reset",
             self.command,
             self.target,
             self.connections,
@@ -150,27 +150,27 @@ impl Report {
 }
 
 impl ConnectionReport {
-    fn of(connection: &Connection, clock: Clock, now_us: u64) -> ConnectionReport {
-        let gap = longest(connection, now_us);
-        let reset = connection.failure() == Some(&Failure::Reset);
+    fn of(record: &Record, clock: Clock, now_us: u64) -> ConnectionReport {
+        let gap = longest(record, now_us);
+        let reset = record.failure == Some(Failure::Reset);
         let unix = |at_us: Option<u64>| at_us.map(|at_us| clock.unix_us(at_us));
         ConnectionReport {
-            local: connection.local.map(|local| local.to_string()),
-            bytes: connection.bytes,
+            local: record.local.map(|local| local.to_string()),
+            bytes: record.bytes,
             resets: reset.into(),
-            errors: (connection.failure().is_some() && !reset).into(),
+            errors: (record.failure.is_some() && !reset).into(),
             longest_gap_us: gap.length_us,
             longest_gap_at_unix_us: clock.unix_us(gap.began_us),
-            opened_unix_us: unix(connection.lifetime_us.0),
-            ended_unix_us: unix(connection.lifetime_us.1),
-            failure: connection.failure().map(ToString::to_string),
+            opened_unix_us: unix(record.opened_us),
+            ended_unix_us: unix(record.ended_us),
+            failure: record.failure.as_ref().map(ToString::to_string),
         }
     }
 }
 
 /// A failed connection waited until it failed and no longer.
-fn longest(connection: &Connection, now_us: u64) -> Gap {
-    connection.stall.longest(connection.lifetime_us.1.unwrap_or(now_us))
+fn longest(record: &Record, now_us: u64) -> Gap {
+    record.stall.longest(record.ended_us.unwrap_or(now_us))
 }
 
 fn write_latency(text: &mut String, latency: &Summary) {

@@ -109,6 +109,7 @@ impl<C: Client> Loop<'_, C> {
                 next_file_check_us = None;
                 deadline_us = now_us + plan.grace_us;
                 self.stop(now_us)?;
+                continue;
             }
             if let Some(file) = ready_file.take_if(|_| self.all_answered()) {
                 std::fs::write(file, "")?;
@@ -262,11 +263,11 @@ impl Live {
     fn print_when_due<C: Client>(&mut self, now_us: u64, clients: &[C]) -> u64 {
         if now_us >= self.next_us {
             let connections = || clients.iter().map(Client::connection);
-            let bytes: u64 = connections().map(|connection| connection.bytes).sum();
+            let bytes: u64 = connections().map(|connection| connection.record.bytes).sum();
             let elapsed_us = (now_us - self.last_us).max(1);
             let rate = (bytes - self.last_bytes) as f64 * 8.0 / elapsed_us as f64;
-            let longest_us = connections().map(|c| c.stall.longest(now_us).length_us).max();
-            let silent_us = connections().map(|c| c.stall.current(now_us).length_us).max();
+            let longest_us = connections().map(|c| c.record.stall.longest(now_us).length_us).max();
+            let silent_us = connections().map(|c| c.record.stall.current(now_us).length_us).max();
             eprintln!(
                 "{:8.1} s  {rate:10.2} Mbit/s  longest stall {:8.1} ms  waiting {:8.1} ms",
                 now_us as f64 / 1e6,

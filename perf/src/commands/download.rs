@@ -40,7 +40,7 @@ impl Download {
         let pattern = tools.pattern.as_ref().expect("a download's tools hold the pattern");
         for _ in 0..BURSTS {
             let Some(len) = self.connection.read(now_us, &mut tools.buffer) else { return };
-            let at = self.connection.bytes;
+            let at = self.connection.record.bytes;
             if len == 0 {
                 return if self.total == Some(at) {
                     self.connection.finish(now_us);
@@ -52,9 +52,9 @@ impl Download {
             if let Err(mismatch) = pattern.verify(self.offset.wrapping_add(at), bytes) {
                 return self.connection.fail(now_us, Failure::Data(mismatch));
             }
-            self.connection.bytes += len as u64;
-            self.connection.stall.progress(now_us);
-            if let Some(total) = self.total.filter(|&total| self.connection.bytes > total) {
+            self.connection.record.bytes += len as u64;
+            self.connection.record.stall.progress(now_us);
+            if let Some(total) = self.total.filter(|&total| self.connection.record.bytes > total) {
                 return self.connection.fail(now_us, Failure::Late { at: total });
             }
         }
@@ -81,10 +81,10 @@ impl Client for Download {
             let taken = self.connection.write(now_us, &self.request);
             self.request.drain(..taken);
         }
-        self.connection.stall.expect(now_us);
+        self.connection.record.stall.expect(now_us);
         self.read(now_us, tools);
         // What has no end has done its work once it flows.
-        if self.stopping && self.total.is_none() && self.connection.bytes > 0 {
+        if self.stopping && self.total.is_none() && self.connection.record.bytes > 0 {
             self.connection.finish(now_us);
         }
     }

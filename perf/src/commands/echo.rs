@@ -79,7 +79,7 @@ impl Echo {
         if self.read < due
             && let Some(since_us) = self.due_us(self.read / self.size)
         {
-            self.connection.stall.expect(since_us);
+            self.connection.record.stall.expect(since_us);
         }
     }
 
@@ -101,11 +101,11 @@ impl Echo {
                 let due_us = self.due_us(message).unwrap_or(now_us);
                 tools.latency.record(now_us.saturating_sub(due_us));
             }
-            self.connection.bytes = self.read;
+            self.connection.record.bytes = self.read;
             if self.read == self.due * self.size {
-                self.connection.stall.satisfied(now_us);
+                self.connection.record.stall.satisfied(now_us);
             } else {
-                self.connection.stall.progress(now_us);
+                self.connection.record.stall.progress(now_us);
             }
         }
     }
@@ -136,12 +136,13 @@ impl Client for Echo {
             return;
         }
         self.count_due(now_us);
-        self.write(now_us, tools);
+        // First what waited: an echo read right after its message was sent would look younger.
         self.read(now_us, tools);
+        self.write(now_us, tools);
         if self.stopping && !self.shut_down && self.read == self.due * self.size {
             self.shut_down = true;
             self.connection.shut_down(now_us);
-            self.connection.stall.expect(now_us);
+            self.connection.record.stall.expect(now_us);
         }
     }
 

@@ -73,7 +73,7 @@ impl Exchange {
 
     fn read(&mut self, now_us: u64, tools: &mut Tools) {
         let Some(len) = self.connection.read(now_us, &mut tools.buffer) else { return };
-        let at = self.connection.bytes;
+        let at = self.connection.record.bytes;
         if len == 0 {
             return if self.shut_down {
                 self.connection.finish(now_us);
@@ -84,13 +84,13 @@ impl Exchange {
         if let Err(mismatch) = self.noise.verify(at, &tools.buffer[..len]) {
             return self.connection.fail(now_us, Failure::Data(mismatch));
         }
-        self.connection.bytes += len as u64;
-        if self.connection.bytes > self.written {
+        self.connection.record.bytes += len as u64;
+        if self.connection.record.bytes > self.written {
             return self.connection.fail(now_us, Failure::Late { at: self.written });
         }
-        self.connection.stall.progress(now_us);
-        if self.connection.bytes == self.goal {
-            self.connection.stall.satisfied(now_us);
+        self.connection.record.stall.progress(now_us);
+        if self.connection.record.bytes == self.goal {
+            self.connection.record.stall.satisfied(now_us);
             self.all_came_back(now_us, tools);
         }
     }
@@ -106,7 +106,7 @@ impl Exchange {
         if matches!(self.second, Second::Never | Second::Sent) {
             self.shut_down = true;
             self.connection.shut_down(now_us);
-            self.connection.stall.expect(now_us);
+            self.connection.record.stall.expect(now_us);
         }
     }
 }
@@ -123,7 +123,7 @@ impl Client for Exchange {
     fn advance(&mut self, now_us: u64, tools: &mut Tools) {
         if self.connection.is_new() && now_us >= self.start_us {
             self.connection.open(now_us, None);
-            self.connection.stall.expect(self.start_us);
+            self.connection.record.stall.expect(self.start_us);
         }
         if !self.connection.is_open(now_us) {
             return;
@@ -133,10 +133,11 @@ impl Client for Exchange {
         {
             self.second = Second::Sent;
             self.goal = 2 * MESSAGE_BYTES;
-            self.connection.stall.expect(due_us);
+            self.connection.record.stall.expect(due_us);
         }
-        self.write(now_us);
+        // First what waited: an echo read right after its message was sent would look younger.
         self.read(now_us, tools);
+        self.write(now_us);
     }
 
     fn stop(&mut self, now_us: u64, _: &mut Tools) {

@@ -48,7 +48,7 @@ impl Client for Halfclose {
         }
         self.trip.write(&mut self.connection, now_us, tools);
         if self.reading {
-            self.connection.stall.expect(now_us);
+            self.connection.record.stall.expect(now_us);
             self.trip.read(&mut self.connection, now_us, tools);
         }
     }

@@ -4,6 +4,7 @@ mod download;
 mod echo;
 mod exchange;
 mod halfclose;
+mod meter;
 mod upload;
 mod upload_echo;
 
@@ -33,28 +34,34 @@ const UNBOUNDED: Duration = Duration::from_secs(10);
 /// This machine is not up to it.
 pub fn run(cli: &Cli) -> anyhow::Result<Report> {
     let command = &cli.command;
-    let common = command.common();
-    raise_descriptor_limit(common.connections)?;
+    if let Some(common) = command.common() {
+        raise_descriptor_limit(common.connections)?;
+    }
     match command {
         Command::Echo(args) => {
+            let common = &args.common;
             let clients = each(common, |index| echo::Echo::new(args, index));
             drive(command, plan(common, UNBOUNDED), Tools::new(), clients)
         }
         Command::Download(args) => {
+            let common = &args.common;
             let default = if args.endless { UNBOUNDED } else { UNTIL_BYTES };
             let clients = each(common, |_| download::Download::new(args));
             drive(command, plan(common, default), download::tools(), clients)
         }
         Command::Upload(args) => {
+            let common = &args.common;
             let default = if args.bytes.is_none() { UNBOUNDED } else { UNTIL_BYTES };
             let clients = each(common, |_| upload::Upload::new(args));
             drive(command, plan(common, default), upload::tools()?, clients)
         }
         Command::UploadEcho(args) => {
+            let common = &args.common;
             let clients = each(common, |index| upload_echo::UploadEcho::new(args, index));
             drive(command, plan(common, UNTIL_BYTES), Tools::new(), clients)
         }
         Command::Halfclose(args) => {
+            let common = &args.common;
             let file = args.hold_until_file.as_ref().or(common.until_file.as_ref()).cloned();
             let default = if file.is_some() { UNTIL_FILE } else { Duration::from_secs(1) };
             let clients = each(common, |index| halfclose::Halfclose::new(args, index));
@@ -62,6 +69,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Report> {
             drive(command, plan, Tools::new(), clients)
         }
         Command::Idle(args) => {
+            let common = &args.common;
             let clients = each(common, |index| exchange::Exchange::twice(args, index));
             let mut plan = plan(common, UNBOUNDED);
             // Asking all of them again takes its time, too.
@@ -70,11 +78,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<Report> {
             drive(command, plan, Tools::new(), clients)
         }
         Command::Connect(args) => {
+            let common = &args.common;
             let opening_ms = u64::from(common.connections) * args.interval;
             let clients = each(common, |index| exchange::Exchange::once(args, index));
             let default = Duration::from_millis(opening_ms);
             drive(command, plan(common, default), Tools::new(), clients)
         }
+        Command::Meter(args) => meter::run(args).context("can't read standard input"),
     }
 }
 
@@ -101,10 +111,11 @@ fn drive<C: Client>(
 ) -> anyhow::Result<Report> {
     let clock = Clock::start();
     runner::run(&mut clients, &mut tools, clock, &plan).context("the run was broken off")?;
-    let used: Vec<_> =
-        clients.iter().map(Client::connection).filter(|c| !c.was_never_used()).collect();
+    let used = clients.iter().map(Client::connection).filter(|c| !c.was_never_used());
+    let records: Vec<_> = used.map(|connection| &connection.record).collect();
     let latency = tools.latency.summary();
-    Ok(Report::of(command, clock, used.into_iter(), latency))
+    let target = command.common().map_or(String::new(), |common| common.target.to_string());
+    Ok(Report::of(command.name(), target, clock, &records, latency))
 }
 
 fn raise_descriptor_limit(connections: u32) -> anyhow::Result<()> {

@@ -77,9 +77,9 @@ impl Upload {
         // A connection that has just ended is unknown; reading will tell how it ended.
         let Ok(waiting) = depth.unacknowledged(local, remote) else { return };
         let acknowledged = self.written.saturating_sub(waiting);
-        if acknowledged > self.connection.bytes {
-            self.connection.bytes = acknowledged;
-            self.connection.stall.progress(now_us);
+        if acknowledged > self.connection.record.bytes {
+            self.connection.record.bytes = acknowledged;
+            self.connection.record.stall.progress(now_us);
         }
     }
 
@@ -87,11 +87,11 @@ impl Upload {
         match self.connection.read(now_us, &mut tools.buffer[..1]) {
             None => {}
             Some(0) if self.shut_down => {
-                self.connection.bytes = self.written;
+                self.connection.record.bytes = self.written;
                 self.connection.finish(now_us);
             }
             Some(0) => {
-                let at = self.connection.bytes;
+                let at = self.connection.record.bytes;
                 self.connection.fail(now_us, Failure::Early { at });
             }
             Some(_) => self.connection.fail(now_us, Failure::Late { at: 0 }),
@@ -115,7 +115,7 @@ impl Client for Upload {
         if !self.connection.is_open(now_us) {
             return;
         }
-        self.connection.stall.expect(now_us);
+        self.connection.record.stall.expect(now_us);
         self.write(now_us, tools);
         self.sample(now_us, tools);
         self.read(now_us, tools);

@@ -47,7 +47,7 @@ impl RoundTrip {
     pub fn read(&mut self, connection: &mut Connection, now_us: u64, tools: &mut Tools) {
         for _ in 0..BURSTS {
             let Some(len) = connection.read(now_us, &mut tools.buffer) else { return };
-            let at = connection.bytes;
+            let at = connection.record.bytes;
             if len == 0 {
                 return if at == self.total {
                     connection.finish(now_us);
@@ -58,9 +58,9 @@ impl RoundTrip {
             if let Err(mismatch) = self.noise.verify(at, &tools.buffer[..len]) {
                 return connection.fail(now_us, Failure::Data(mismatch));
             }
-            connection.bytes += len as u64;
-            connection.stall.progress(now_us);
-            if connection.bytes > self.written {
+            connection.record.bytes += len as u64;
+            connection.record.stall.progress(now_us);
+            if connection.record.bytes > self.written {
                 return connection.fail(now_us, Failure::Late { at: self.written });
             }
         }
@@ -101,7 +101,7 @@ impl Client for UploadEcho {
         if !self.connection.is_open(now_us) {
             return;
         }
-        self.connection.stall.expect(now_us);
+        self.connection.record.stall.expect(now_us);
         self.trip.write(&mut self.connection, now_us, tools);
         self.trip.read(&mut self.connection, now_us, tools);
     }

@@ -7,7 +7,23 @@ use std::time::Duration;
 
 /// Serves each connection in a thread of its own. Lives as long as the test process.
 pub fn serve(handler: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
+    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), handler)
+}
+
+/// The same with receive buffers of `bytes`, so that the sender notices when nobody reads.
+pub fn serve_with_receive_buffer(
+    bytes: usize,
+    handler: impl Fn(TcpStream) + Send + Sync + Clone + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, bytes).unwrap();
+    serve_on(listener, handler)
+}
+
+fn serve_on(
+    listener: TcpListener,
+    handler: impl Fn(TcpStream) + Send + Sync + Clone + 'static,
+) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
