@@ -23,14 +23,15 @@ pub fn conns(args: &ConnsArgs) -> anyhow::Result<ExitCode> {
     // The node would refuse it too; this works without one.
     Filter::parse(&expression).map_err(|error| {
         let marker = " ".repeat(error.column.saturating_sub(1));
-        Failure::usage(format!("the filter is wrong: {}\n  {expression}\n  {marker}^", error.message))
+        Failure::usage(format!(
+            "the filter is wrong: {}\n  {expression}\n  {marker}^",
+            error.message
+        ))
     })?;
     let client = AdminClient::new(&node_socket::choose(&args.socket)?);
-    let page = client
-        .connections(&expression, args.limit)
-        .map_err(|error| status::failure(&error))?;
-    let text =
-        if args.json { serde_json::to_string(&page.rows)? + "\n" } else { render(&page) };
+    let page =
+        client.connections(&expression, args.limit).map_err(|error| status::failure(&error))?;
+    let text = if args.json { serde_json::to_string(&page.rows)? + "\n" } else { render(&page) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -99,7 +99,7 @@ fn check_prints_json_that_knows_the_content() {
 
 #[test]
 fn check_says_what_is_wrong_and_ends_with_1() {
-    let output = check(&NODE.replace("vip =", "vpi ="), &[]);
+    let output = check(&NODE.replace("vip =", "vipp ="), &[]);
     assert_code(&output, 1);
     let text = stderr(&output);
     assert!(text.contains("did you mean `vip`?"), "{text}");

@@ -81,8 +81,8 @@ fn open_port(
 ) -> anyhow::Result<OpenPort> {
     let Wanted { index, name, workers, mtu } = *wanted;
     let too_wide = || format!("profile {} does not carry an MTU of {mtu}", profile.name);
-    let mut config = PortConfig::from_profile(profile, index, device, workers, mtu)
-        .with_context(too_wide)?;
+    let mut config =
+        PortConfig::from_profile(profile, index, device, workers, mtu).with_context(too_wide)?;
     config.rss_key = profile.offloads.rss.then_some(RSS_KEY);
     let mut mempool = config.mempool(profile).with_context(too_wide)?;
     // The profile counts frames for each queue, but each worker holds frames, queue or not.

@@ -1,12 +1,7 @@
 //! What the admin API answers with: the poll loops and the member are asked, and their answers put
 //! together.
 
-use std::{
-    net::SocketAddr,
-    process,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 
 use controlplane::{
     MemberStatus,
@@ -137,10 +132,7 @@ impl Sources {
 }
 
 /// Puts a question with a channel for its answer, and waits for it.
-fn ask<Q, A>(
-    whom: &Sender<Q>,
-    question: impl FnOnce(Sender<A>) -> Q,
-) -> Result<A, Unavailable> {
+fn ask<Q, A>(whom: &Sender<Q>, question: impl FnOnce(Sender<A>) -> Q) -> Result<A, Unavailable> {
     let stuck = |_| {
         let message = "a poll loop does not answer: it is stuck or frozen; see the node's log";
         Unavailable(message.into())
