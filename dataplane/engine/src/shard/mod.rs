@@ -129,6 +129,7 @@ impl Shard {
         for segment in segments {
             self.receive(segment, egress, &mut budget);
         }
+        self.revive();
         self.send(egress, &mut budget);
         self.revive();
         self.shared.digest.fold(self.now.as_micros());
@@ -295,7 +296,8 @@ impl Shard {
         }
     }
 
-    /// Gives starved connections another turn once there is something for them.
+    /// Gives starved connections another turn once there is something for them, before those whose
+    /// acknowledgments have freed it.
     fn revive(&mut self) {
         if self.starved.is_empty() {
             return;
@@ -307,8 +309,9 @@ impl Shard {
         if !enough {
             return;
         }
+        let before = self.run_queue.len();
         for _ in 0..REVIVED_PER_STEP {
-            let Some(id) = self.starved.pop_front() else { return };
+            let Some(id) = self.starved.pop_front() else { break };
             let mut context = context!(self);
             let Some(slot) = &mut self.slots[id as usize] else { continue };
             // The slot may have another connection by now, which does not wait.
@@ -321,6 +324,7 @@ impl Shard {
             }
             self.enqueue(id);
         }
+        self.run_queue.rotate_left(before);
     }
 }
 

@@ -5,6 +5,7 @@ use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::rack::{Echo, Rack, timestamp};
 use crate::tcp::recovery::{DUP_ACKS, Phase, ProportionalRate};
+use crate::tcp::scoreboard::Sent;
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
@@ -110,7 +111,7 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
     let shared = &mut *cx.shared;
     let rack = &mut tcb.rack;
     let mut oldest = NEVER;
-    let mut delivered = |sent: &crate::tcp::scoreboard::Sent| {
+    let mut delivered = |sent: &Sent| {
         rack.delivered(sent, &echo);
         news.resent |= sent.is_retransmitted();
         oldest = oldest.min(sent.at);
@@ -193,10 +194,9 @@ fn find_losses(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) -> Option<Insta
     }
     let mut again = None;
     // Without SACK time tells only after a takeover, when all before the kick is in question.
-    if tcb.has(Marks::SACK) || tcb.kicked_at.is_some() {
-        if tcb.sent.sacked > 0 || !tcb.recovery.is_open() || news.resent {
-            again = detect(tcb, cx);
-        }
+    let told = tcb.sent.sacked > 0 || !tcb.recovery.is_open() || news.resent;
+    if told && (tcb.has(Marks::SACK) || tcb.kicked_at.is_some()) {
+        again = detect(tcb, cx);
     }
     if !tcb.has(Marks::SACK) {
         count_duplicates(tcb, cx, news);

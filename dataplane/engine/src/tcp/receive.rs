@@ -1,12 +1,11 @@
 //! The receiving side: in-order bytes go to the service, others wait for their turn; when to
 //! acknowledge, and which window to offer.
 
-use crate::buffer::BLOCK_BYTES;
 use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::Context;
 use crate::tcp::State;
-use crate::tcp::stream::{Event, call};
+use crate::tcp::stream::{Event, blocks_for, call};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::{self, NEVER};
 
@@ -92,7 +91,7 @@ pub(crate) fn in_order(
     payload: &[u8],
 ) -> bool {
     // The service may leave all of it: what it has seen must not be taken back.
-    if (cx.shared.buffers.blocks.free() as usize) < payload.len() / BLOCK_BYTES + 2 {
+    if (cx.shared.buffers.blocks.free() as usize) < blocks_for(payload.len()) {
         cx.shared.counters.pool_exhausted += 1;
         tcb.ack_now();
         return false;
@@ -104,7 +103,9 @@ pub(crate) fn in_order(
     schedule_ack(tcb, cx, payload.len());
     if tcb.recv.is_empty() {
         let taken = call(Event::Data, tcb, service, cx, payload);
-        tcb.recv.push(&mut cx.shared.buffers.blocks, &payload[taken..]);
+        let left = &payload[taken..];
+        let kept = tcb.recv.push(&mut cx.shared.buffers.blocks, left);
+        assert_eq!(kept, left.len(), "blocks were kept free for it");
     } else {
         tcb.recv.push(&mut cx.shared.buffers.blocks, payload);
         call(Event::Data, tcb, service, cx, &[]);

@@ -1,5 +1,6 @@
 //! A connection as its service sees it.
 
+use crate::buffer::BLOCK_BYTES;
 use crate::content::FileId;
 use crate::service::{ByteStream, ServiceState};
 use crate::tcp::Context;
@@ -40,6 +41,12 @@ pub(crate) fn call(
     packet.len() - stream.packet.len()
 }
 
+/// Blocks that must be free for `len` bytes to be sure of a place.
+#[inline]
+pub(crate) fn blocks_for(len: usize) -> usize {
+    len / BLOCK_BYTES + 2
+}
+
 struct Stream<'s, 'c> {
     tcb: &'s mut Tcb,
     cx: &'s mut Context<'c>,
@@ -49,6 +56,14 @@ struct Stream<'s, 'c> {
 impl Stream<'_, '_> {
     fn can_write(&self) -> bool {
         self.tcb.state.can_send() && !self.tcb.has(Marks::CLOSING)
+    }
+
+    /// Blocks that may be written to. Some are kept for what comes in: for the packet at hand,
+    /// which must have a place if the service leaves it, and for others.
+    fn spare_blocks(&self) -> usize {
+        let blocks = &self.cx.shared.buffers.blocks;
+        let kept = (blocks.capacity() as usize / 16).max(blocks_for(self.packet.len()));
+        (blocks.free() as usize).saturating_sub(kept)
     }
 
     /// The receive buffer grows once the service has read a whole one, as long as the pool is not
@@ -125,7 +140,9 @@ impl ByteStream for Stream<'_, '_> {
 
     fn write(&mut self, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(self.writable())];
-        let taken = self.tcb.send.push_bytes(&mut self.cx.shared.buffers, bytes);
+        let room = self.spare_blocks() * BLOCK_BYTES;
+        let fitting = &bytes[..bytes.len().min(room)];
+        let taken = self.tcb.send.push_bytes(&mut self.cx.shared.buffers, fitting);
         if taken < bytes.len() {
             self.tcb.set(Marks::SHORT_WRITE);
         }
@@ -133,7 +150,12 @@ impl ByteStream for Stream<'_, '_> {
     }
 
     fn write_content(&mut self, file: FileId, offset: u64, len: u64) -> bool {
-        if !self.can_write() {
+        let exists = self.cx.content.contains(file)
+            && offset
+                .checked_add(len)
+                .is_some_and(|end| end <= self.cx.content.bytes(file).len() as u64);
+        debug_assert!(exists, "services send only what their files have");
+        if !exists || !self.can_write() {
             return false;
         }
         let buffers = &mut self.cx.shared.buffers;

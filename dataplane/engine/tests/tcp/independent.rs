@@ -1,7 +1,5 @@
 //! Against another implementation: smoltcp as client, with every byte compared.
 
-use std::net::Ipv4Addr;
-
 use smoltcp::iface::{Config as IfaceConfig, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
@@ -77,14 +75,14 @@ impl Bench {
         let now = SmolInstant::from_micros(1_000_000);
         let mut interface = Interface::new(IfaceConfig::new(HardwareAddress::Ip), &mut wire, now);
         interface.update_ip_addrs(|addrs| {
-            addrs.push(IpCidr::new(IpAddress::Ipv4(Ipv4Addr::from(CLIENT)), 24)).expect("room");
+            addrs.push(IpCidr::new(IpAddress::Ipv4(CLIENT), 24)).expect("room");
         });
         let buffer = || tcp::SocketBuffer::new(vec![0; 128 * 1024]);
         let socket = tcp::Socket::new(buffer(), buffer());
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
         let socket = sockets.get_mut::<tcp::Socket>(handle);
-        let remote = (IpAddress::Ipv4(Ipv4Addr::from(SERVER)), port);
+        let remote = (IpAddress::Ipv4(SERVER), port);
         socket.connect(interface.context(), remote, 40_000).expect("it connects");
         let server = shard(config());
         let link = Link::new(quality, seed);

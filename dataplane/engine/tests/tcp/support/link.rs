@@ -23,11 +23,13 @@ impl Quality {
     }
 }
 
+/// Arrival time, order of sending, direction (to the server?), packet.
+type Flight = (u64, u64, bool, Vec<u8>);
+
 pub struct Link {
     pub quality: Quality,
     chance: Chance,
-    /// Arrival time, order of sending, direction (to the server?), packet.
-    on_the_way: BinaryHeap<Reverse<(u64, u64, bool, Vec<u8>)>>,
+    on_the_way: BinaryHeap<Reverse<Flight>>,
     sent: u64,
     pub lost: u64,
 }

@@ -1,7 +1,5 @@
 //! Two shards that face each other over a link. The clock jumps to the next thing that happens.
 
-use std::net::Ipv4Addr;
-
 use engine::addr::Endpoint;
 use engine::config::Config;
 use engine::shard::{ConnectionInfo, Shard};
@@ -52,7 +50,7 @@ impl Pair {
     /// Opens a connection from the client, on whose side service `index` runs.
     pub fn connect(&mut self, port: u16, index: u16) -> Endpoint {
         self.next_port += 1;
-        let local = Endpoint::new(Ipv4Addr::from(CLIENT), self.next_port);
+        let local = Endpoint::new(CLIENT, self.next_port);
         let mut out = Recorder::default();
         let now = self.now();
         self.client.connect(now, local, server(port), index, &mut out).expect("there is room");
