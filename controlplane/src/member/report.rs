@@ -28,6 +28,11 @@ impl<R: Register> Member<R> {
             timeline.log_applied_us = Some(now_us);
         }
         timeline.vip_claimed_us = report.serving_since_us.filter(|at_us| *at_us >= won_us);
+        if let Some(claimed_us) = timeline.vip_claimed_us {
+            // The report comes a loop later than what it tells, and the claim never before the log.
+            let seen_us = timeline.log_applied_us.unwrap_or(claimed_us);
+            timeline.log_applied_us = Some(seen_us.min(claimed_us));
+        }
         timeline.first_packet_us = report.first_packet_us.filter(|at_us| *at_us >= won_us);
         let quiet =
             timeline.vip_claimed_us.is_some() && now_us.saturating_sub(won_us) > QUIET_TAKEOVER_US;
