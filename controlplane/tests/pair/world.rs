@@ -69,6 +69,8 @@ enum Payload {
 pub struct World {
     pub now_us: u64,
     pub loss_percent: u64,
+    /// What a frozen node's receive ring holds on each path; the rest is dropped.
+    pub ring: usize,
     /// Off where pair mode promises nothing.
     pub checks_state: bool,
     pub journal: Vec<String>,
@@ -88,6 +90,7 @@ impl World {
         World {
             now_us: 1_000_000,
             loss_percent: 0,
+            ring: 64,
             checks_state: true,
             journal: Vec::new(),
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995,
@@ -211,7 +214,7 @@ impl World {
             if let Some(node) = &mut self.nodes[to as usize] {
                 // A frozen node's receive rings keep what came first and drop the rest.
                 let waiting = node.inbox.iter().filter(|(other, _)| *other == path).count();
-                if waiting < 64 {
+                if waiting < self.ring {
                     node.inbox.push((path, payload));
                 }
             }
