@@ -161,9 +161,9 @@ pub struct ConnsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Rows at most
-    #[arg(short = 'n', long, default_value_t = 1000, value_name = "ROWS")]
-    pub limit: usize,
+    /// Rows at most; 1000 when absent, all with --json
+    #[arg(short = 'n', long, value_name = "ROWS")]
+    pub limit: Option<usize>,
     /// What to list; see below
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,

@@ -14,6 +14,11 @@ use crate::{
     text::{self, Table},
 };
 
+/// Rows of a table that somebody might still read.
+const TABLE_ROWS: usize = 1000;
+/// More than a node can hold.
+const ALL_ROWS: usize = 1_000_000;
+
 /// Lists the connections that the filter selects.
 ///
 /// # Errors
@@ -29,8 +34,8 @@ pub fn conns(args: &ConnsArgs) -> anyhow::Result<ExitCode> {
         ))
     })?;
     let client = AdminClient::new(&node_socket::choose(&args.socket)?);
-    let page =
-        client.connections(&expression, args.limit).map_err(|error| status::failure(&error))?;
+    let limit = args.limit.unwrap_or(if args.json { ALL_ROWS } else { TABLE_ROWS });
+    let page = client.connections(&expression, limit).map_err(|error| status::failure(&error))?;
     let text = if args.json { serde_json::to_string(&page.rows)? + "\n" } else { render(&page) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)

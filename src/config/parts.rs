@@ -1,6 +1,6 @@
 //! What each part of the appliance runs with, taken from a checked configuration.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use controlplane::{ClusterKey, Identity, Manifest, MemberConfig, NodeName};
 use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
@@ -14,9 +14,10 @@ use super::{Cluster, NodeConfig};
 const DETECTION_CEILING: u64 = 2;
 
 impl Cluster {
-    /// The lines that two nodes compare: one for each setting, the secret as a fingerprint.
+    /// The lines that two nodes compare: one for each setting, by its path in the file, the secret
+    /// as a fingerprint.
     pub fn manifest(&self) -> Manifest {
-        Manifest::of(self).expect("plain data with string keys")
+        Manifest::of(&BTreeMap::from([("cluster", self)])).expect("plain data with string keys")
     }
 
     /// The shards' configuration. It follows from the cluster's alone: equal on both nodes.

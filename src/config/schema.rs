@@ -80,7 +80,7 @@ pub struct ServiceSection {
     pub rate_bps: Option<u64>,
     /// Of `stream`: offset of the pattern's first byte.
     pub seed: Option<u64>,
-    /// Of `http`: list a folder that has no index file.
+    /// Of `http`: whether a folder's URL answers, with `index.html` or a list of its files.
     pub directory_index: Option<bool>,
     /// Hold back small segments while data is in flight (RFC 9293, 3.7.4).
     pub nagle: Option<bool>,

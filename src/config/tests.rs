@@ -109,7 +109,10 @@ fn unknown_profile_names_the_nearest() {
 fn manifest_holds_what_matters_and_no_secret() {
     let config = read(GOOD).unwrap();
     let manifest = config.cluster.manifest();
-    assert_says(manifest.text(), &["max_connections = 20000", "service[echo].port = 7"]);
+    assert_says(
+        manifest.text(),
+        &["cluster.max_connections = 20000", "cluster.service[echo].port = 7"],
+    );
     assert!(!manifest.text().contains("00112233"), "{}", manifest.text());
     let digest = |old: &str, new: &str| *with(old, new).unwrap().cluster.manifest().digest();
     assert_eq!(digest("cores = [0]", "cores = [1]"), *manifest.digest());
