@@ -11,7 +11,7 @@ use engine::time::Instant;
 
 use crate::support::link::{Link, Quality};
 use crate::support::{
-    CLIENT, ECHO, Recorder, SERVER, STREAM, STREAM_N, config, parse, pattern, shard,
+    CLIENT, ECHO, FILE_LEN, HTTP, Recorder, SERVER, STREAM, STREAM_N, config, parse, pattern, shard,
 };
 
 /// The client's network card: what has arrived, and what is to be sent.
@@ -205,5 +205,37 @@ fn requested_stream_ends_with_fin() {
             got == 300_000 && !socket.may_recv()
         });
         assert!(done, "{got}");
+    }
+}
+
+#[test]
+fn file_is_served_by_reference_and_arrives_whole() {
+    for (seed, quality) in (0..).zip(qualities()) {
+        let mut bench = Bench::new(HTTP, quality, seed);
+        let (mut asked, mut answer) = (false, Vec::new());
+        let done = bench.run(120_000_000, |socket| {
+            if !asked && socket.can_send() {
+                let request = b"GET /file.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                socket.send_slice(request).expect("it can send");
+                asked = true;
+            }
+            while socket.can_recv() {
+                let taken = socket.recv(|bytes| {
+                    answer.extend_from_slice(bytes);
+                    (bytes.len(), ())
+                });
+                taken.expect("it can receive");
+            }
+            asked && !socket.may_recv()
+        });
+        assert!(done, "{}", answer.len());
+        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer[..body])
+        );
+        let expected: Vec<u8> = (7..7 + FILE_LEN).map(pattern).collect();
+        assert!(answer[body..] == expected, "{} bytes", answer.len() - body);
     }
 }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use engine::config::Config;
-use engine::content::Content;
 use engine::shard::Shard;
 use proptest::prelude::*;
 
 use crate::support::link::Quality;
 use crate::support::pair::Pair;
-use crate::support::{DISCARD, DISCARD_INDEX, ECHO, STREAM, STREAM_N, config};
+use crate::support::{DISCARD, DISCARD_INDEX, ECHO, STREAM, STREAM_N, config, content};
 
 fn small() -> Config {
     Config { pool_blocks: 256, tx_segments: 256, max_connections: 12, ..config() }
@@ -22,7 +21,7 @@ fn saved(shard: &Shard) -> Vec<u8> {
 }
 
 fn restored(config: Config, bytes: &[u8]) -> Shard {
-    Shard::restore(Arc::new(config), Arc::new(Content::default()), bytes).expect("it was saved")
+    Shard::restore(Arc::new(config), content(), bytes).expect("it was saved")
 }
 
 fn busy(seed: u64) -> Pair {
@@ -74,13 +73,12 @@ proptest! {
         let mut pair = busy(seed);
         pair.run(60_000);
         let mut bytes = saved(&pair.server);
-        let content = Arc::new(Content::default());
         let short = &bytes[..cut.min(bytes.len() - 1)];
-        prop_assert!(Shard::restore(Arc::new(small()), content.clone(), short).is_err());
+        prop_assert!(Shard::restore(Arc::new(small()), content(), short).is_err());
         let at = at % bytes.len();
         bytes[at] = value;
         // Whether it is refused depends on the byte; it never panics.
-        let _ = Shard::restore(Arc::new(small()), content, &bytes);
+        let _ = Shard::restore(Arc::new(small()), content(), &bytes);
     }
 }
 
@@ -88,7 +86,6 @@ proptest! {
 fn snapshot_of_another_version_is_refused_in_words() {
     let mut bytes = saved(&busy(1).server);
     bytes[0] ^= 0xff;
-    let error = Shard::restore(Arc::new(small()), Arc::new(Content::default()), &bytes)
-        .expect_err("another version");
+    let error = Shard::restore(Arc::new(small()), content(), &bytes).expect_err("another version");
     assert!(error.to_string().contains("version"), "{error}");
 }

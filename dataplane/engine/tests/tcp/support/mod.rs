@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use engine::addr::Endpoint;
 use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength};
-use engine::content::Content;
+use engine::content::{Content, SourceFile};
 use engine::egress::{Egress, Outgoing};
 use engine::shard::Shard;
 use engine::wire::Checksums;
@@ -21,6 +21,9 @@ pub const ECHO: u16 = 7;
 pub const DISCARD: u16 = 9;
 pub const STREAM: u16 = 19;
 pub const STREAM_N: u16 = 20;
+pub const HTTP: u16 = 80;
+/// Length of the one file that the web service has: the pattern, from byte 7 on.
+pub const FILE_LEN: u64 = 700_001;
 /// Index of the discard service, which clients use to take what comes.
 pub const DISCARD_INDEX: u16 = 1;
 
@@ -91,6 +94,11 @@ pub fn config() -> Config {
             ServiceConfig::new("discard", DISCARD, ServiceKind::Discard),
             ServiceConfig::new("stream", STREAM, stream(StreamLength::Endless)),
             ServiceConfig::new("stream-n", STREAM_N, stream(StreamLength::Requested)),
+            ServiceConfig::new(
+                "web",
+                HTTP,
+                ServiceKind::Http { root: "www".to_owned(), directory_index: false },
+            ),
         ],
         isn_key: *b"a key for tests.",
         ..Config::default()
@@ -98,7 +106,14 @@ pub fn config() -> Config {
 }
 
 pub fn shard(config: Config) -> Shard {
-    Shard::new(0, Arc::new(config), Arc::new(Content::default()))
+    Shard::new(0, Arc::new(config), content())
+}
+
+/// One file, `/file.bin`.
+pub fn content() -> Arc<Content> {
+    let bytes = (7..7 + FILE_LEN).map(pattern).collect();
+    let file = SourceFile::new("www", "/file.bin", bytes, 1_700_000_000);
+    Arc::new(Content::new([file]).expect("one file is no trouble"))
 }
 
 pub fn server(port: u16) -> Endpoint {
