@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::Context;
-use controlplane::Member;
+use controlplane::{Member, admin::AdminSocket};
 use dpdk::{Eal, ThreadRegistration};
 use engine::{content::Content, wire::ethernet::Mac};
 use tracing::{info, warn};
@@ -46,12 +46,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     process::abort_on_panic();
     // Before any other thread: all of them must leave these signals to the one that waits.
     let mut signals = EndSignals::catch()?;
+    // First of all: a second run of the same node ends here, before it touches a device. Questions
+    // wait until the node can answer.
+    let socket = AdminSocket::bind(&config.admin_socket)?;
     let content = Arc::new(content_loader::load(&config.content_roots)?);
     info!(files = content.len(), bytes = content.size(), "content is loaded");
 
     let eal = Arc::new(ports::start_eal(&config)?);
     let mut ports = ports::open(&eal, &config)?;
-    let node = start(&config, content, &eal, &mut ports)?;
+    let node = start(&config, content, &eal, &mut ports, socket)?;
     info!(
         node = config.node.name,
         cluster = config.cluster.name,
@@ -76,6 +79,7 @@ fn start(
     content: Arc<Content>,
     eal: &Arc<Eal>,
     ports: &mut Ports,
+    socket: AdminSocket,
 ) -> anyhow::Result<Node> {
     let mut clock = MonotonicClock::since(Instant::now());
     let incarnation = process::incarnation()?;
@@ -91,9 +95,8 @@ fn start(
     let kept = Arc::new(admin::EventLog::default());
     let log = events::start(lines.events, crew.events, Arc::clone(&kept))
         .context("cannot start the log thread")?;
-    // The socket is there before the node does anything: whoever waits for it sees all of it.
     let sources = admin::Sources::new(config, clock, lines.questions, crew.queries, kept);
-    let admin = admin::start(&config.admin_socket, sources)?;
+    let admin = admin::start(socket, sources)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::with_capacity(workers);
     for (worker, core) in crew.workers.into_iter().zip(&config.node.cores) {

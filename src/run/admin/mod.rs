@@ -4,7 +4,6 @@ mod event_log;
 mod sources;
 
 use std::{
-    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -24,12 +23,11 @@ pub struct AdminThread {
     thread: JoinHandle<()>,
 }
 
-/// Opens the socket and answers on it from a thread of its own.
+/// Answers on `socket` from a thread of its own.
 ///
 /// # Errors
-/// The socket can't be had; the error says what stands in the way.
-pub fn start(socket: &Path, sources: Sources) -> anyhow::Result<AdminThread> {
-    let socket = AdminSocket::bind(socket)?;
+/// The system gives no thread.
+pub fn start(socket: AdminSocket, sources: Sources) -> anyhow::Result<AdminThread> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
