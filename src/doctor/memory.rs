@@ -1,9 +1,32 @@
-//! Hugepages: how many there are, and whether anybody needs them.
+//! Memory: is there enough, and hugepages for those who need them.
 
 use super::{finding::Report, system::System};
 use crate::config::NodeConfig;
 
 const AREA: &str = "hugepages";
+const PLAIN: &str = "memory";
+
+/// Ordinary memory for buffers, and for DPDK when it uses no hugepages. Files served come on top.
+pub fn available(config: &NodeConfig, system: &System, report: &mut Report) {
+    let meminfo = system.read("/proc/meminfo").unwrap_or_default();
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let Some(free_mib) = kib.map(|kib| kib / 1024) else {
+        report.note(PLAIN, "the kernel does not say how much is available");
+        return;
+    };
+    let profiles = [&config.profiles.lan, &config.profiles.link];
+    let plain = !profiles.iter().any(|profile| profile.eal.hugepages);
+    let dpdk_mib = profiles.iter().map(|profile| profile.eal.memory_mib).max().unwrap_or(0);
+    let needed_mib =
+        u64::from(config.cluster.buffer_mib) + if plain { u64::from(dpdk_mib) } else { 0 };
+    if free_mib < needed_mib {
+        let message = format!("{free_mib} MiB available, up to {needed_mib} MiB and files needed");
+        report.warn(PLAIN, message, "lower cluster.buffer_mib (on both nodes), or free some");
+    } else {
+        report.ok(PLAIN, format!("{free_mib} MiB available, up to {needed_mib} MiB needed"));
+    }
+}
 
 /// Counts, and the mount that DPDK allocates from.
 pub fn hugepages(config: Option<&NodeConfig>, system: &System, report: &mut Report) {
@@ -102,6 +125,19 @@ mod tests {
         assert_eq!(errors("ixgbe", 1024, true), 0);
         assert_eq!(errors("ixgbe", 10, true), 1);
         assert_eq!(errors("ixgbe", 10, false), 2);
+    }
+
+    #[test]
+    fn too_little_memory_is_a_warning() {
+        let (root, system) = machine(0, false);
+        let config = testing::config_with_profile("af_packet");
+        let mut report = Report::default();
+        for available in ["MemAvailable:  8388608 kB\n", "MemAvailable:    65536 kB\n"] {
+            fs::write(root.path().join("proc/meminfo"), available).unwrap();
+            super::available(&config, &system, &mut report);
+        }
+        assert_eq!(report.count(Severity::Ok), 1);
+        assert_eq!(report.count(Severity::Warning), 1);
     }
 
     #[test]

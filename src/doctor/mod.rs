@@ -57,6 +57,7 @@ fn examine(config: Option<&NodeConfig>, system: &System) -> Report {
     cpu::clock_source(system, &mut report);
     cpu::cores(config, system, &mut report);
     if let Some(config) = config {
+        memory::available(config, system, &mut report);
         devices::ports(config, system, &mut report);
         offloads::lan(config, system, &mut report);
         network::addresses(config, system, &mut report);
