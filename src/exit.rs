@@ -35,12 +35,42 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         // `holdfast conns | head` has seen enough: that is no problem of ours.
         return ExitCode::SUCCESS;
     }
-    eprintln!("holdfast: {error:#}");
+    eprintln!("holdfast: {}", in_words(error));
     let code = error.downcast_ref::<Failure>().map_or(PROBLEM, |failure| failure.code);
     ExitCode::from(code)
+}
+
+/// An error and its causes. Many messages name their cause themselves: it is not told twice.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+    }
+    words
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let is_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let refused = || io::Error::other("disk on fire");
+        let told: anyhow::Result<()> = Err(refused()).context("cannot read it: disk on fire; run");
+        assert_eq!(in_words(&told.unwrap_err()), "cannot read it: disk on fire; run");
+        let untold: anyhow::Result<()> = Err(refused()).context("cannot read it");
+        assert_eq!(in_words(&untold.unwrap_err()), "cannot read it: disk on fire");
+    }
 }
