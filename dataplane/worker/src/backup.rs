@@ -1,5 +1,7 @@
 //! Following: apply the primary's log to our shards and throw away what they send.
 
+use std::net::Ipv4Addr;
+
 use engine::egress::CountingEgress;
 use replication::{Mismatch, PendingLog, Position, Record, RecordKind};
 
@@ -29,11 +31,18 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return 0;
         }
         let mut applied = 0;
-        let Worker { channels, shards, counters, .. } = self;
+        // A backup may ask in its own name for those whom it would have to answer after a takeover.
+        let silent = self.directive.silent;
+        let Worker { channels, shards, counters, lan, .. } = self;
         for channel in channels.iter_mut() {
             let result = apply_log(&mut channel.log, shards, most - applied, counters);
             match result {
-                Ok(records) => applied += records,
+                Ok((records, remote)) => {
+                    applied += records;
+                    if let Some(remote) = remote.filter(|_| !silent) {
+                        lan.warm_up(now_us, remote, counters);
+                    }
+                }
                 Err(fault) => {
                     self.fail(now_us, fault);
                     break;
@@ -63,20 +72,22 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 }
 
+/// Applies up to `most` records; tells how many, and a remote that one of them came from.
 fn apply_log<F>(
     log: &mut PendingLog,
     shards: &mut Shards<F>,
     most: u64,
     counters: &mut Counters,
-) -> Result<u64, Fault> {
+) -> Result<(u64, Option<Ipv4Addr>), Fault> {
     let mut applied = 0;
+    let mut remote = None;
     while applied < most {
         let Some((position, record)) = log.pop_record() else { break };
-        apply_record(position, &record, shards, counters)?;
+        remote = apply_record(position, &record, shards, counters)?.or(remote);
         applied += 1;
     }
     counters.records_applied += applied;
-    Ok(applied)
+    Ok((applied, remote))
 }
 
 fn apply_record<F>(
@@ -84,7 +95,7 @@ fn apply_record<F>(
     record: &Record<'_>,
     shards: &mut Shards<F>,
     counters: &mut Counters,
-) -> Result<(), Fault> {
+) -> Result<Option<Ipv4Addr>, Fault> {
     let refuse = |reason| Fault::Refused { shard: record.shard, reason };
     let slot = shards.slot_mut(record.shard).ok_or(refuse(RefusedRecord::Shard));
     let slot = slot.inspect_err(|_| counters.records_refused += 1)?;
@@ -95,7 +106,7 @@ fn apply_record<F>(
             return Err(Fault::Mismatch(Mismatch { shard, position, primary, ours }));
         }
         counters.digests_equal += 1;
-        return Ok(());
+        return Ok(None);
     }
     let decoded = input::decode(record.body).and_then(|(now, segments)| {
         if now < slot.shard.now() {
@@ -114,5 +125,5 @@ fn apply_record<F>(
         RecordKind::Input | RecordKind::Digest => slot.shard.step(now, &segments, &mut egress),
     }
     shards.logged(now);
-    Ok(())
+    Ok(segments.last().and_then(|segment| segment.flow.remote.addr.as_ipv4()))
 }

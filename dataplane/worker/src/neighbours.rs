@@ -148,6 +148,23 @@ impl<F> Neighbours<F> {
         Waiting::Ask
     }
 
+    /// Says whether to ask for `address`, which will be needed: nothing waits for it yet.
+    pub fn want(&mut self, now_us: u64, address: Ipv4Addr) -> bool {
+        match self.lookup(now_us, address) {
+            Lookup::Known(_) => false,
+            Lookup::Stale(_) => true,
+            Lookup::Unknown => {
+                let asked = self.questions.iter().any(|q| q.address == address);
+                if asked || self.questions.len() == ASKED {
+                    return false;
+                }
+                let waiting = ArrayVec::new();
+                self.questions.push(Question { address, asked_us: now_us, retries: 0, waiting });
+                true
+            }
+        }
+    }
+
     /// Asks again where an answer is late, and gives up where none came: returns how many
     /// packets were dropped for that.
     pub fn poll(&mut self, now_us: u64, mut ask: impl FnMut(Ipv4Addr)) -> u64 {
@@ -235,6 +252,15 @@ mod tests {
             assert_eq!(neighbours.wait(0, other, n), Waiting::Ask);
         }
         assert_eq!(neighbours.wait(0, Ipv4Addr::new(9, 9, 9, 9), 0), Waiting::Dropped);
+    }
+
+    #[test]
+    fn wanted_neighbour_is_asked_for_once_and_again_when_stale() {
+        let mut neighbours: Neighbours<u8> = Neighbours::default();
+        assert!(neighbours.want(0, CLIENT) && !neighbours.want(1, CLIENT));
+        assert_eq!(neighbours.wait(2, CLIENT, 1), Waiting::Asked);
+        neighbours.learn(3, CLIENT, MAC, |_| {});
+        assert!(!neighbours.want(4, CLIENT) && neighbours.want(3 + STALE_US, CLIENT));
     }
 
     #[test]

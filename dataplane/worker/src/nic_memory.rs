@@ -71,10 +71,9 @@ impl Wire {
         self.lock().from_nic.pop_front()
     }
 
-    /// Whether frames wait to be received by the card.
-    #[must_use]
-    pub fn has_input(&self) -> bool {
-        !self.lock().to_nic.is_empty()
+    /// Loses the frames that wait to be received by the card.
+    pub fn forget_input(&self) {
+        self.lock().to_nic.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {

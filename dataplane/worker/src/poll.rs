@@ -58,6 +58,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) follows_a_log: bool,
     /// The log that the session channels were opened for.
     pub(crate) log_of: Option<LogId>,
+    /// Shards that had the takeover's kick.
+    pub(crate) kicked: usize,
     /// A shard waits for room in the gate or in the log.
     pub(crate) blocked: bool,
 
@@ -131,6 +133,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             fault: None,
             follows_a_log: false,
             log_of: None,
+            kicked: 0,
             blocked: false,
             trusted: false,
             distrust_since_us: None,
@@ -280,6 +283,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             }
             Duty::Applying { .. } | Duty::Ready => {
                 self.take_over(now_us);
+                if self.serving() {
+                    self.serve(now_us);
+                }
                 true
             }
             Duty::Serving => self.serving() && self.serve(now_us),

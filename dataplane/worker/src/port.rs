@@ -127,6 +127,14 @@ impl<N: Nic> Port<N> {
         }
     }
 
+    /// Sees to it that the way to `destination` is known before it is needed.
+    pub fn warm_up(&mut self, now_us: u64, destination: Ipv4Addr, counters: &mut Counters) {
+        let hop = self.next_hop(destination);
+        if self.neighbours.want(now_us, hop) {
+            self.ask(hop, counters);
+        }
+    }
+
     /// Asks who has `address`, in the node's own name.
     fn ask(&mut self, address: Ipv4Addr, counters: &mut Counters) {
         let request = arp::Packet::request(self.mac, self.net.address, address);

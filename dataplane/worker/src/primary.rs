@@ -41,7 +41,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// there was anything to do.
     pub(crate) fn serve(&mut self, now_us: u64) -> bool {
         let now = self.shards.time(now_us);
-        let mut busy = false;
+        let mut busy = self.kick_next(now, now_us);
         let mut blocked = false;
         for place in 0..self.shards.slots.len() {
             match self.turn(place, now, now_us, Kind::Step) {
@@ -56,14 +56,15 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         busy
     }
 
-    /// The takeover's kick: every connection of every shard sends at once, so that no client has
-    /// to wait for its own timer.
-    pub(crate) fn kick(&mut self, now_us: u64) {
-        let now = self.shards.time(now_us);
-        for place in 0..self.shards.slots.len() {
-            self.turn(place, now, now_us, Kind::Kick);
+    /// The takeover's kick: every connection of a shard sends at once, so that no client has to
+    /// wait for its own timer. One shard in each loop: what the first one sends need not wait for
+    /// the last one's.
+    fn kick_next(&mut self, now: Instant, now_us: u64) -> bool {
+        let pending = self.kicked < self.shards.slots.len();
+        if pending && self.turn(self.kicked, now, now_us, Kind::Kick) == Turn::Stepped {
+            self.kicked += 1;
         }
-        self.end_batch();
+        pending
     }
 
     fn turn(&mut self, place: usize, now: Instant, now_us: u64, kind: Kind) -> Turn {

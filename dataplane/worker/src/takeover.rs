@@ -60,6 +60,6 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);
-        self.kick(now_us);
+        self.kicked = 0;
     }
 }

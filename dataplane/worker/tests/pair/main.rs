@@ -226,6 +226,23 @@ fn backup_with_another_state_says_so_and_never_serves() {
 }
 
 #[test]
+fn backup_knows_the_clients_before_it_has_to_answer_them() {
+    let mut world = World::new(13, 2);
+    // What clients ask the whole LAN would tell the backup too; so let it have heard nothing.
+    world.freeze(1, 30_000);
+    start_all(&mut world);
+    world.run_for(10_000);
+    world.forget_input(1);
+    world.run_for(30_000);
+    kill_in_the_middle(&mut world, 0);
+    world.run(100_000, |world| world.is_serving(1));
+    let before = world.counters(1).arp_requests;
+    world.run_clients();
+    let after = world.counters(1);
+    assert_eq!((after.arp_requests, after.drop_neighbour_waiting), (before, 0));
+}
+
+#[test]
 fn service_address_is_announced_only_by_who_holds_the_state() {
     let mut world = World::new(7, 1);
     start_all(&mut world);

@@ -244,6 +244,11 @@ impl World {
         self.nodes[node].frozen_until_us = self.now_us + time_us;
     }
 
+    /// Loses what waits for a node on the LAN.
+    pub fn forget_input(&mut self, node: usize) {
+        self.nodes[node].lan.forget_input();
+    }
+
     /// Lets a frame come out of a node's port as if it had been on the wire.
     pub fn inject(&mut self, place: Place, frame: Vec<u8>) {
         match place {
