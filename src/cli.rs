@@ -98,7 +98,8 @@ Examples:
   holdfast run -c /etc/holdfast/node.toml
   holdfast run -c node.toml --log-level info,worker=debug
 
-Needs root, or CAP_NET_RAW, CAP_NET_ADMIN and CAP_IPC_LOCK; `holdfast doctor` says what is missing.")]
+Needs root, or CAP_NET_RAW, CAP_NET_ADMIN and CAP_IPC_LOCK; `holdfast doctor` says what is
+missing.")]
 pub struct RunArgs {
     /// The node's configuration
     #[arg(short, long, value_name = "FILE")]
