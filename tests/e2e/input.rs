@@ -12,7 +12,7 @@ fn log_of(lab: &Lab, node: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-fn start_with_another_config(lab: &Lab, node: &str) {
+fn start_with_another_config(node: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lab");
     let output = Command::new(script)
         .args(["start", node])
@@ -27,7 +27,7 @@ fn start_with_another_config(lab: &Lab, node: &str) {
 fn a_peer_with_another_configuration_is_refused_with_a_diff() {
     let lab = Lab::up();
     lab.run(&["start", "a"]);
-    start_with_another_config(&lab, "b");
+    start_with_another_config("b");
     wait_for("the difference to be named", 20, || log_of(&lab, "b").contains("extra"));
     assert_ne!(lab.status()["b"]["role"], "backup");
     assert_eq!(lab.status()["in_sync"], false);

@@ -49,10 +49,6 @@ impl Lab {
         lab(&["primary"])
     }
 
-    pub fn backup(&self) -> String {
-        if self.primary() == "a" { "b".into() } else { "a".into() }
-    }
-
     pub fn status(&self) -> Value {
         serde_json::from_str(&lab(&["status", "--json"])).expect("status is JSON")
     }

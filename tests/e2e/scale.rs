@@ -20,9 +20,7 @@ fn ten_thousand_idle_connections_are_alive_after_the_takeover() {
     ]);
     wait_for("10,000 connections on both nodes", 60, || {
         let status = lab.status();
-        ["a", "b"]
-            .iter()
-            .all(|node| status[node]["connections"].as_u64() >= Some(CONNECTIONS))
+        ["a", "b"].iter().all(|node| status[node]["connections"].as_u64() >= Some(CONNECTIONS))
     });
     let bytes = lab.status()["a"]["memory"]["bytes_per_idle_connection"].as_u64();
     assert!(
