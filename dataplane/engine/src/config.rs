@@ -97,7 +97,7 @@ impl Default for TcpConfig {
             min_rto_us: 200_000,
             max_rto_us: 60_000_000,
             initial_rto_us: 1_000_000,
-            msl_us: 1_000_000,
+            msl_us: 30_000_000,
             delayed_ack_us: 40_000,
             max_syn_retries: 5,
             max_data_retries: 15,

@@ -10,7 +10,7 @@ const LANES: usize = 16;
 #[inline]
 pub fn fill(offset: u64, out: &mut [u8]) {
     // Bits 16 to 23 of a product depend on no higher bits of its factors, so 32 bits do. Each lane
-    // adds what it would multiply: that is vector code on every processor.
+    // adds where it would multiply, and none waits for another.
     let start = offset as u32;
     let mut lanes: [u32; LANES] =
         std::array::from_fn(|lane| start.wrapping_add(lane as u32).wrapping_mul(FACTOR));

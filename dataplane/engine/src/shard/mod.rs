@@ -122,6 +122,8 @@ impl Shard {
     /// [`Config::max_packets_per_step`] packets; what is left waits, and
     /// [`next_deadline`](Self::next_deadline) is `now` then. Time never goes back: an earlier
     /// `now` counts as the last one.
+    ///
+    /// Each call counts, one without segments too: a replica must be given all of them.
     pub fn step<E: Egress>(&mut self, now: Instant, segments: &[Segment<'_>], egress: &mut E) {
         self.now = self.now.max(now);
         let mut budget = self.config.max_packets_per_step;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use engine::addr::Endpoint;
-use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength};
+use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength, TcpConfig};
 use engine::content::{Content, SourceFile};
 use engine::egress::{Egress, Outgoing};
 use engine::shard::Shard;
@@ -101,6 +101,7 @@ pub fn config() -> Config {
             ),
         ],
         isn_key: *b"a key for tests.",
+        tcp: TcpConfig { msl_us: 1_000_000, ..TcpConfig::default() },
         ..Config::default()
     }
 }
