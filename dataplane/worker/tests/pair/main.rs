@@ -5,6 +5,7 @@
 
 mod client;
 mod network;
+mod scripted;
 mod steward;
 mod world;
 
@@ -234,9 +235,9 @@ fn backup_knows_the_clients_before_it_has_to_answer_them() {
     world.run_for(10_000);
     world.forget_input(1);
     world.run_for(30_000);
+    let before = world.counters(1).arp_requests;
     kill_in_the_middle(&mut world, 0);
     world.run(100_000, |world| world.is_serving(1));
-    let before = world.counters(1).arp_requests;
     world.run_clients();
     let after = world.counters(1);
     assert_eq!((after.arp_requests, after.drop_neighbour_waiting), (before, 0));
@@ -360,7 +361,7 @@ impl Steward for Alone {
 /// The one test with threads and a real clock: followers hear the lead, frames change workers.
 #[test]
 fn workers_on_threads_serve_together() {
-    let (crew, lan) = world::crew_of(0, 3, shard_config(), Alone);
+    let (crew, lan, _link) = world::crew_of(0, 3, shard_config(), Alone);
     let stop = Arc::new(AtomicBool::new(false));
     let clock = MonotonicClock::since(Instant::now());
     let threads: Vec<_> = crew

@@ -94,7 +94,7 @@ fn config_of(index: usize, shard: Config) -> NodeConfig {
 }
 
 /// A node's workers, of which only the first has queues, and the wires to them.
-fn crew_and_wires<S: Steward>(
+pub fn crew_of<S: Steward>(
     index: usize,
     workers: u16,
     shard: Config,
@@ -109,20 +109,9 @@ fn crew_and_wires<S: Steward>(
     (crew(config_of(index, shard), shares, steward).unwrap(), lan_wire, link_wire)
 }
 
-/// A node's workers and the wire of its LAN port.
-pub fn crew_of<S: Steward>(
-    index: usize,
-    workers: u16,
-    shard: Config,
-    steward: S,
-) -> (Crew<MemoryNic, S>, Wire) {
-    let (crew, lan, _) = crew_and_wires(index, workers, shard, steward);
-    (crew, lan)
-}
-
 fn node(index: usize, workers: u16, shard: Config) -> Node {
     let steward = TestSteward::new(index, workers);
-    let (crew, lan, link) = crew_and_wires(index, workers, shard, steward);
+    let (crew, lan, link) = crew_of(index, workers, shard, steward);
     Node {
         workers: crew.workers,
         queries: crew.queries,
