@@ -79,6 +79,31 @@ fn receiver_closes_its_window_and_opens_it_in_large_steps() {
     assert!(opened.is_some_and(|opened| opened - edge >= 1000), "{replies:?}");
 }
 
+/// The same, when room comes back in crumbs.
+#[test]
+fn receiver_offers_no_crumbs() {
+    let mut config = config();
+    config.services[0].recv_buffer_bytes = 8192;
+    config.services[0].send_buffer_bytes = 4096;
+    let mut peer = Peer::established(config, ECHO);
+    peer.window = 8000;
+    let mut seq = 1;
+    for _ in 0..20 {
+        let replies = peer.send(ACK, seq, 1, &[1; 1000]);
+        seq = replies.iter().map(|reply| reply.ack).max().unwrap_or(seq).max(seq);
+    }
+    let edge = |peer: &Peer| seq + i64::from(peer.info().map_or(0, |info| info.recv_window));
+    let (start, mut before) = (edge(&peer), edge(&peer));
+    for crumb in 1..=40 {
+        // Each acknowledgment of 100 bytes lets the service read 100 more.
+        peer.send(ACK, seq, 1 + crumb * 100, &[]);
+        let now = edge(&peer);
+        assert!(now == before || now - before >= 1000, "{before} -> {now}");
+        before = now;
+    }
+    assert!(before - start >= 1000, "but it opens");
+}
+
 #[test]
 fn data_beyond_the_window_is_cut_off() {
     let mut config = config();
