@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn af_packet_goes_through_the_queueing_discipline_so_that_nftables_sees_its_frames() {
+    fn af_packet_lets_nftables_see_what_a_link_sends() {
         let device = load("af_packet", None).unwrap().device;
         let argument = device.argument(1, "eth7", 2, 9000).unwrap();
         assert!(argument.starts_with("net_af_packet1,iface=eth7,qpairs=2"), "{argument}");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
@@ -10,6 +11,7 @@ use arrayvec::ArrayVec;
 use crossbeam::channel::{Receiver, Sender};
 use engine::wire::ethernet::Mac;
 use replication::Path;
+use rustix::thread::set_current_timer_slack;
 
 use crate::board::Board;
 use crate::clock::Clock;
@@ -138,6 +140,9 @@ fn local(
     Local { path, mac, vmac: node.vmac, net, vips, control_port: node.control_port }
 }
 
+/// How much longer than asked for a worker's sleep may be, in nanoseconds.
+const TIMER_SLACK_NS: u64 = 1000;
+
 /// Runs a worker on a thread of its own, pinned to `core` if one is given, until `stop` is set.
 /// `enter` runs on the thread first; what it returns is dropped there at the end, which is the
 /// place for a registration with the driver.
@@ -164,6 +169,10 @@ where
             if !pinned {
                 tracing::warn!(worker = worker.index, core = id, "cannot pin to this core");
             }
+        }
+        // The kernel may lengthen a sleep by 50 µs to save wake-ups; a packet would wait for it.
+        if let Err(error) = set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS)) {
+            tracing::warn!(worker = worker.index, %error, "sleeps will be longer than asked for");
         }
         worker.run(&mut clock, &stop);
         worker

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use hw_profiles::{Idle, IdleStrategy};
 
+/// Even with a deadline that has come, a loop that found nothing sleeps rather than yields: who
+/// yields gives up a whole slice to Linux's fair scheduler, again and again, and is then kept
+/// waiting for tens of milliseconds on a busy core; who wakes from a sleep runs at once.
+const SHORTEST_SLEEP_US: u64 = 1;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Idler {
     idle: Idle,
@@ -41,10 +46,8 @@ impl Idler {
             IdleStrategy::Sleep if self.empty_polls <= yield_until => Rest::Yield,
             IdleStrategy::Sleep => {
                 let left_us = deadline_us.map_or(u64::MAX, |at| at.saturating_sub(now_us));
-                match left_us.min(self.idle.sleep_us.into()) {
-                    0 => Rest::Yield,
-                    sleep_us => Rest::Sleep(Duration::from_micros(sleep_us)),
-                }
+                let sleep_us = left_us.min(self.idle.sleep_us.into()).max(SHORTEST_SLEEP_US);
+                Rest::Sleep(Duration::from_micros(sleep_us))
             }
         }
     }
@@ -79,14 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn never_sleeps_past_the_deadline() {
+    fn sleeps_to_the_deadline_and_no_longer() {
         let mut idler = idler(IdleStrategy::Sleep);
         for _ in 0..2 {
             idler.decide(false, 0, None);
         }
         let short = Rest::Sleep(Duration::from_micros(7));
         assert_eq!(idler.decide(false, 100, Some(107)), short);
-        assert_eq!(idler.decide(false, 100, Some(90)), Rest::Yield);
+        let shortest = Rest::Sleep(Duration::from_micros(1));
+        assert_eq!(idler.decide(false, 100, Some(90)), shortest);
     }
 
     #[test]

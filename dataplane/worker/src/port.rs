@@ -53,6 +53,11 @@ impl<N: Nic> Port<N> {
         self.capacity - self.queue.len()
     }
 
+    /// Frames in the queue.
+    pub fn backlog(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether frames wait for the card.
     pub fn has_backlog(&self) -> bool {
         !self.queue.is_empty() || !self.burst.is_empty()
