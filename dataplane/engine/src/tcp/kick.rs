@@ -43,6 +43,8 @@ pub(crate) fn send<E: Egress>(
     }
     *quota -= 1;
     cx.shared.counters.kicks += 1;
+    // Nothing is withheld from this one.
+    tcb.last_ack = tcb.rcv_nxt;
     match tcb.sent.head(&cx.shared.sent) {
         Some((index, sent)) => {
             output::send_again(tcb, cx, egress, index, &sent);

@@ -189,19 +189,38 @@ fn offer(tcb: &Tcb, cx: &Context<'_>) -> SeqNumber {
     tcb.rcv_nxt + free.min(0xffff << tcb.rcv_scale)
 }
 
-/// The window to put into a header, which moves the right edge as told to the peer. The edge never
-/// moves back (RFC 9293 3.8.6), and forward only in steps worth a segment (3.8.6.2.2).
+/// Segments that a pure ACK must newly cover before the last of them is withheld.
+const WITHHOLDING_SEGMENTS: u32 = 4;
+
+/// How many bytes in order an ACK of a bulk transfer leaves for the next one: the last segment. If
+/// this node dies, the takeover's ACK then has news for the peer, which may send a new segment for
+/// it; by that one's SACK the peer learns at once that what it sent to the dead node is lost
+/// (RFC 8985 6.2). An ACK without news would leave it to wait for its retransmission timer. A
+/// delayed ACK (RFC 9293 3.8.6.3) tells the rest when the transfer pauses.
 #[inline]
-pub(crate) fn window_field(tcb: &mut Tcb, cx: &Context<'_>) -> u16 {
+pub(crate) fn withheld(tcb: &Tcb) -> u32 {
+    let mss = u32::from(tcb.rcv_mss);
+    let news = tcb.rcv_nxt.distance(tcb.last_ack).max(0).unsigned_abs();
+    let known = tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs();
+    let bulk = news >= WITHHOLDING_SEGMENTS * mss && known >= WITHHOLDING_SEGMENTS * mss;
+    let plain = tcb.assembler.is_empty() && tcb.state.can_receive() && !tcb.has(Marks::DSACK);
+    if bulk && plain { mss } else { 0 }
+}
+
+/// The window to put into a header beside the acknowledgment number `ack`, which moves the right
+/// edge as told to the peer. The edge never moves back (RFC 9293 3.8.6), and forward only in steps
+/// worth a segment (3.8.6.2.2).
+#[inline]
+pub(crate) fn window_field(tcb: &mut Tcb, cx: &Context<'_>, ack: SeqNumber) -> u16 {
     let edge = offer(tcb, cx);
     let step = u32::from(tcb.mss).min(tcb.rcv_limit / 2);
     if edge.distance(tcb.rcv_adv) >= i32::try_from(step).unwrap_or(i32::MAX) {
         tcb.rcv_adv = edge;
     }
-    let window = tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs();
+    let window = tcb.rcv_adv.distance(ack).max(0).unsigned_abs();
     // Rounded up: rounding down would take back part of what was offered.
     let field = u16::try_from(window.div_ceil(1 << tcb.rcv_scale)).unwrap_or(u16::MAX);
-    tcb.rcv_adv = tcb.rcv_adv.max(tcb.rcv_nxt + (u32::from(field) << tcb.rcv_scale));
+    tcb.rcv_adv = tcb.rcv_adv.max(ack + (u32::from(field) << tcb.rcv_scale));
     field
 }
 

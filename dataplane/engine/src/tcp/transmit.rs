@@ -29,17 +29,19 @@ pub(crate) fn segment<E: Egress>(
     offset: u64,
     len: u16,
 ) -> u16 {
+    let withheld = if flags == Flags::ACK && len == 0 { receive::withheld(tcb) } else { 0 };
+    let acknowledged = tcb.rcv_nxt - withheld;
     let window = if flags.syn() {
         // RFC 7323 2.2: never scaled in a SYN.
         tcb.rcv_limit.min(0xffff) as u16
     } else {
-        receive::window_field(tcb, cx)
+        receive::window_field(tcb, cx, acknowledged)
     };
     let options = if flags.syn() { syn_options(tcb, cx) } else { options(tcb, cx, len) };
     let mut parts: ArrayVec<Part<'_>, MAX_PARTS> = ArrayVec::new();
     let shared = &mut *cx.shared;
     let len = tcb.send.gather(&shared.buffers, offset, len.into(), &mut parts) as u16;
-    let ack = if flags.ack() { tcb.rcv_nxt } else { SeqNumber(0) };
+    let ack = if flags.ack() { acknowledged } else { SeqNumber(0) };
     let header = SegmentHeader { flow: tcb.flow, seq, ack, flags, window, options };
     let mut bytes = [0; MAX_HEADER_LEN];
     let header_len = header.emit(len, &mut bytes);
@@ -62,14 +64,17 @@ pub(crate) fn segment<E: Egress>(
         egress.emit(&outgoing);
     }
     if flags.ack() {
-        acknowledged(tcb);
+        has_left(tcb);
+        if withheld > 0 {
+            tcb.deadlines.ack = cx.now.plus_us(cx.config.tcp.delayed_ack_us);
+        }
     }
     len
 }
 
 /// A packet with an ACK has left: what the peer should know, it knows.
 #[inline]
-fn acknowledged(tcb: &mut Tcb) {
+fn has_left(tcb: &mut Tcb) {
     tcb.clear(Marks(Marks::ACK_NOW.0 | Marks::DSACK.0));
     tcb.dup_acks_owed = tcb.dup_acks_owed.saturating_sub(1);
     tcb.deadlines.ack = NEVER;
