@@ -189,22 +189,30 @@ fn offer(tcb: &Tcb, cx: &Context<'_>) -> SeqNumber {
     tcb.rcv_nxt + free.min(0xffff << tcb.rcv_scale)
 }
 
-/// Segments that a pure ACK must newly cover before the last of them is withheld.
-const WITHHOLDING_SEGMENTS: u32 = 4;
+/// Segments that a bulk transfer's ACK leaves for the next one. More than one: the peer may have
+/// sent a tail loss probe beyond its congestion window (RFC 8985 7.3), which uses up the room that
+/// the first ones make.
+const WITHHELD_SEGMENTS: u32 = 3;
+/// A transfer is bulk when an ACK has so many new segments to tell of, and room for as many.
+const BULK_SEGMENTS: u32 = 8;
 
-/// How many bytes in order an ACK of a bulk transfer leaves for the next one: the last segment. If
-/// this node dies, the takeover's ACK then has news for the peer, which may send a new segment for
-/// it; by that one's SACK the peer learns at once that what it sent to the dead node is lost
-/// (RFC 8985 6.2). An ACK without news would leave it to wait for its retransmission timer. A
-/// delayed ACK (RFC 9293 3.8.6.3) tells the rest when the transfer pauses.
+/// How long they are withheld at most: longer than the pauses within a bulk transfer, too short to
+/// be felt by a peer whose congestion window is small.
+pub(crate) const WITHHELD_FOR_US: u64 = 4_000;
+
+/// How many bytes in order a pure ACK leaves for the next one: the last segments of a bulk
+/// transfer. If this node dies, the takeover's ACK then has news for the peer, which may send new
+/// segments for it; by their SACK the peer learns at once that what it sent to the dead node is
+/// lost (RFC 8985 6.2). An ACK without news would leave it to wait for its retransmission timer. A
+/// delayed ACK tells the rest when the transfer pauses (RFC 9293 3.8.6.3).
 #[inline]
 pub(crate) fn withheld(tcb: &Tcb) -> u32 {
     let mss = u32::from(tcb.rcv_mss);
     let news = tcb.rcv_nxt.distance(tcb.last_ack).max(0).unsigned_abs();
     let known = tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs();
-    let bulk = news >= WITHHOLDING_SEGMENTS * mss && known >= WITHHOLDING_SEGMENTS * mss;
+    let bulk = news.min(known) >= BULK_SEGMENTS * mss;
     let plain = tcb.assembler.is_empty() && tcb.state.can_receive() && !tcb.has(Marks::DSACK);
-    if bulk && plain { mss } else { 0 }
+    if bulk && plain { WITHHELD_SEGMENTS * mss } else { 0 }
 }
 
 /// The window to put into a header beside the acknowledgment number `ack`, which moves the right

@@ -29,7 +29,7 @@ const MAX_WINDOW_SCALE: u8 = 14;
 /// Receive buffer at the start; more with need.
 const INITIAL_RECV_LIMIT: u32 = 65_535;
 /// Segments acknowledged at once before ACKs are delayed, so that the peer's slow start is fed.
-const QUICK_ACKS: u8 = 16;
+pub(crate) const QUICK_ACKS: u8 = 16;
 
 /// Conditions of a connection that are on or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -66,7 +66,8 @@ pub(crate) fn segment<E: Egress>(
     if flags.ack() {
         has_left(tcb);
         if withheld > 0 {
-            tcb.deadlines.ack = cx.now.plus_us(cx.config.tcp.delayed_ack_us);
+            let delay_us = cx.config.tcp.delayed_ack_us.min(receive::WITHHELD_FOR_US);
+            tcb.deadlines.ack = cx.now.plus_us(delay_us);
         }
     }
     len
