@@ -94,7 +94,8 @@ fn carries_jumbo_frames() {
     }
 }
 
-/// The lab's packet loss stands on this: what the driver sends passes nftables. A frame that is
+/// The lab's packet loss stands on this: what the driver sends with the options
+/// of a jumbo link passes nftables. A frame that is
 /// dropped there goes back into the ring to be sent again, and blocks it until then; one that is
 /// forwarded into a sink is lost for good.
 #[test]
@@ -104,7 +105,7 @@ fn loses_frames_that_nftables_diverts_at_egress() {
     }
     match isolate::role().as_deref() {
         None => {
-            let lab = Lab::new("1500");
+            let lab = Lab::new("9000");
             lab.server.run(&["ip", "link", "add", "sink0", "type", "veth", "peer", "sink1"]);
             lab.server.run(&["ip", "link", "set", "sink0", "up"]);
             lab.server.run(&["ip", "link", "set", "sink1", "up"]);
@@ -117,7 +118,7 @@ fn loses_frames_that_nftables_diverts_at_egress() {
             ]);
             lab.play("af_packet::loses_frames_that_nftables_diverts_at_egress");
         }
-        Some("server") => serve(1500),
+        Some("server") => serve(9000),
         Some(_) => lose_a_third(),
     }
 }
