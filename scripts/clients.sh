@@ -23,8 +23,9 @@ probe() { # probe NAME COMMAND SERVICE-PORT ARGUMENTS…
 http_download() { # http_download NAME FILE CURL-ARGUMENTS…
     local name=$1 file=$2
     shift 2
+    rm -f "$WORK/$name.sha256"
     client "$name" bash -c 'set -o pipefail; probe=$1 hash=$2 url=$3; shift 3
-        curl --silent --show-error --fail "$@" "$url" | tee >(sha256sum >"$hash") | "$probe" meter --json' \
+        curl --silent --show-error --fail "$@" "$url" | tee >(sha256sum >"$hash.new"; mv "$hash.new" "$hash") | "$probe" meter --json' \
         - "$PROBE" "$WORK/$name.sha256" "http://$VIP:$HTTP_PORT/$file" "$@"
 }
 
@@ -48,6 +49,8 @@ end_clients() {
 }
 
 same_sha256() { # same_sha256 NAME FILE: what NAME received is FILE
+    # The hash is made beside the pipeline, which does not wait for it.
+    until_true 30 "the checksum of what $1 received" test -e "$WORK/$1.sha256"
     [ "$(cut -d' ' -f1 "$WORK/$1.sha256" 2>/dev/null)" = "$(sha256sum <"$2" | cut -d' ' -f1)" ]
 }
 
