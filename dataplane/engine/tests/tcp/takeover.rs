@@ -73,6 +73,8 @@ fn upload_goes_on_after_takeover() {
     assert!(pair.run_until(2_000_000, |pair| {
         pair.of_server(local).is_some_and(|info| info.bytes_in > before + (1 << 20))
     }));
+    // The kick's ACK had news, so the client learned of its loss without waiting for its own timer.
+    assert_eq!(pair.client.counters().timeouts, 0);
 }
 
 #[test]
