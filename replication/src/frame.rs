@@ -10,7 +10,7 @@
 //!   8    epoch                              missing, then u32
 //!   8    sender's incarnation               frames held
 //!   8    receiver's incarnation
-//!   4    CRC-32C of all other bytes
+//!   4    CRC-32 (IEEE 802.3) of all other bytes
 //! ```
 
 use arrayvec::ArrayVec;
@@ -19,7 +19,7 @@ use crate::role::{Epoch, Incarnation};
 
 const MAGIC: [u8; 4] = *b"HFL1";
 /// Version of this layout and of the records inside.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Most gaps that one confirmation tells of; the rest is told by a later one.
 pub const MAX_GAPS: usize = 16;
 
@@ -151,13 +151,18 @@ pub fn encode(address: &Address, confirm: Option<&Confirm>, data: Option<&Data<'
         put(&length.to_le_bytes());
     }
     let payload = data.map_or(&[][..], |data| data.payload);
-    let checksum = crc32c::crc32c_append(checksum_of_header(&header), payload);
+    let checksum = checksum(&header, payload);
     header[CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&checksum.to_le_bytes());
     header
 }
 
-fn checksum_of_header(header: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header[..CHECKSUM_AT]), &header[FIXED_BYTES..])
+/// Of `header` without its checksum field, and what follows it.
+fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&header[..CHECKSUM_AT]);
+    checksum.update(&header[FIXED_BYTES..]);
+    checksum.update(payload);
+    checksum.finalize()
 }
 
 /// Reads a datagram.
@@ -180,7 +185,7 @@ pub fn parse(datagram: &[u8]) -> Result<Frame<'_>, FrameError> {
         receiver: Incarnation(reader.u64()?),
     };
     let carried = reader.u32()?;
-    let computed = checksum_of_header(datagram);
+    let computed = checksum(datagram, &[]);
     if carried != computed {
         return Err(FrameError::Checksum { carried, computed });
     }
@@ -319,7 +324,7 @@ mod tests {
             flags in any::<u8>(), tail in prop::collection::vec(any::<u8>(), 0..200)
         ) {
             let mut bytes = [&MAGIC[..], &[VERSION, flags], &[0; 30], &tail].concat();
-            let checksum = checksum_of_header(&bytes);
+            let checksum = checksum(&bytes, &[]);
             bytes[CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&checksum.to_le_bytes());
             if let Err(error) = parse(&bytes) {
                 let is_checksum = matches!(error, FrameError::Checksum { .. });

@@ -1,4 +1,7 @@
 //! The sending half: a ring of unconfirmed frames, their confirmation and their retransmission.
+//!
+//! Payload buffers are reused last in, first out, so that a short queue stays in the cache however
+//! long the window is.
 
 use crate::frame::{Confirm, Data};
 use crate::record::{HEADER_BYTES, RecordKind, header};
@@ -12,6 +15,8 @@ struct Slot {
     /// When it was first due to be sent, even if the NIC or the peer had no room for it.
     due_since_us: Option<u64>,
     sent_us: u64,
+    /// Which payload buffer it has.
+    buffer: u32,
     length: u32,
     sends: u32,
     batch_end: bool,
@@ -28,9 +33,9 @@ pub(super) struct Sender {
     slots: Box<[Slot]>,
     payloads: Box<[u8]>,
     payload_bytes: usize,
+    /// Payload buffers that no sealed frame has; the last one is the open frame's.
+    free: Vec<u32>,
     max_batch_bytes: usize,
-    /// The frame that lies in slot 0.
-    origin: u64,
     oldest: u64,
     unsent: u64,
     sealed: u64,
@@ -50,6 +55,10 @@ pub(super) struct Sender {
     timer_us: Option<u64>,
 }
 
+fn all_buffers(config: &SessionConfig) -> Vec<u32> {
+    (0..config.window_frames as u32).rev().collect()
+}
+
 impl Sender {
     pub(super) fn new(config: &SessionConfig) -> Sender {
         let payload_bytes = config.payload_bytes();
@@ -57,8 +66,8 @@ impl Sender {
             slots: vec![Slot::default(); config.window_frames].into_boxed_slice(),
             payloads: vec![0; config.window_frames * payload_bytes].into_boxed_slice(),
             payload_bytes,
+            free: all_buffers(config),
             max_batch_bytes: config.max_batch_bytes,
-            origin: 0,
             oldest: 0,
             unsent: 0,
             sealed: 0,
@@ -77,7 +86,7 @@ impl Sender {
 
     /// Back to the state of a new sender; the buffers stay.
     pub(super) fn reset(&mut self, config: &SessionConfig) {
-        self.origin = 0;
+        self.free = all_buffers(config);
         self.oldest = 0;
         self.unsent = 0;
         self.sealed = 0;
@@ -123,7 +132,7 @@ impl Sender {
 
     fn index(&self, sequence: u64) -> usize {
         // The window is a power of two (asserted at construction).
-        (sequence - self.origin) as usize & (self.slots.len() - 1)
+        sequence as usize & (self.slots.len() - 1)
     }
 
     pub(super) fn append(
@@ -166,16 +175,22 @@ impl Sender {
             }
             let take = bytes.len().min(self.payload_bytes - self.open_bytes);
             let (now, later) = bytes.split_at(take);
-            let start = self.index(self.sealed) * self.payload_bytes + self.open_bytes;
+            let start = self.open_buffer() as usize * self.payload_bytes + self.open_bytes;
             self.payloads[start..start + take].copy_from_slice(now);
             self.open_bytes += take;
             bytes = later;
         }
     }
 
+    fn open_buffer(&self) -> u32 {
+        *self.free.last().expect("append saw that a frame is free")
+    }
+
     fn seal(&mut self, batch_end: bool) {
         let index = self.index(self.sealed);
-        self.slots[index] = Slot { length: self.open_bytes as u32, batch_end, ..Slot::default() };
+        let (buffer, length) = (self.open_buffer(), self.open_bytes as u32);
+        self.free.pop();
+        self.slots[index] = Slot { buffer, length, batch_end, ..Slot::default() };
         self.sealed += 1;
         self.open_bytes = 0;
     }
@@ -243,6 +258,7 @@ impl Sender {
                 counters.batches_confirmed += 1;
             }
             self.missing -= usize::from(slot.missing);
+            self.free.push(slot.buffer);
             if slot.sends == 1 && !slot.held {
                 newest_sent_once_us = Some(slot.sent_us);
             }
@@ -251,10 +267,6 @@ impl Sender {
             self.rtt.sample(now_us.saturating_sub(sent_us));
         }
         self.oldest = next;
-        // With nothing unconfirmed the ring starts over, which keeps a short queue in the cache.
-        if self.oldest == self.sealed && self.open_bytes == 0 {
-            self.origin = self.oldest;
-        }
         progress
     }
 
@@ -399,7 +411,7 @@ impl Sender {
     ) -> bool {
         let index = self.index(sequence);
         let slot = &mut self.slots[index];
-        let start = index * self.payload_bytes;
+        let start = slot.buffer as usize * self.payload_bytes;
         let payload = &self.payloads[start..start + slot.length as usize];
         if !send(&Data { sequence, batch_end: slot.batch_end, payload }) {
             return false;
