@@ -1,0 +1,4 @@
+//! Renders results: `.hlog` files, plots, the HTML report.
+
+#[cfg(test)]
+pub mod fixtures;
