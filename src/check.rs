@@ -134,6 +134,7 @@ fn what_it_does(service: &ServiceConfig, config: &NodeConfig) -> String {
             let folder = folder.map_or("?".into(), |place| place.folder.display().to_string());
             format!("serves {folder} over HTTP")
         }
+        ServiceKind::External => "is left to another program".into(),
     }
 }
 

@@ -200,6 +200,10 @@ pub enum ServiceKind {
         /// Whether a folder's URL answers: with its `index.html`, or else with a list of its files.
         directory_index: bool,
     },
+    /// Leaves the bytes to the program around the shard (`Shard::next_ready`). Not for a replicated
+    /// shard, and no part of a configuration file.
+    #[serde(skip)]
+    External,
 }
 
 /// How much a stream service sends.

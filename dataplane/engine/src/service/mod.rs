@@ -6,6 +6,7 @@
 
 mod discard;
 mod echo;
+pub mod external;
 pub mod http;
 mod stream;
 
@@ -107,6 +108,8 @@ pub enum ServiceState {
     Stream(stream::Stream),
     /// Static files.
     Http(http::Http),
+    /// The program around the shard.
+    External(external::External),
 }
 
 const _: () = assert!(size_of::<ServiceState>() <= 64, "one for each connection: keep it small");
@@ -118,6 +121,7 @@ macro_rules! dispatch {
             ServiceState::Discard($service) => $call,
             ServiceState::Stream($service) => $call,
             ServiceState::Http($service) => $call,
+            ServiceState::External($service) => $call,
         }
     };
 }
@@ -147,6 +151,7 @@ impl ServiceState {
             ServiceKind::Discard => ServiceState::Discard(discard::Discard),
             ServiceKind::Stream { .. } => ServiceState::Stream(stream::Stream::default()),
             ServiceKind::Http { .. } => ServiceState::Http(http::Http::default()),
+            ServiceKind::External => ServiceState::External(external::External::default()),
         }
     }
 
@@ -213,6 +218,10 @@ impl ServiceState {
                 out.u8(3);
                 http.save(out);
             }
+            ServiceState::External(external) => {
+                out.u8(4);
+                external.save(out);
+            }
         }
     }
 
@@ -229,6 +238,7 @@ impl ServiceState {
             1 => Ok(ServiceState::Discard(discard::Discard)),
             2 => stream::Stream::restore(input).map(ServiceState::Stream),
             3 => http::Http::restore(input, content).map(ServiceState::Http),
+            4 => external::External::restore(input).map(ServiceState::External),
             other => Err(input.invalid("service kind", other.into())),
         }
     }

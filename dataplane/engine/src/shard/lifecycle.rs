@@ -65,6 +65,24 @@ impl Shard {
         service: u16,
         egress: &mut E,
     ) -> Result<ConnectionId, ConnectError> {
+        let id = self.open(now, local, remote, service)?;
+        let mut budget = self.config.max_packets_per_step;
+        self.send(egress, &mut budget);
+        Ok(id)
+    }
+
+    /// Like [`connect`](Self::connect), but the SYN leaves with the next step or
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        local: Endpoint,
+        remote: Endpoint,
+        service: u16,
+    ) -> Result<ConnectionId, ConnectError> {
         self.now = self.now.max(now);
         let flow = Flow { local, remote };
         if usize::from(service) >= self.config.services.len() {
@@ -83,8 +101,6 @@ impl Shard {
         let id = self.insert(tcb).ok_or(ConnectError::Full)?;
         self.shared.counters.active_opens += 1;
         self.enqueue(id);
-        let mut budget = self.config.max_packets_per_step;
-        self.send(egress, &mut budget);
         Ok(ConnectionId(id))
     }
 

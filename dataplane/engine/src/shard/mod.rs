@@ -4,12 +4,16 @@
 //! The order within a step is fixed: timers that are due, then the segments in their order, then
 //! output for each connection that one of these touched, first come, first served.
 
+mod external;
 mod info;
 mod lifecycle;
 mod save;
 
+pub use external::{End, Ready};
 pub use info::{ConnectionInfo, MemoryUse};
 pub use lifecycle::{ConnectError, ConnectionId};
+
+pub use crate::tcp::stream::Stream;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +56,8 @@ pub struct Shard {
     wheel: TimerWheel,
     /// Connections that have something to send, or were touched in this step.
     run_queue: VecDeque<u32>,
+    /// Of these, the first ones that `next_ready` has looked at.
+    told: usize,
     /// Connections that wait for buffers or scoreboard entries.
     starved: VecDeque<u32>,
     /// Half-open connections of each service.
@@ -110,6 +116,7 @@ impl Shard {
             table: FlowTable::with_capacity(connections, isn::table_secret(&config.isn_key)),
             wheel: TimerWheel::with_capacity(connections),
             run_queue: VecDeque::with_capacity(connections),
+            told: 0,
             starved: VecDeque::with_capacity(connections),
             half_open: vec![0; config.services.len()],
             time_waits: (NONE, NONE),
@@ -125,16 +132,9 @@ impl Shard {
     ///
     /// Each call counts, one without segments too: a replica must be given all of them.
     pub fn step<E: Egress>(&mut self, now: Instant, segments: &[Segment<'_>], egress: &mut E) {
-        self.now = self.now.max(now);
         let mut budget = self.config.max_packets_per_step;
-        self.fire_timers();
-        for segment in segments {
-            self.receive(segment, egress, &mut budget);
-        }
-        self.revive();
-        self.send(egress, &mut budget);
-        self.revive();
-        self.shared.digest.fold(self.now.as_micros());
+        self.receive_all(now, segments, egress, &mut budget);
+        self.send_all(egress, &mut budget);
     }
 
     /// Takeover: has every connection send at once what its peer may be waiting for, the most
@@ -204,6 +204,27 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    fn receive_all<E: Egress>(
+        &mut self,
+        now: Instant,
+        segments: &[Segment<'_>],
+        egress: &mut E,
+        budget: &mut u32,
+    ) {
+        self.now = self.now.max(now);
+        self.fire_timers();
+        for segment in segments {
+            self.receive(segment, egress, budget);
+        }
+        self.revive();
+    }
+
+    fn send_all<E: Egress>(&mut self, egress: &mut E, budget: &mut u32) {
+        self.send(egress, budget);
+        self.revive();
+        self.shared.digest.fold(self.now.as_micros());
     }
 
     fn fire_timers(&mut self) {

@@ -55,6 +55,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// The same for a while.
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> Context<'_> {
+        Context { shared: &mut *self.shared, ..*self }
+    }
+
     #[inline]
     pub(crate) fn service(&self, tcb: &Tcb) -> &'a ServiceConfig {
         &self.config.services[usize::from(tcb.service)]

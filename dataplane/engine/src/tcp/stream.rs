@@ -30,7 +30,7 @@ pub(crate) fn call(
 ) -> usize {
     debug_assert!(packet.is_empty() || tcb.recv.is_empty());
     let (config, content) = (cx.service(tcb), cx.content);
-    let mut stream = Stream { tcb, cx, packet };
+    let mut stream = Stream { tcb, cx: cx.reborrow(), packet };
     match event {
         Event::Accept => service.accept(config, content, &mut stream),
         Event::Data => service.data(config, content, &mut stream),
@@ -47,13 +47,20 @@ pub(crate) fn blocks_for(len: usize) -> usize {
     len / BLOCK_BYTES + 2
 }
 
-struct Stream<'s, 'c> {
+/// The byte stream of a connection of a shard.
+#[derive(Debug)]
+pub struct Stream<'s> {
     tcb: &'s mut Tcb,
-    cx: &'s mut Context<'c>,
+    cx: Context<'s>,
+    /// In-order payload that is not in the receive queue.
     packet: &'s [u8],
 }
 
-impl Stream<'_, '_> {
+impl<'s> Stream<'s> {
+    pub(crate) fn new(tcb: &'s mut Tcb, cx: Context<'s>) -> Stream<'s> {
+        Stream { tcb, cx, packet: &[] }
+    }
+
     fn can_write(&self) -> bool {
         self.tcb.state.can_send() && !self.tcb.has(Marks::CLOSING)
     }
@@ -83,7 +90,7 @@ impl Stream<'_, '_> {
     }
 }
 
-impl ByteStream for Stream<'_, '_> {
+impl ByteStream for Stream<'_> {
     fn now(&self) -> Instant {
         self.cx.now
     }

@@ -3,6 +3,7 @@
 mod acks;
 mod closing;
 mod determinism;
+mod external;
 mod handshake;
 mod independent;
 mod loss;
