@@ -186,8 +186,12 @@ fn find_losses(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) -> Option<Insta
     if news.duplicate_reported {
         tcb.rack.duplicate_reported(tcb.snd_nxt);
     }
-    if news.advanced && !tcb.recovery.is_open() && tcb.snd_una.ge(tcb.recovery.point) {
-        leave(tcb);
+    if news.advanced && !tcb.recovery.is_open() {
+        // What is now the head has not been probed for.
+        tcb.rack.probe_end = None;
+        if tcb.snd_una.ge(tcb.recovery.point) {
+            leave(tcb);
+        }
     }
     if tcb.kicked_at.is_some() && tcb.snd_una.ge(tcb.recovery.point) {
         tcb.kicked_at = None;
@@ -354,20 +358,35 @@ fn set_timers(tcb: &mut Tcb, cx: &Context<'_>, news: &News, again: Option<Instan
     }
 }
 
-/// RFC 8985 7.2: a probe is due when nothing is known to be missing and no answer comes.
+/// A probe is due when no answer comes to the last segments of a flight (RFC 8985 7.2), or to a
+/// retransmission that is alone in the network.
 #[inline]
 pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
-    let wanted = tcb.has(Marks::SACK)
+    let possible = tcb.has(Marks::SACK)
         && tcb.sent.count > 0
-        && tcb.sent.sacked == 0
-        && tcb.recovery.is_open()
         && tcb.rack.probe_end.is_none()
         && tcb.state != State::SynReceived;
-    tcb.deadlines.loss_is_probe = wanted;
-    tcb.deadlines.loss = if wanted {
+    let tail = possible && tcb.sent.sacked == 0 && tcb.recovery.is_open();
+    let repair = possible && !tail && repair_hangs_on_head(tcb, cx);
+    tcb.deadlines.loss_is_probe = tail || repair;
+    tcb.deadlines.loss = if tail || repair {
         let rto_us = tcb.rtt.rto_us(&cx.config.tcp);
-        cx.now.plus_us(Rack::probe_timeout_us(&tcb.rtt, tcb.sent.count == 1, rto_us))
+        // Who gets what was missing answers at once (RFC 5681 4.2).
+        let may_be_delayed = tail && tcb.sent.count == 1;
+        cx.now.plus_us(Rack::probe_timeout_us(&tcb.rtt, may_be_delayed, rto_us))
     } else {
         NEVER
     };
+}
+
+/// The head was sent again, and all else has arrived: if that or its answer is lost, no later
+/// delivery will tell. RFC 8985 leaves this to the timeout. As in QUIC (RFC 9002 6.2), one probe
+/// comes before it.
+#[inline]
+pub(crate) fn repair_hangs_on_head(tcb: &Tcb, cx: &Context<'_>) -> bool {
+    let repairing = matches!(tcb.recovery.phase, Phase::Recovery(_) | Phase::Repair);
+    repairing
+        && tcb.sent.lost == 0
+        && tcb.sent.count == tcb.sent.sacked + 1
+        && tcb.sent.first(&cx.shared.sent).is_some_and(|s| s.is_retransmitted() && !s.is_sacked())
 }

@@ -109,6 +109,9 @@ fn retransmit<E: Egress>(
         *quota -= 1;
         send_again(tcb, cx, egress, index, &sent);
     }
+    if tcb.deadlines.loss == NEVER {
+        ack::schedule_probe(tcb, cx);
+    }
     false
 }
 
@@ -243,14 +246,18 @@ fn first_transmission<E: Egress>(
     true
 }
 
-/// RFC 8985 7.3: new data if there is some, or else the last segment again.
+/// RFC 8985 7.3: new data if there is some, or else the last segment again. In a repair: the head.
 fn tail_probe<E: Egress>(
     tcb: &mut Tcb,
     cx: &mut Context<'_>,
     egress: &mut E,
     quota: &mut u32,
 ) -> bool {
-    if tcb.sent.count == 0 || tcb.rack.probe_end.is_some() || !tcb.recovery.is_open() {
+    let repair = !tcb.recovery.is_open();
+    let moot = tcb.sent.count == 0
+        || tcb.rack.probe_end.is_some()
+        || repair && !ack::repair_hangs_on_head(tcb, cx);
+    if moot {
         tcb.clear(Marks::TAIL_PROBE);
         return false;
     }
@@ -258,6 +265,11 @@ fn tail_probe<E: Egress>(
         return true;
     }
     tcb.clear(Marks::TAIL_PROBE);
+    if repair {
+        repair_probe(tcb, cx, egress);
+        *quota -= 1;
+        return false;
+    }
     let fresh = tcb.unsent() > 0 && tcb.state.can_send();
     let len = if fresh { sendable(tcb, cx) } else { None };
     let sent_new = len.is_some_and(|len| first_transmission(tcb, cx, egress, len));
@@ -271,6 +283,16 @@ fn tail_probe<E: Egress>(
     tcb.deadlines.loss = NEVER;
     tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
     false
+}
+
+fn repair_probe<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E) {
+    let Some((index, sent)) = tcb.sent.head(&cx.shared.sent) else { return };
+    send_again(tcb, cx, egress, index, &sent);
+    cx.shared.counters.tail_loss_probes += 1;
+    tcb.rack.probe_end = Some(tcb.snd_nxt);
+    // The window has shrunk for this loss already.
+    tcb.rack.probe_resent = false;
+    tcb.deadlines.loss = NEVER;
 }
 
 /// A segment below the peer's window, which it must answer with an ACK: asks for the window

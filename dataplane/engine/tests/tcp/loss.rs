@@ -103,6 +103,28 @@ fn lost_tail_is_probed_after_two_round_trips() {
 }
 
 #[test]
+fn lost_repair_of_the_last_hole_is_probed_before_the_timeout() {
+    let mut peer = streaming(&sack_options());
+    // All but the first segment are there; what leaves in answer is sacked as well, in one go.
+    peer.window = 10_000;
+    let resent = data(&peer.sack(1, 1, &[(1 + MSS, 1 + 10 * MSS)]));
+    assert_eq!(resent, [1], "the hole, for the window has no room for more");
+    let (start, window) = (peer.now_us, peer.info().map(|info| info.ssthresh));
+    let again = loop {
+        if let Some(&seq) = data(&peer.wait(1_000)).first() {
+            break seq;
+        }
+    };
+    assert_eq!(again, 1);
+    assert!(peer.now_us - start < 60_000, "two round trips, not a timeout");
+    // One probe, then the timeout.
+    assert_eq!(data(&peer.wait(100_000)), []);
+    peer.send(ACK, 1, 1 + 10 * MSS, &[]);
+    assert_eq!(peer.shard.counters().timeouts, 0);
+    assert_eq!(peer.info().map(|info| info.ssthresh), window, "one loss, one reduction");
+}
+
+#[test]
 fn probe_that_repaired_a_loss_lowers_the_window() {
     let mut peer = Peer::new(config(), STREAM_N);
     peer.handshake(&sack_options());
