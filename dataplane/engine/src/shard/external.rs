@@ -23,7 +23,7 @@ pub struct Ready {
     pub id: ConnectionId,
     /// What has happened.
     pub events: Events,
-    /// Set once, at last: how it ended. Nothing more can be read or written.
+    /// Set once, at last: how it ended.
     pub end: Option<End>,
 }
 
@@ -70,10 +70,11 @@ impl Shard {
     }
 
     /// A connection's byte stream, which then has its turn in the next [`flush`](Self::flush).
-    /// Nothing if there is no such connection, or it has ended.
+    /// Nothing if there is no such connection, or it has ended; after [`End::Closed`] the last bytes
+    /// may still be read for a moment.
     pub fn stream(&mut self, id: ConnectionId) -> Option<Stream<'_>> {
         let slot = self.slots.get(id.0 as usize)?.as_ref()?;
-        if matches!(slot.tcb.state, State::Closed | State::TimeWait) {
+        if slot.tcb.state == State::Closed {
             return None;
         }
         self.enqueue(id.0);

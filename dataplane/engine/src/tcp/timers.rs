@@ -2,6 +2,8 @@
 //! for the earliest of them. The entry moves only when a deadline comes before it; one that finds
 //! nothing due when it fires is set again.
 
+use crate::buffer::Chain;
+use crate::config::ServiceKind;
 use crate::service::ServiceState;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::tcp::stream::{Event, call};
@@ -211,9 +213,15 @@ fn keep_alive(tcb: &mut Tcb, cx: &mut Context<'_>) {
     start_life(tcb, cx);
 }
 
-/// Enters TIME-WAIT, or starts it anew (RFC 9293 3.6.1). Nothing is sent or delivered any more.
+/// Enters TIME-WAIT, or starts it anew (RFC 9293 3.6.1). Nothing is sent or delivered any more; a
+/// program around the shard, which is told only after all segments of a step, may still read.
 pub(crate) fn time_wait(tcb: &mut Tcb, cx: &mut Context<'_>) {
+    let unread = match cx.service(tcb).kind {
+        ServiceKind::External => std::mem::take(&mut tcb.recv),
+        _ => Chain::default(),
+    };
     release_buffers(tcb, cx);
+    tcb.recv = unread;
     let armed = tcb.deadlines.armed;
     tcb.deadlines = Deadlines { armed, ..Deadlines::default() };
     tcb.deadlines.life = cx.now.plus_us(2 * cx.config.tcp.msl_us);

@@ -120,10 +120,28 @@ fn request_response_and_close_are_told_once_each() {
     assert_eq!(times(Events::PEER_CLOSED), 1);
 
     // TIME-WAIT and what comes after it are no business of the program's.
-    assert!(program.client.stream(id).is_none());
     let told = program.told.len();
     program.run(|program| program.client.memory().connections == 0, |_, _| {});
     assert_eq!(program.told.len(), told);
+}
+
+#[test]
+fn last_bytes_can_be_read_although_the_end_came_with_them() {
+    let mut program = Program::new();
+    let id = program.open(4000, STREAM_N);
+    let mut bytes = 0;
+    let end = program.end(|shard, ready| {
+        if ready.events.has(Events::OPENED) {
+            write(shard, id, b"1000\n");
+            shard.stream(id).expect("it lives").close();
+        }
+        if ready.events.has(Events::READABLE) {
+            assert_eq!(ready.end, Some(End::Closed), "data and FIN come in one burst");
+            bytes += read(shard, id).len();
+        }
+    });
+    assert_eq!((end, bytes), (End::Closed, 1000));
+    assert_eq!(program.client.memory().pool_used, 0);
 }
 
 #[test]
