@@ -358,8 +358,8 @@ fn set_timers(tcb: &mut Tcb, cx: &Context<'_>, news: &News, again: Option<Instan
     }
 }
 
-/// A probe is due when no answer comes to the last segments of a flight (RFC 8985 7.2), or to a
-/// retransmission that is alone in the network.
+/// A probe is due when no answer comes to the last segments of a flight (RFC 8985 7.2), nor to
+/// those of a repair.
 #[inline]
 pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
     let possible = tcb.has(Marks::SACK)
@@ -367,7 +367,7 @@ pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
         && tcb.rack.probe_end.is_none()
         && tcb.state != State::SynReceived;
     let tail = possible && tcb.sent.sacked == 0 && tcb.recovery.is_open();
-    let repair = possible && !tail && repair_hangs_on_head(tcb, cx);
+    let repair = possible && !tail && repair_is_under_way(tcb, cx);
     tcb.deadlines.loss_is_probe = tail || repair;
     tcb.deadlines.loss = if tail || repair {
         let rto_us = tcb.rtt.rto_us(&cx.config.tcp);
@@ -379,14 +379,11 @@ pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
     };
 }
 
-/// The head was sent again, and all else has arrived: if that or its answer is lost, no later
-/// delivery will tell. RFC 8985 leaves this to the timeout. As in QUIC (RFC 9002 6.2), one probe
-/// comes before it.
+/// All that was missing was sent again. If the last of it or its answer is lost, no later delivery
+/// will tell; RFC 8985 leaves that to the timeout. As in QUIC (RFC 9002 6.2), one probe comes first.
 #[inline]
-pub(crate) fn repair_hangs_on_head(tcb: &Tcb, cx: &Context<'_>) -> bool {
-    let repairing = matches!(tcb.recovery.phase, Phase::Recovery(_) | Phase::Repair);
-    repairing
+pub(crate) fn repair_is_under_way(tcb: &Tcb, cx: &Context<'_>) -> bool {
+    matches!(tcb.recovery.phase, Phase::Recovery(_) | Phase::Repair)
         && tcb.sent.lost == 0
-        && tcb.sent.count == tcb.sent.sacked + 1
-        && tcb.sent.first(&cx.shared.sent).is_some_and(|s| s.is_retransmitted() && !s.is_sacked())
+        && tcb.sent.first(&cx.shared.sent).is_some_and(|sent| !sent.is_sacked())
 }

@@ -256,7 +256,7 @@ fn tail_probe<E: Egress>(
     let repair = !tcb.recovery.is_open();
     let moot = tcb.sent.count == 0
         || tcb.rack.probe_end.is_some()
-        || repair && !ack::repair_hangs_on_head(tcb, cx);
+        || repair && !ack::repair_is_under_way(tcb, cx);
     if moot {
         tcb.clear(Marks::TAIL_PROBE);
         return false;

@@ -105,7 +105,7 @@ fn lost_tail_is_probed_after_two_round_trips() {
 #[test]
 fn lost_repair_of_the_last_hole_is_probed_before_the_timeout() {
     let mut peer = streaming(&sack_options());
-    // All but the first segment are there; what leaves in answer is sacked as well, in one go.
+    // All but the first segment are there.
     peer.window = 10_000;
     let resent = data(&peer.sack(1, 1, &[(1 + MSS, 1 + 10 * MSS)]));
     assert_eq!(resent, [1], "the hole, for the window has no room for more");
