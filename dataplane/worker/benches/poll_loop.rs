@@ -1,0 +1,127 @@
+//! What the poll loop costs, in nanoseconds for each unit of work: the very loop that a node
+//! runs, behind cards in memory. The clients' own work is not counted.
+//!
+//!     cargo bench -p worker --bench poll_loop                    # the overview
+//!     cargo bench -p worker --bench poll_loop -- \
+//!         --work rpc --node solo --connections 100000            # one case
+//!
+//! `--work` is rpc, upload, ack or connect; `--node` is engine (one shard and nothing else), solo
+//! or pair; `--shards` and `--units` (in all) may be given. The functions that count are called
+//! `counted_…`, for a profiler: see `scripts/counts`.
+
+#![allow(missing_docs, reason = "a program, not a library")]
+
+mod rig;
+
+use std::process::ExitCode;
+
+use rig::Meter;
+use rig::clients::{Clients, Work};
+use rig::node::{Engine, Node, Serving};
+
+/// Parts that a run is timed in: the best and the median of them are told.
+const WINDOWS: usize = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Engine,
+    Solo,
+    Pair,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    work: Work,
+    kind: Kind,
+    connections: u32,
+    shards: u16,
+    units: u64,
+}
+
+const RPC: Case =
+    Case { work: Work::Rpc, kind: Kind::Solo, connections: 64, shards: 4, units: 2_000_000 };
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok(Some(case)) => run(case),
+        Ok(None) => overview(),
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn overview() {
+    for kind in [Kind::Solo, Kind::Pair] {
+        for connections in [64, 100_000] {
+            run(Case { kind, connections, ..RPC });
+        }
+    }
+}
+
+fn run(case: Case) {
+    let Case { connections, shards, .. } = case;
+    match case.kind {
+        Kind::Engine => measure(case, &mut Engine::new(connections)),
+        Kind::Solo => measure(case, &mut Serving::solo(connections, shards)),
+        Kind::Pair => measure(case, &mut Serving::pair(connections, shards)),
+    }
+}
+
+fn measure(case: Case, node: &mut impl Node) {
+    let Case { work, kind, connections, units, .. } = case;
+    let mut clients = Clients::new(work, connections, node);
+    clients.run(u64::from(connections).max(units / 10), node, &mut Meter::default());
+    let mut windows = Vec::with_capacity(WINDOWS);
+    let (mut done, mut turns) = (0, 0);
+    for _ in 0..WINDOWS {
+        let mut meter = Meter { on: true, ..Meter::default() };
+        let count = clients.run(units.div_ceil(WINDOWS as u64), node, &mut meter);
+        done += count;
+        turns += meter.turns;
+        let per_unit = |time: std::time::Duration| time.as_secs_f64() * 1e9 / count as f64;
+        windows.push((per_unit(meter.time), per_unit(meter.backup_time)));
+    }
+    windows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let ((best, _), (median, backup)) = (windows[0], windows[WINDOWS / 2]);
+    let (work, kind) = (format!("{work:?}").to_lowercase(), format!("{kind:?}").to_lowercase());
+    print!(
+        "{work:8} {kind:7} {connections:7} connections  {median:8.1} ns each  (best {best:.1}, \
+         {:.1} a loop, units {done}",
+        done as f64 / turns as f64
+    );
+    println!("{}", if backup > 0.0 { format!(", backup {backup:.1} ns)") } else { ")".into() });
+}
+
+/// One case, or none for the overview.
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Case>, String> {
+    let mut case = RPC;
+    let mut given = false;
+    while let Some(name) = arguments.next() {
+        // Cargo says so to every benchmark.
+        if name == "--bench" {
+            continue;
+        }
+        given = true;
+        let value = arguments.next().ok_or(format!("{name} needs a value"))?;
+        let number = || value.parse::<u32>().map_err(|_| format!("{name} {value}: not a number"));
+        match (name.as_str(), value.as_str()) {
+            ("--work", "rpc") => case.work = Work::Rpc,
+            ("--work", "upload") => case.work = Work::Upload,
+            ("--work", "ack") => case.work = Work::Ack,
+            ("--work", "connect") => case.work = Work::Connect,
+            ("--node", "engine") => case.kind = Kind::Engine,
+            ("--node", "solo") => case.kind = Kind::Solo,
+            ("--node", "pair") => case.kind = Kind::Pair,
+            ("--connections", _) => case.connections = number()?,
+            ("--units", _) => case.units = number()?.into(),
+            ("--shards", _) => {
+                case.shards = u16::try_from(number()?).map_err(|_| format!("{name}: too many"))?;
+            }
+            _ => return Err(format!("{name} {value}: not known; see the top of poll_loop.rs")),
+        }
+    }
+    Ok(given.then_some(case))
+}

@@ -1,0 +1,245 @@
+//! Nodes to be measured: a shard alone, a worker that serves alone, a worker with a backup.
+
+use std::sync::Arc;
+
+use engine::content::Content;
+use engine::egress::{Egress, Outgoing};
+use engine::shard::Shard;
+use engine::time::Instant;
+use engine::wire::ethernet::{self, Mac};
+use engine::wire::segment::Segment;
+use engine::wire::Checksums;
+use hw_profiles::{Idle, IdleStrategy};
+use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
+use worker::nic::Frame;
+use worker::{At, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
+
+use super::nic::{PoolFrame, PoolNic, Queue};
+use super::{LAN_MTU, LINK_MTU, Meter, TURN_US, VMAC, shard_config};
+
+/// Something that clients can talk to.
+pub trait Node {
+    /// One turn: takes frames from the front of `input`, a burst at most, and appends what comes
+    /// out for the clients to `output`.
+    fn turn(&mut self, input: &mut Vec<PoolFrame>, output: &mut Vec<PoolFrame>, meter: &mut Meter);
+    /// The node's clock.
+    fn now_us(&self) -> u64;
+}
+
+/// The functions whose instructions a profiler counts: `--toggle-collect` finds them by name.
+mod counted {
+    use super::*;
+
+    #[inline(never)]
+    pub fn counted_step(
+        shard: &mut Shard,
+        now: Instant,
+        frames: &[PoolFrame],
+        egress: &mut BuildEgress<'_>,
+    ) {
+        let packets = frames.iter().map(|frame| &frame.bytes()[ethernet::HEADER_LEN..]);
+        let segments: arrayvec::ArrayVec<Segment<'_>, { worker::nic::BURST }> = packets
+            .map(|packet| Segment::parse(packet, Checksums::Verify).expect("clients send no junk"))
+            .collect();
+        shard.step(now, &segments, egress);
+    }
+
+    #[inline(never)]
+    pub fn counted_loop(worker: &mut Worker<PoolNic, Fixed>, now_us: u64) {
+        worker.run_once(&mut At(now_us));
+    }
+
+    #[inline(never)]
+    pub fn counted_backup_loop(worker: &mut Worker<PoolNic, Fixed>, now_us: u64) {
+        worker.run_once(&mut At(now_us));
+    }
+}
+
+/// One shard and nothing around it.
+pub struct Engine {
+    shard: Shard,
+    now_us: u64,
+}
+
+impl Engine {
+    pub fn new(connections: u32) -> Engine {
+        let shard = Shard::new(0, Arc::new(shard_config(connections, 1)), no_content());
+        Engine { shard, now_us: 0 }
+    }
+}
+
+/// Copies packets into frames, without checksums: these are the worker's work.
+pub struct BuildEgress<'a> {
+    output: &'a mut Vec<PoolFrame>,
+}
+
+impl Egress for BuildEgress<'_> {
+    const WANTS_PAYLOAD: bool = true;
+
+    fn emit(&mut self, packet: &Outgoing<'_>) {
+        let mut frame = PoolFrame::take();
+        let (destination, source) = (Mac::default(), VMAC);
+        let ethertype = ethernet::ETHERTYPE_IPV4;
+        let link = ethernet::Header { destination, source, ethertype }.to_bytes();
+        let headers = [&link[..], packet.header];
+        let fits = headers.iter().chain(packet.payload).all(|part| frame.append(part));
+        assert!(fits, "a packet within the MTU");
+        self.output.push(frame);
+    }
+}
+
+impl Node for Engine {
+    fn turn(&mut self, input: &mut Vec<PoolFrame>, output: &mut Vec<PoolFrame>, meter: &mut Meter) {
+        self.now_us += TURN_US;
+        let burst: Vec<PoolFrame> =
+            input.drain(..input.len().min(worker::nic::BURST)).collect();
+        let (now, shard) = (Instant::from_micros(self.now_us), &mut self.shard);
+        let mut egress = BuildEgress { output };
+        if meter.on {
+            meter.node(|| counted::counted_step(shard, now, &burst, &mut egress));
+        } else {
+            let packets = burst.iter().map(|frame| &frame.bytes()[ethernet::HEADER_LEN..]);
+            let segments: Vec<_> =
+                packets.filter_map(|p| Segment::parse(p, Checksums::Verify).ok()).collect();
+            shard.step(now, &segments, &mut egress);
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us
+    }
+}
+
+/// A steward that has made up its mind.
+pub struct Fixed(Directive);
+
+impl Steward for Fixed {
+    fn receive(&mut self, _now_us: u64, _path: Path, _datagram: &[u8]) {}
+
+    fn poll(&mut self, _: u64, _: &Report, _: &mut impl FnMut(Path, &[u8])) -> Directive {
+        self.0
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A worker, and the other ends of its wires.
+struct Station {
+    worker: Worker<PoolNic, Fixed>,
+    to_lan: Queue,
+    from_lan: Queue,
+    to_link: Queue,
+    from_link: Queue,
+}
+
+impl Station {
+    fn new(index: u8, role: Role, peer: Option<u64>, connections: u32, shards: u16) -> Station {
+        let mac = |port| Mac([2, 0, 0, 0, port, index]);
+        let (lan, to_lan, from_lan) = PoolNic::new(mac(1), LAN_MTU);
+        let (link, to_link, from_link) = PoolNic::new(mac(2), LINK_MTU);
+        let peer = peer.map(Incarnation);
+        let peer_workers = u16::from(peer.is_some());
+        let directive = Directive { epoch: Epoch(1), role, silent: false, peer, peer_workers };
+        let config = node_config(index, connections, shards);
+        let crew = crew(config, vec![Shares { lan, link }], Fixed(directive));
+        let worker = crew.expect("one worker with queues").workers.remove(0);
+        Station { worker, to_lan, from_lan, to_link, from_link }
+    }
+}
+
+fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
+    let port = |net| PortConfig {
+        address: [10, net, 0, index].into(),
+        prefix_len: 24,
+        gateway: None,
+        peer: [10, net, 0, 3 - index].into(),
+    };
+    NodeConfig {
+        incarnation: Incarnation(index.into()),
+        vmac: VMAC,
+        lan: port(77),
+        link: port(78),
+        control_port: worker::config::DEFAULT_CONTROL_PORT,
+        detection_timeout_us: 1_000_000,
+        idle: Idle { strategy: IdleStrategy::Spin, spin_polls: 0, yield_polls: 0, sleep_us: 0 },
+        shard: Arc::new(shard_config(connections, shards)),
+        content: no_content(),
+        pending_log_bytes: NodeConfig::DEFAULT_PENDING_LOG_BYTES,
+        gate_frames: NodeConfig::DEFAULT_GATE_FRAMES,
+    }
+}
+
+fn no_content() -> Arc<Content> {
+    Arc::new(Content::new([]).expect("nothing can't be wrong"))
+}
+
+/// A worker behind its wires; with a backup, or with its gate open.
+pub struct Serving {
+    primary: Station,
+    backup: Option<Station>,
+    now_us: u64,
+}
+
+impl Serving {
+    /// One node, without a peer.
+    pub fn solo(connections: u32, shards: u16) -> Serving {
+        let role = Role::Primary(GateMode::Open);
+        let primary = Station::new(1, role, None, connections, shards);
+        Serving::started(primary, None)
+    }
+
+    /// A primary, and a backup that follows and confirms.
+    pub fn pair(connections: u32, shards: u16) -> Serving {
+        let role = Role::Primary(GateMode::Confirmed);
+        let primary = Station::new(1, role, Some(2), connections, shards);
+        let backup = Station::new(2, Role::Backup, Some(1), connections, shards);
+        Serving::started(primary, Some(backup))
+    }
+
+    fn started(primary: Station, backup: Option<Station>) -> Serving {
+        let mut serving = Serving { primary, backup, now_us: 0 };
+        let (mut input, mut output) = (Vec::new(), Vec::new());
+        for _ in 0..10 {
+            serving.turn(&mut input, &mut output, &mut Meter::default());
+        }
+        serving
+    }
+
+    fn run_backup(&mut self, meter: &mut Meter) {
+        let Some(backup) = &mut self.backup else { return };
+        move_all(&self.primary.from_link, &backup.to_link);
+        let (worker, now_us) = (&mut backup.worker, self.now_us);
+        if meter.on {
+            meter.backup(|| counted::counted_backup_loop(worker, now_us));
+        } else {
+            worker.run_once(&mut At(now_us));
+        }
+        move_all(&backup.from_link, &self.primary.to_link);
+        move_all(&backup.from_lan, &self.primary.to_lan);
+    }
+}
+
+fn move_all(from: &Queue, to: &Queue) {
+    to.borrow_mut().append(&mut from.borrow_mut());
+}
+
+impl Node for Serving {
+    fn turn(&mut self, input: &mut Vec<PoolFrame>, output: &mut Vec<PoolFrame>, meter: &mut Meter) {
+        self.now_us += TURN_US;
+        self.primary.to_lan.borrow_mut().extend(input.drain(..));
+        let (worker, now_us) = (&mut self.primary.worker, self.now_us);
+        if meter.on {
+            meter.node(|| counted::counted_loop(worker, now_us));
+        } else {
+            worker.run_once(&mut At(now_us));
+        }
+        output.extend(self.primary.from_lan.borrow_mut().drain(..));
+        self.run_backup(meter);
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us
+    }
+}
