@@ -356,10 +356,12 @@ impl Shard {
 #[inline]
 fn summarize(digest: &mut Digest, id: u32, tcb: &Tcb) {
     let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
-    digest.fold(pair(id, tcb.marks.0));
-    digest.fold(pair(tcb.snd_una.0, tcb.snd_nxt.0));
-    digest.fold(pair(tcb.rcv_nxt.0, tcb.rcv_adv.0));
-    digest.fold(pair(tcb.congestion.cwnd, tcb.snd_wnd));
-    digest.fold(pair(tcb.sent.in_flight, tcb.recv.len() as u32) ^ tcb.send.len());
-    digest.fold(tcb.deadlines.earliest().as_micros() ^ u64::from(tcb.state as u8) << 56);
+    digest.fold_all(&[
+        pair(id, tcb.marks.0),
+        pair(tcb.snd_una.0, tcb.snd_nxt.0),
+        pair(tcb.rcv_nxt.0, tcb.rcv_adv.0),
+        pair(tcb.congestion.cwnd, tcb.snd_wnd),
+        pair(tcb.sent.in_flight, tcb.recv.len() as u32) ^ tcb.send.len(),
+        tcb.deadlines.earliest().as_micros() ^ u64::from(tcb.state as u8) << 56,
+    ]);
 }
