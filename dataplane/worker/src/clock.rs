@@ -2,11 +2,21 @@
 
 use std::time::Instant;
 
-/// Monotonic time in microseconds since an arbitrary moment, the same for all workers of a node.
+/// Monotonic time since an arbitrary moment, the same for all workers of a node. All that is decided
+/// is decided in microseconds; nanoseconds are for measuring a poll, which may take less than one
+/// microsecond.
 pub trait Clock {
-    /// Now. Never less than the last answer.
-    fn now_us(&mut self) -> u64;
+    /// Now, in nanoseconds. Never less than the last answer.
+    fn now_ns(&mut self) -> u64;
+
+    /// Now, in microseconds: the same clock.
+    fn now_us(&mut self) -> u64 {
+        self.now_ns() / NS_PER_US
+    }
 }
+
+/// Nanoseconds of a microsecond.
+pub(crate) const NS_PER_US: u64 = 1_000;
 
 /// The machine's monotonic clock, counted from a moment that the workers of a node share.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +33,8 @@ impl MonotonicClock {
 }
 
 impl Clock for MonotonicClock {
-    fn now_us(&mut self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    fn now_ns(&mut self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -33,7 +43,7 @@ impl Clock for MonotonicClock {
 pub struct At(pub u64);
 
 impl Clock for At {
-    fn now_us(&mut self) -> u64 {
-        self.0
+    fn now_ns(&mut self) -> u64 {
+        self.0 * NS_PER_US
     }
 }

@@ -85,6 +85,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Drops whatever belonged to a role: packets, shards, sessions, the claim.
     fn step_down(&mut self, now_us: u64) {
         let packets = self.gate.discard();
+        self.recorder.gate_discarded();
+        self.recorder.log_opened();
         if packets > 0 {
             self.counters.drop_gate_discarded += packets as u64;
             self.events.tell(now_us, Event::GateDiscarded { packets });
@@ -142,6 +144,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Sets the gate, and opens the session that lets it release.
     pub(crate) fn log_to_peer(&mut self, mode: GateMode) {
         self.gate.set_mode(mode);
+        self.recorder.log_opened();
         self.log_of = Some(LogId::of(&self.directive));
         self.channels = match mode {
             GateMode::Open => Vec::new(),
@@ -157,6 +160,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn change_gate(&mut self, now_us: u64, mode: GateMode) {
         if mode == GateMode::Confirmed {
             self.counters.drop_gate_discarded += self.gate.discard() as u64;
+            self.recorder.gate_discarded();
         }
         self.log_to_peer(mode);
         if self.serving() {

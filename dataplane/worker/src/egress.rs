@@ -16,8 +16,6 @@ use crate::port::Port;
 pub(crate) struct Held<F> {
     pub frame: F,
     pub remote: Ipv4Addr,
-    /// When the input that caused it was taken in.
-    pub since_us: u64,
 }
 
 /// Where a step's packets go.
@@ -59,8 +57,7 @@ impl<N: Nic> Egress for FrameEgress<'_, N> {
         match &mut self.way {
             Way::Port => self.lan.send_ip(self.now_us, frame, remote, self.counters),
             Way::Gate(gate, position) => {
-                let held = Held { frame, remote, since_us: self.now_us };
-                if gate.hold(*position, held).is_err() {
+                if gate.hold(*position, Held { frame, remote }).is_err() {
                     self.counters.drop_tx_full += 1;
                 }
             }

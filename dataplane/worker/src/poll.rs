@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
-use replication::{CommitRule, Directive, Gate, GateMode, Path, Report, Role};
+use replication::{CommitRule, Directive, Gate, GateMode, Path, Report, Role, Session};
 
 use crate::announce::Announcer;
 use crate::backup::{self, Fault};
 use crate::board::{Board, Standing, earliest};
 use crate::channel::Channel;
-use crate::clock::Clock;
+use crate::clock::{Clock, NS_PER_US};
 use crate::config::NodeConfig;
 use crate::counters::Counters;
 use crate::duty::{Duty, LogId, SPARE};
@@ -18,7 +18,7 @@ use crate::egress::Held;
 use crate::events::{Event, Events};
 use crate::idle::Idler;
 use crate::ingress::Local;
-use crate::latency::Latency;
+use crate::latency::Recorder;
 use crate::limit::RateLimit;
 use crate::nic::Nic;
 use crate::port::{Port, UdpChecksum};
@@ -78,7 +78,7 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) reset_limit: RateLimit,
 
     pub(crate) counters: Counters,
-    pub(crate) latency: Latency,
+    pub(crate) recorder: Recorder,
     pub(crate) events: Events,
     pub(crate) queries: Receiver<Query>,
     idler: Idler,
@@ -91,6 +91,8 @@ pub struct Turn {
     pub busy: bool,
     /// When there will be at the latest, as far as this worker knows, in microseconds.
     pub deadline_us: Option<u64>,
+    /// When the loop last looked at the clock, in microseconds.
+    pub ended_us: u64,
 }
 
 /// What a new worker is made of; the crew puts it together.
@@ -147,7 +149,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             echo_limit: RateLimit::per_second(ECHO_REPLIES_PER_SECOND),
             reset_limit: RateLimit::per_second(RESETS_PER_SECOND),
             counters: Counters::default(),
-            latency: Latency::default(),
+            recorder: Recorder::new(),
             events: parts.events,
             queries: parts.queries,
             idler: Idler::new(idle),
@@ -158,14 +160,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     pub fn run<C: Clock>(&mut self, clock: &mut C, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let turn = self.run_once(clock);
-            self.idler.decide(turn.busy, clock.now_us(), turn.deadline_us).take();
+            self.idler.decide(turn.busy, turn.ended_us, turn.deadline_us).take();
         }
     }
 
     /// One loop. The clock is read at its start, and again before anything leaves: whoever was
-    /// put to sleep in between must not speak before it has listened.
+    /// put to sleep in between must not speak before it has listened. A third reading ends a loop
+    /// that had something to do, and tells how long it took.
     pub fn run_once<C: Clock>(&mut self, clock: &mut C) -> Turn {
-        let now_us = clock.now_us();
+        let now_ns = clock.now_ns();
+        let now_us = now_ns / NS_PER_US;
+        self.recorder.begin(now_ns);
         let gap_us = self.look_back(now_us);
         let mut busy = self.receive(now_us);
         if !self.trusted {
@@ -174,20 +179,32 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.consult(now_us, gap_us);
         busy |= self.work(now_us);
         self.send_log(now_us);
-        if clock.now_us().saturating_sub(now_us) <= self.node.detection_timeout_us {
+        let mut ended_ns = clock.now_ns();
+        self.note_log(ended_ns);
+        let waiting = self.lan.waiting();
+        let late_us = (ended_ns / NS_PER_US).saturating_sub(now_us);
+        if late_us <= self.node.detection_timeout_us {
             self.transmit(clock, now_us);
+        }
+        let left = waiting.saturating_sub(self.lan.waiting());
+        if busy || left > 0 {
+            ended_ns = clock.now_ns();
+            self.recorder.end(ended_ns, left, !self.lan.has_backlog());
         }
         self.tell_board();
         self.counters.loops += 1;
         if self.counters.loops.is_multiple_of(QUERY_LOOPS) {
-            self.answer_queries();
+            self.answer_queries(now_us);
         }
         if busy {
             self.counters.busy_loops += 1;
-            self.latency.loop_us.saturating_record(clock.now_us().saturating_sub(now_us));
         }
         let backlog = self.lan.has_backlog() || self.link.has_backlog();
-        Turn { busy: busy || backlog, deadline_us: self.next_deadline_us(now_us) }
+        Turn {
+            busy: busy || backlog,
+            deadline_us: self.next_deadline_us(now_us),
+            ended_us: ended_ns / NS_PER_US,
+        }
     }
 
     /// How long this loop stood still. After a long gap nothing that was prepared for the service
@@ -305,6 +322,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         link.poll_neighbours(now_us, counters);
         link.flush(spread);
+    }
+
+    /// Tells the recorder what the log and the shards got, at `now_ns`.
+    fn note_log(&mut self, now_ns: u64) {
+        let session = self.channels.first().map(|channel| &channel.session);
+        let segments = self.counters.segments + self.counters.segments_applied;
+        self.recorder.ready(now_ns, segments, session.map(Session::position));
+        if let Some(session) = session {
+            self.recorder.confirmed(session.confirmed());
+        }
     }
 
     fn transmit<C: Clock>(&mut self, clock: &mut C, now_us: u64) {

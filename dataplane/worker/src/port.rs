@@ -58,9 +58,14 @@ impl<N: Nic> Port<N> {
         self.queue.len()
     }
 
+    /// Frames in the queue and in the burst that the card did not take as a whole.
+    pub fn waiting(&self) -> usize {
+        self.queue.len() + self.burst.len()
+    }
+
     /// Whether frames wait for the card.
     pub fn has_backlog(&self) -> bool {
-        !self.queue.is_empty() || !self.burst.is_empty()
+        self.waiting() > 0
     }
 
     /// Queues a finished frame.

@@ -74,7 +74,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn turn(&mut self, place: usize, now: Instant, now_us: u64, kind: Kind) -> Turn {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let shards = self.shards.slots.len();
-        let Worker { shards: all, channels, gate, lan, counters, node, latency, .. } = self;
+        let Worker { shards: all, channels, gate, lan, counters, node, recorder, .. } = self;
         let slot = &mut all.slots[place];
         let due = slot.shard.next_deadline().is_some_and(|at| at <= now);
         if kind == Kind::Step && slot.waiting.is_empty() && !due {
@@ -88,6 +88,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Kind::Step => what_fits(slot),
             Kind::Kick => (0, TIME_BYTES),
         };
+        let (held, queued) = (gate.counters().held, lan.backlog());
         let segments = parse_waiting(&slot.waiting[..take]);
         let way = if confirmed {
             // Digests of all shards may follow in this batch.
@@ -114,12 +115,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         };
         counters.steps += 1;
         counters.segments += take as u64;
-        if take > 0 {
-            latency.batch_segments.saturating_record(take as u64);
-        }
         let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
         run(&mut slot.shard, now, &segments, kind, &mut egress);
         drop(segments);
+        let rx_ns = (take > 0).then_some(slot.waiting_since_ns);
+        let into_gate = gate.counters().held - held;
+        recorder.stepped(rx_ns, into_gate as usize, lan.backlog() - queued);
         slot.waiting.drain(..take);
         slot.touched = true;
         Turn::Stepped
@@ -149,11 +150,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if self.gate.is_empty() || self.lan.room() < self.gate.len() {
             return;
         }
-        let Worker { gate, lan, counters, latency, .. } = self;
-        gate.release(confirmed, |held| {
-            latency.gate_us.saturating_record(now_us.saturating_sub(held.since_us));
+        let Worker { gate, lan, counters, recorder, .. } = self;
+        let released = gate.release(confirmed, |held| {
             lan.send_ip(now_us, held.frame, held.remote, counters);
         });
+        recorder.released(released);
     }
 
     /// Whether the port may be asked for more, or has to wait until the peer confirms.
@@ -173,7 +174,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if let Ok((link, _)) = ethernet::Header::parse(frame.bytes()) {
             self.lan.learn(now_us, source, link.source, &mut self.counters);
         }
+        let began_ns = self.recorder.began_ns();
         let taken = self.shards.slot_mut(shard).is_some_and(|slot| {
+            if slot.waiting.is_empty() {
+                slot.waiting_since_ns = began_ns;
+            }
             // A frame that finds no room is lost as on a wire; its sender sends again.
             slot.waiting.try_push(frame).is_ok()
         });

@@ -26,7 +26,27 @@ pub enum Query {
     /// Its connections from a place on, [`CONNECTIONS_PER_PIECE`] at most.
     Connections(Place, Sender<ConnectionsPiece>),
     /// Its latency histograms.
-    Latency(Sender<Latency>),
+    Latency(AfterReading, Sender<LatencySummary>),
+}
+
+/// What becomes of histograms that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterReading {
+    /// They go on.
+    GoOn,
+    /// They begin anew.
+    Reset,
+}
+
+/// A worker's latency histograms.
+#[derive(Clone, Debug)]
+pub struct LatencySummary {
+    /// The worker's number.
+    pub worker: u16,
+    /// When they began, on the node's clock; 0 for the start of the node.
+    pub since_us: u64,
+    /// What was recorded since.
+    pub latency: Latency,
 }
 
 /// Where a listing goes on.
@@ -98,14 +118,22 @@ pub(crate) fn channel() -> (Sender<Query>, Receiver<Query>) {
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Answers what was asked. An answer that nobody waits for any more is dropped.
-    pub(crate) fn answer_queries(&mut self) {
+    pub(crate) fn answer_queries(&mut self, now_us: u64) {
         while let Ok(query) = self.queries.try_recv() {
             match query {
                 Query::Summary(to) => drop(to.try_send(self.summary())),
                 Query::Connections(place, to) => drop(to.try_send(self.connections(place))),
-                Query::Latency(to) => drop(to.try_send(self.latency.clone())),
+                Query::Latency(after, to) => drop(to.try_send(self.read_latency(after, now_us))),
             }
         }
+    }
+
+    fn read_latency(&mut self, after: AfterReading, now_us: u64) -> LatencySummary {
+        let (latency, since_us) = (self.recorder.latency().clone(), self.recorder.since_us());
+        if after == AfterReading::Reset {
+            self.recorder.reset(now_us);
+        }
+        LatencySummary { worker: self.index, since_us, latency }
     }
 
     fn summary(&self) -> Summary {

@@ -47,6 +47,8 @@ pub(crate) struct Slot<F> {
     pub index: u16,
     pub shard: Shard,
     pub waiting: ArrayVec<F, MAX_SEGMENTS>,
+    /// When the first of these was taken in, or one before it that was stepped since.
+    pub waiting_since_ns: u64,
     /// Stepped since its digest was last logged.
     pub touched: bool,
 }
@@ -82,7 +84,8 @@ impl<F> Shards<F> {
         for index in (0..config.shards).filter(|&shard| placement.worker_of(shard) == worker) {
             places[usize::from(index)] = u16::try_from(slots.len()).ok();
             let shard = Shard::new(index, Arc::clone(config), Arc::clone(content));
-            slots.push(Slot { index, shard, waiting: ArrayVec::new(), touched: false });
+            let waiting = ArrayVec::new();
+            slots.push(Slot { index, shard, waiting, waiting_since_ns: 0, touched: false });
         }
         let places = places.into_boxed_slice();
         Shards { slots, placement, places, offset_us: 0, last: Instant::ZERO }
