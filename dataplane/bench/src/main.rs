@@ -1,32 +1,31 @@
 //! What the poll loop costs, in nanoseconds for each unit of work: the very loop that a node
 //! runs, behind cards in memory. The clients' own work is not counted.
 //!
-//!     cargo bench -p worker --bench poll_loop                    # the overview
-//!     cargo bench -p worker --bench poll_loop -- \
-//!         --work rpc --node solo --connections 100000            # one case
+//!     cargo run --release -p bench                               # the overview
+//!     cargo run --release -p bench -- --work rpc --node solo --connections 100000
 //!
-//! `--work` is rpc, upload, ack or connect; `--node` is engine (one shard and nothing else), solo
-//! or pair; `--shards` and `--units` (in all) may be given. The functions that count are called
-//! `counted_…`, for a profiler: see `scripts/counts`.
-
-#![allow(missing_docs, reason = "a program, not a library")]
-
-mod rig;
+//! `--work` is rpc, upload, ack, connect or record; `--node` is engine (one shard and nothing
+//! else), solo or pair, and means nothing to record; `--shards` and `--units` (in all) may be given.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use rig::Meter;
-use rig::clients::{Clients, Work};
-use rig::node::{Engine, Node, Serving};
+use bench::{Clients, Engine, Log, Meter, Node, Serving, Work};
 
 /// Parts that a run is timed in: the best and the median of them are told.
-const WINDOWS: usize = 20;
+const WINDOWS: usize = 50;
 
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// One shard.
     Engine,
+    /// A worker.
     Solo,
+    /// A worker with its backup.
     Pair,
+    /// The replication log alone.
+    Log,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,35 +63,43 @@ fn overview() {
 fn run(case: Case) {
     let Case { connections, shards, .. } = case;
     match case.kind {
-        Kind::Engine => measure(case, &mut Engine::new(connections)),
-        Kind::Solo => measure(case, &mut Serving::solo(connections, shards)),
-        Kind::Pair => measure(case, &mut Serving::pair(connections, shards)),
+        Kind::Engine => serve(case, &mut Engine::new(connections)),
+        Kind::Solo => serve(case, &mut Serving::solo(connections, shards)),
+        Kind::Pair => serve(case, &mut Serving::pair(connections, shards)),
+        Kind::Log => {
+            let mut log = Log::default();
+            measure("record", case.units, |units, meter| log.run(units, meter));
+        }
     }
 }
 
-fn measure(case: Case, node: &mut impl Node) {
-    let Case { work, kind, connections, units, .. } = case;
+fn serve(case: Case, node: &mut impl Node) {
+    let Case { work, kind, connections, .. } = case;
     let mut clients = Clients::new(work, connections, node);
-    clients.run(u64::from(connections).max(units / 10), node, &mut Meter::default());
+    clients.run(connections.into(), node, &mut Meter::default());
+    let (work, kind) = (format!("{work:?}").to_lowercase(), format!("{kind:?}").to_lowercase());
+    let name = format!("{work:8} {kind:7} {connections:7} connections");
+    measure(&name, case.units, |units, meter| clients.run(units, node, meter));
+}
+
+/// Runs so many units in a few windows, after some that don't count.
+fn measure(name: &str, units: u64, mut run: impl FnMut(u64, &mut Meter) -> u64) {
+    run(units / 10, &mut Meter::default());
     let mut windows = Vec::with_capacity(WINDOWS);
     let (mut done, mut turns) = (0, 0);
     for _ in 0..WINDOWS {
-        let mut meter = Meter { on: true, ..Meter::default() };
-        let count = clients.run(units.div_ceil(WINDOWS as u64), node, &mut meter);
+        let mut meter = Meter::running();
+        let count = run(units.div_ceil(WINDOWS as u64), &mut meter);
         done += count;
         turns += meter.turns;
-        let per_unit = |time: std::time::Duration| time.as_secs_f64() * 1e9 / count as f64;
+        let per_unit = |time: Duration| time.as_secs_f64() * 1e9 / count as f64;
         windows.push((per_unit(meter.time), per_unit(meter.backup_time)));
     }
     windows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let ((best, _), (median, backup)) = (windows[0], windows[WINDOWS / 2]);
-    let (work, kind) = (format!("{work:?}").to_lowercase(), format!("{kind:?}").to_lowercase());
-    print!(
-        "{work:8} {kind:7} {connections:7} connections  {median:8.1} ns each  (best {best:.1}, \
-         {:.1} a loop, units {done}",
-        done as f64 / turns as f64
-    );
-    println!("{}", if backup > 0.0 { format!(", backup {backup:.1} ns)") } else { ")".into() });
+    let a_turn = done as f64 / turns as f64;
+    print!("{name}  {median:8.1} ns each (best {best:.1}), {a_turn:.1} a loop, {done} units");
+    println!("{}", if backup > 0.0 { format!(", backup {backup:.1} ns") } else { String::new() });
 }
 
 /// One case, or none for the overview.
@@ -112,6 +119,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Case>, St
             ("--work", "upload") => case.work = Work::Upload,
             ("--work", "ack") => case.work = Work::Ack,
             ("--work", "connect") => case.work = Work::Connect,
+            ("--work", "record") => case.kind = Kind::Log,
             ("--node", "engine") => case.kind = Kind::Engine,
             ("--node", "solo") => case.kind = Kind::Solo,
             ("--node", "pair") => case.kind = Kind::Pair,
@@ -120,7 +128,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Case>, St
             ("--shards", _) => {
                 case.shards = u16::try_from(number()?).map_err(|_| format!("{name}: too many"))?;
             }
-            _ => return Err(format!("{name} {value}: not known; see the top of poll_loop.rs")),
+            _ => {
+                return Err(format!(
+                    "{name} {value}: not known; see the top of dataplane/bench/src/main.rs"
+                ));
+            }
         }
     }
     Ok(given.then_some(case))

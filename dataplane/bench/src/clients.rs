@@ -11,12 +11,12 @@ use engine::wire::tcp::{Flags, Options, Timestamps};
 use engine::wire::{Checksums, checksum, ethernet, ipv4};
 use worker::nic::{BURST, Frame};
 
-use super::nic::PoolFrame;
-use super::node::Node;
-use super::{DISCARD_PORT, ECHO_PORT, Meter, VIP};
+use crate::nic::PoolFrame;
+use crate::node::Node;
+use crate::{DISCARD_PORT, ECHO_PORT, Meter, VIP, VMAC};
 
 /// Bytes of a request and of its response.
-pub const REQUEST_BYTES: usize = 64;
+const REQUEST_BYTES: usize = 64;
 /// Bytes of a full segment with timestamps.
 const FULL_BYTES: usize = 1448;
 /// Data that an upload has on its way at most: less than the first window offers.
@@ -62,10 +62,14 @@ struct Connection {
     finished: bool,
 }
 
+/// Clients with a connection each.
+#[derive(Debug)]
 pub struct Clients {
     work: Work,
     connections: Vec<Connection>,
     ready: VecDeque<u32>,
+    /// Ready from the next turn on: a node forgets a connection at the end of its last turn.
+    resting: Vec<u32>,
     input: Vec<PoolFrame>,
     output: Vec<PoolFrame>,
     done: u64,
@@ -73,12 +77,16 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// So many connections, all established, or for `Work::Connect` about to be.
+    /// So many connections, all established, or for [`Work::Connect`] about to be.
+    ///
+    /// # Panics
+    /// When the node does not accept them.
     pub fn new(work: Work, connections: u32, node: &mut impl Node) -> Clients {
         let mut clients = Clients {
             work,
             connections: vec![Connection::default(); connections as usize],
             ready: VecDeque::with_capacity(connections as usize),
+            resting: Vec::new(),
             input: Vec::with_capacity(2 * BURST),
             output: Vec::with_capacity(4 * BURST),
             done: 0,
@@ -111,7 +119,10 @@ impl Clients {
         (0..4).for_each(|_| self.turn(node, &mut meter));
     }
 
-    /// Runs until about `units` more are done. Says how many were.
+    /// Runs until `units` more are done, or a few more than that. Says how many were.
+    ///
+    /// # Panics
+    /// When nothing goes on for long, or when the node answers what it must not.
     pub fn run(&mut self, units: u64, node: &mut impl Node, meter: &mut Meter) -> u64 {
         if self.work == Work::Ack {
             return self.run_acks(units, node, meter);
@@ -172,6 +183,7 @@ impl Clients {
         let mut output = std::mem::take(&mut self.output);
         output.drain(..).for_each(|frame| self.take(&frame));
         self.output = output;
+        self.ready.extend(self.resting.drain(..));
     }
 
     /// What a connection that may act does.
@@ -199,7 +211,9 @@ impl Clients {
                 connection.told = connection.expected;
                 self.send(index, Flags::ACK, 0);
                 self.done += 1;
-                self.begin(index);
+                self.connections[index as usize].open = false;
+                self.connections[index as usize].finished = false;
+                self.resting.push(index);
             }
             Work::Connect if connection.open => {
                 connection.told = connection.expected;
@@ -296,7 +310,7 @@ impl Clients {
         let len = header.emit(payload_len as u16, &mut bytes);
         checksum::finish_tcp(&mut bytes[..len], ipv4::HEADER_LEN, &[payload]);
         let source = Mac([2, 0, 0, 0, 9, host_of(index)]);
-        let link = Header { destination: super::VMAC, source, ethertype: ETHERTYPE_IPV4 };
+        let link = Header { destination: VMAC, source, ethertype: ETHERTYPE_IPV4 };
         let mut frame = PoolFrame::take();
         let parts = [&link.to_bytes()[..], &bytes[..len], payload];
         assert!(parts.iter().all(|part| frame.append(part)), "a packet within the MTU");

@@ -10,7 +10,7 @@ use engine::wire::ethernet::{self, Mac};
 use worker::nic::{BURST, Frame, Nic, Offloads, RxChecksum, TxChecksum};
 
 /// Room of a frame: an Ethernet frame with the longest packet of either port.
-const FRAME_ROOM: usize = ethernet::HEADER_LEN + super::LINK_MTU as usize;
+const FRAME_ROOM: usize = ethernet::HEADER_LEN + crate::LINK_MTU as usize;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<Buffer>>> = const { RefCell::new(Vec::new()) };
@@ -27,6 +27,8 @@ struct Buffer {
 pub struct PoolFrame(Option<Box<Buffer>>);
 
 impl PoolFrame {
+    /// An empty frame.
+    #[must_use]
     pub fn take() -> PoolFrame {
         let pooled = POOL.with_borrow_mut(Vec::pop);
         let mut buffer =

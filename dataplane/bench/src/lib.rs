@@ -1,8 +1,23 @@
-//! What the benchmarks measure with: nodes in memory, and clients whose own work is not counted.
+//! What the hot path costs: nodes behind cards in memory, and clients that keep them busy and whose
+//! own work does not count.
+//!
+//! A [`Node`] is a shard alone, a worker, or a worker with its backup; [`Clients`] give it one kind
+//! of [`Work`], a [`Meter`] takes the time of the node's turns. `log` does the same for the
+//! replication log alone. What counts happens in functions called `counted_…`, which never are
+//! inlined: a profiler finds them by name.
+//!
+//! `main` prints nanoseconds, `benches/hot_path` has criterion's statistics, and `scripts/counts`
+//! counts instructions.
 
-pub mod clients;
-pub mod nic;
-pub mod node;
+mod clients;
+mod log;
+mod nic;
+mod node;
+
+pub use clients::{Clients, Work};
+pub use log::Log;
+pub use nic::PoolFrame;
+pub use node::{Engine, Node, Serving};
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -11,17 +26,17 @@ use engine::addr::Addr;
 use engine::config::{Config, ServiceConfig, ServiceKind};
 use engine::wire::ethernet::Mac;
 
-pub const LAN_MTU: u16 = 1500;
-pub const LINK_MTU: u16 = 9000;
-pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
-pub const ECHO_PORT: u16 = 7;
-pub const DISCARD_PORT: u16 = 9;
+const LAN_MTU: u16 = 1500;
+const LINK_MTU: u16 = 9000;
+const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+const ECHO_PORT: u16 = 7;
+const DISCARD_PORT: u16 = 9;
 /// Simulated time that a turn takes, so that timers run as they would.
-pub const TURN_US: u64 = 10;
+const TURN_US: u64 = 10;
 
 /// A shard configuration with room for so many connections in all.
-pub fn shard_config(connections: u32, shards: u16) -> Config {
+fn shard_config(connections: u32, shards: u16) -> Config {
     Config {
         vips: vec![Addr::from(VIP)],
         shards,
@@ -48,8 +63,14 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// A meter that counts.
+    #[must_use]
+    pub fn running() -> Meter {
+        Meter { on: true, ..Meter::default() }
+    }
+
     /// Runs the node's part of a turn, and takes its time if it counts.
-    pub fn node<R>(&mut self, measured: impl FnOnce() -> R) -> R {
+    fn node<R>(&mut self, measured: impl FnOnce() -> R) -> R {
         let (result, time) = timed(measured);
         self.turns += 1;
         self.time += time;
@@ -57,7 +78,7 @@ impl Meter {
     }
 
     /// The same for the backup's part.
-    pub fn backup<R>(&mut self, measured: impl FnOnce() -> R) -> R {
+    fn backup<R>(&mut self, measured: impl FnOnce() -> R) -> R {
         let (result, time) = timed(measured);
         self.backup_time += time;
         result
