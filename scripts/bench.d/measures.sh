@@ -1,0 +1,241 @@
+# What is measured: a line for each measurement, and the function that does it; sourced, never run.
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the other parts use what is set here
+#
+# A measurement runs on a stage (who serves, over what), and prints a line of JSON for each value it found:
+# {"value": 1, "unit": "…"}, with a "name" if it is not the measurement's own. stage_NAME sets a stage up.
+
+# name | stage | goals that it serves (0: shown only) | what it is
+MEASUREMENTS='
+csum_packets       | none        | 1     | testpmd, csum, 64 B over memif
+macswap_packets    | none        | 1     | testpmd, macswap, 64 B over memif
+memif_rpc          | memif       | 1 2 3 | Holdfast alone, 64 B RPC over memif, 64 connections
+memif_low_load     | memif       | 2     | Holdfast alone, 1000 RPC/s over memif: median latency
+memif_crr          | memif       | 4     | Holdfast alone, connect-request-response-close over memif
+memif_down         | memif       | 2 5   | Holdfast alone, 1 stream down over memif, MTU 1500
+memif_up           | memif       | 2 5   | Holdfast alone, 1 stream up over memif, MTU 1500
+memif_jumbo_down   | memif_jumbo | 5     | Holdfast alone, 1 stream down over memif, MTU 9000
+memif_jumbo_up     | memif_jumbo | 5     | Holdfast alone, 1 stream up over memif, MTU 9000
+memif_rpc_100      | memif_many  | 7     | Holdfast alone, 64 B RPC over memif, 100 connections
+memif_rpc_100000   | memif_many  | 7     | Holdfast alone, 64 B RPC over memif, 100,000 connections
+pair_rpc           | memif_pair  | 2     | Holdfast pair, 64 B RPC over memif, 64 connections
+pair_low_load      | memif_pair  | 2     | Holdfast pair, 1000 RPC/s over memif: median latency
+pair_down          | memif_pair  | 2     | Holdfast pair, 1 stream down over memif, MTU 1500
+pair_up            | memif_pair  | 2     | Holdfast pair, 1 stream up over memif, MTU 1500
+echo_rpc           | kernel      | 3     | echo-server, 64 B RPC over veth, 64 connections
+nginx_http         | kernel      | 3     | nginx, HTTP requests over veth, 64 connections
+haproxy_rpc        | kernel      | 0     | HAProxy in TCP mode, 64 B RPC over veth, 64 connections
+echo_ping          | kernel      | 3     | echo-server, 64 B ping-pong over veth: median latency
+echo_crr           | kernel      | 0     | echo-server, connect-request-response-close over veth
+haproxy_crr        | kernel      | 0     | HAProxy in TCP mode, connect-request-response-close over veth
+echo_down          | kernel      | 0     | echo-server, 1 stream down over veth
+echo_up            | kernel      | 0     | echo-server, 1 stream up over veth
+veth_rpc           | veth        | 3 9   | Holdfast alone, 64 B RPC over af_packet, 64 connections
+veth_http          | veth        | 3     | Holdfast alone, HTTP requests over af_packet, 64 connections
+veth_ping          | veth        | 3     | Holdfast alone, 64 B ping-pong over af_packet: median latency
+veth_crr           | veth        | 0     | Holdfast alone, connect-request-response-close over af_packet
+veth_down          | veth        | 0     | Holdfast alone, 1 stream down over af_packet
+veth_up            | veth        | 0     | Holdfast alone, 1 stream up over af_packet
+veth_two_rpc       | veth_two    | 9     | Holdfast alone, two workers, 64 B RPC over af_packet, 64 connections
+veth_pair_rpc      | veth_pair   | 0     | Holdfast pair, 64 B RPC over af_packet, 64 connections
+veth_pair_crr      | veth_pair   | 0     | Holdfast pair, connect-request-response-close over af_packet
+veth_pair_down     | veth_pair   | 0     | Holdfast pair, 1 stream down over af_packet
+veth_pair_up       | veth_pair   | 0     | Holdfast pair, 1 stream up over af_packet
+tap_rpc            | tap         | 3     | Holdfast alone, 64 B RPC over tap, 64 connections
+tap_crr            | tap         | 0     | Holdfast alone, connect-request-response-close over tap
+tap_down           | tap         | 0     | Holdfast alone, 1 stream down over tap
+tap_up             | tap         | 0     | Holdfast alone, 1 stream up over tap
+many_idle          | veth_many   | 6     | Holdfast pair, many idle connections, 1,000 hot ones, a takeover
+takeover           | veth_100000 | 8     | Holdfast pair, takeover of 100,000 connections
+'
+
+ECHO=7 DISCARD=9 STREAM=19 HTTP=80
+
+# --- stages -------------------------------------------------------------------------------------
+
+stage_none() { :; }
+stage_memif() { serve_over_memif 1500 20000; }
+stage_memif_jumbo() { serve_over_memif 9000 20000; }
+stage_memif_many() { serve_over_memif 1500 110000; }
+stage_memif_pair() { serve_pair_over_memif 1500 20000; }
+stage_kernel() { serve_from_kernel; }
+stage_veth() { serve_in_lab af_packet a 20000; }
+stage_veth_two() { serve_in_lab af_packet a 20000 0,1; }
+stage_veth_pair() { serve_in_lab af_packet 'a b' 20000; }
+stage_tap() { serve_in_lab tap a 20000; }
+stage_veth_many() { serve_in_lab af_packet 'a b' $((MANY + 2000)) && plug_in_generator; }
+stage_veth_100000() { serve_in_lab af_packet 'a b' 102000 && plug_in_generator; }
+
+# --- how a load is run --------------------------------------------------------------------------
+
+# via memif|kernel|plug: how holdfast-perf reaches who serves. BEFORE goes before it, BACKEND after it.
+via() {
+    BEFORE=() BACKEND=(--kernel)
+    [ "$1" = memif ] || BEFORE=(ip netns exec hf-client)
+    case $1 in
+    memif) BACKEND=(--device "$(memif_device client lan-a)" --profile memif) ;;
+    plug) BACKEND=(--device gen0 --profile af_packet) ;;
+    esac
+    [ "$1" = kernel ] || BACKEND+=(--address "$GENERATOR_ADDRESS" --sources "$GENERATOR_SOURCES"
+        --file-prefix hf-bench-generator)
+    BACKEND+=(--core "$CLIENT_CORE")
+}
+
+# perf COMMAND TARGET ARGUMENT…: runs holdfast-perf to its end; its answer is then in $RESULT.
+perf() {
+    local command=$1 target=$2 log=$WORK/holdfast-perf.log
+    shift 2
+    timeout --foreground --kill-after=5 "$PATIENCE_S" "${BEFORE[@]}" "$PERF" "$command" --target "$target" "$@" \
+        "${BACKEND[@]}" --json "$RESULT" --label "$DESCRIPTION" --quiet >"$log" 2>&1 ||
+        die "holdfast-perf $command failed: $(tail -n 3 "$log" | tr '\n' ' ')"
+}
+
+# found UNIT FILTER [NAME]: prints what the jq FILTER finds in the answer.
+found() { jq -c --arg unit "$1" --arg name "${3:-}" "{value: ($2), unit: \$unit} | if \$name == \"\" then . else .name = \$name end" "$RESULT"; }
+
+rpc() { # rpc TARGET CONNECTIONS [ARGUMENT…]
+    local target=$1 connections=$2
+    shift 2
+    perf rpc "$target" -n "$connections" --duration "$SECONDS_EACH" "$@"
+    found requests/s .requests_per_second
+}
+low_load() { # the median latency of one connection, at a rate or (0) as fast as answers come
+    local rate=()
+    [ "$2" = 0 ] || rate=(--rate "$2")
+    perf rpc "$1" -n 1 --duration "$SECONDS_EACH" "${rate[@]}"
+    found us '.latency_ns.p50 / 1000'
+}
+crr() {
+    perf crr "$1" -n 64 --duration "$SECONDS_EACH"
+    found connections/s .requests_per_second
+}
+down() {
+    perf bulk "$1:$STREAM" --down --duration "$SECONDS_EACH" "${@:2}"
+    found Gbit/s '.throughput_bps / 1e9'
+}
+up() {
+    perf bulk "$1:$DISCARD" --up --duration "$SECONDS_EACH" "${@:2}"
+    found Gbit/s '.throughput_bps / 1e9'
+}
+
+# --- measurements -------------------------------------------------------------------------------
+
+packets() { jq -nc --argjson value "$(packet_rate "$1")" '{value: $value, unit: "packets/s"}'; }
+measure_csum_packets() { packets csum; }
+measure_macswap_packets() { packets macswap; }
+
+measure_memif_rpc() { via memif && rpc "$VIP:$ECHO" 64; }
+measure_memif_low_load() { via memif && low_load "$VIP:$ECHO" 1000; }
+measure_memif_crr() { via memif && crr "$VIP:$ECHO"; }
+measure_memif_down() { via memif && down "$VIP"; }
+measure_memif_up() { via memif && up "$VIP"; }
+measure_memif_jumbo_down() { via memif && down "$VIP" --mtu 9000; }
+measure_memif_jumbo_up() { via memif && up "$VIP" --mtu 9000; }
+measure_memif_rpc_100() { via memif && rpc "$VIP:$ECHO" 100; }
+measure_memif_rpc_100000() { via memif && rpc "$VIP:$ECHO" 100000 --handshakes 1024; }
+
+# What replication adds to an answer is one round trip of the link: the node measures that itself.
+measure_pair_rpc() { via memif && rpc "$VIP:$ECHO" 64; }
+measure_pair_low_load() {
+    via memif && low_load "$VIP:$ECHO" 1000
+    link_round_trip
+}
+measure_pair_down() { via memif && down "$VIP"; }
+measure_pair_up() { via memif && up "$VIP"; }
+link_round_trip() {
+    "$HOLDFAST" status --latency --json -s "$WORK/a.sock" 2>/dev/null |
+        jq -c '{name: "link_round_trip", value: (.link_round_trip.p50_ns / 1000), unit: "us"}' || true
+}
+
+measure_echo_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$ECHO" 64; }
+measure_nginx_http() { via kernel && rpc "$KERNEL_ADDRESS:$HTTP" 64 --protocol http; }
+measure_haproxy_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$HAPROXY_PORT" 64; }
+measure_echo_ping() { via kernel && low_load "$KERNEL_ADDRESS:$ECHO" 0; }
+measure_echo_crr() { via kernel && crr "$KERNEL_ADDRESS:$ECHO"; }
+measure_haproxy_crr() { via kernel && crr "$KERNEL_ADDRESS:$HAPROXY_PORT"; }
+measure_echo_down() { via kernel && down "$KERNEL_ADDRESS"; }
+measure_echo_up() { via kernel && up "$KERNEL_ADDRESS"; }
+
+measure_veth_rpc() { via kernel && rpc "$VIP:$ECHO" 64; }
+measure_veth_http() { via kernel && rpc "$VIP:$HTTP" 64 --protocol http; }
+measure_veth_ping() { via kernel && low_load "$VIP:$ECHO" 0; }
+measure_veth_crr() { via kernel && crr "$VIP:$ECHO"; }
+measure_veth_down() { via kernel && down "$VIP"; }
+measure_veth_up() { via kernel && up "$VIP"; }
+measure_veth_two_rpc() { measure_veth_rpc; }
+measure_veth_pair_rpc() { measure_veth_rpc; }
+measure_veth_pair_crr() { measure_veth_crr; }
+measure_veth_pair_down() { measure_veth_down; }
+measure_veth_pair_up() { measure_veth_up; }
+measure_tap_rpc() { measure_veth_rpc; }
+measure_tap_crr() { measure_veth_crr; }
+measure_tap_down() { measure_veth_down; }
+measure_tap_up() { measure_veth_up; }
+
+# --- takeovers ----------------------------------------------------------------------------------
+
+# hold CONNECTIONS SECONDS [ARGUMENT…]: a generator opens them, and holds them for so long after that.
+hold() {
+    local connections=$1 seconds=$2
+    shift 2
+    via plug
+    rm -f "$WORK/held.json"
+    spawn holder "${BEFORE[@]}" "$PERF" idle --target "$VIP:$ECHO" -n "$connections" --hold "$seconds" --handshakes 1024 \
+        "$@" "${BACKEND[@]}" --json "$WORK/held.json" --quiet
+    until_true "$PATIENCE_S" "$connections connections to be open (see $WORK/holder.log)" all_open_or_died "$connections"
+    must_run holder
+}
+lab_status() { "$LAB" status --json | jq "$1"; }
+all_open() { [ "$(lab_status '(.a.connections // 0) - (.a.details.connections.half_open // 0)')" -ge "$1" ]; }
+all_open_or_died() { is_gone holder || all_open "$1"; }
+resident_mib() { awk '/^VmRSS:/ { print int($2 / 1024) }' "/proc/$1/status"; }
+value() { jq -nc --arg name "$1" --argjson value "$2" --arg unit "$3" '{name: $name, value: $value, unit: $unit}'; }
+
+# Alone means: with a generator beside it that takes as much of the core, but holds 16 connections.
+hot_rpc() { # hot_rpc NAME
+    via kernel
+    perf rpc "$VIP:$ECHO" -n 1000 --duration "$SECONDS_EACH"
+    found requests/s .requests_per_second "$1"
+}
+
+measure_many_idle() {
+    hold 16 600
+    hot_rpc hot_alone
+    finish holder
+    hold "$MANY" "$((${SECONDS_EACH%.*} + 15))"
+    hot_rpc hot_among_idle
+    value many_bytes "$(lab_status .a.memory.bytes_per_idle_connection)" bytes
+    for node in a b; do
+        value "many_resident_$node" "$(resident_mib "$(lab_status ".$node.details.pid")")" MiB
+    done
+    "$LAB" kill a
+    until_true "$PATIENCE_S" "the holder to end (see $WORK/holder.log)" is_gone holder
+    [ -s "$WORK/held.json" ] || die "no answer from the holder: $(tail -n 3 "$WORK/holder.log" | tr '\n' ' ')"
+    jq -c '{name: "many_alive", value: .connections.alive, unit: "connections"}' "$WORK/held.json"
+}
+
+# Each kicked connection sends one packet, and b sends next to nothing before: so the client's end of its
+# veth tells when the last one left. The node's own timeline tells how long the first one took.
+measure_takeover() {
+    local count=100000 first last
+    hold "$count" 12
+    "$LAB" kill a &
+    read -r first last < <(in_ns client bash -c "$WATCH_KICKS" - "$count")
+    wait $!
+    lab_status '.b.takeover' | jq -c --argjson burst_us "$((last - first))" '
+        {name: "takeover_last", value: ((.first_packet_us - .epoch_won_us + $burst_us) / 1000), unit: "ms"},
+        {name: "takeover_first", value: ((.first_packet_us - .epoch_won_us) / 1000), unit: "ms"}'
+    until_true "$PATIENCE_S" "the holder to end (see $WORK/holder.log)" is_gone holder
+    jq -c '{name: "takeover_alive", value: .connections.alive, unit: "connections"}' "$WORK/held.json"
+}
+# Prints the microseconds at which the first and the last of that many packets had come from b.
+# shellcheck disable=SC2016
+WATCH_KICKS='
+    now() { read -r packets </sys/class/net/lan-b/statistics/rx_packets; us=${EPOCHREALTIME/./}; }
+    now; base=$packets first=0 end=$((us + 5000000))
+    while [ $((packets - base)) -lt "$1" ] && [ "$us" -lt "$end" ]; do
+        before=$packets
+        now
+        [ "$first" -gt 0 ] || [ $((packets - before)) -lt 20 ] || first=$us
+    done
+    echo "$first $us"'
