@@ -49,44 +49,63 @@ fn shard_config(connections: u32, shards: u16) -> Config {
     }
 }
 
-/// What the measured part of a benchmark took.
-#[derive(Clone, Copy, Debug, Default)]
+/// A turn that took so many times the median was interrupted by something else on the machine.
+const INTERRUPTED: u32 = 10;
+
+/// Takes the time of the turns that count.
+#[derive(Clone, Debug, Default)]
 pub struct Meter {
-    /// Whether turns count at this moment.
-    pub on: bool,
-    /// Turns of the node's loop that counted.
-    pub turns: u64,
-    /// Time in them.
-    pub time: Duration,
-    /// Time in the backup's loops meanwhile.
-    pub backup_time: Duration,
+    on: bool,
+    node: Vec<Duration>,
+    backup: Vec<Duration>,
 }
 
 impl Meter {
-    /// A meter that counts.
+    /// A meter that counts; the default one does not.
     #[must_use]
     pub fn running() -> Meter {
         Meter { on: true, ..Meter::default() }
     }
 
-    /// Runs the node's part of a turn, and takes its time if it counts.
-    fn node<R>(&mut self, measured: impl FnOnce() -> R) -> R {
-        let (result, time) = timed(measured);
-        self.turns += 1;
-        self.time += time;
-        result
+    /// The node's turns so far.
+    #[must_use]
+    pub fn turns(&self) -> usize {
+        self.node.len()
     }
 
-    /// The same for the backup's part.
+    /// Time that the node's turns took, as if none had been interrupted.
+    #[must_use]
+    pub fn node_time(&self) -> Duration {
+        uninterrupted(&self.node)
+    }
+
+    /// The same of the backup's turns.
+    #[must_use]
+    pub fn backup_time(&self) -> Duration {
+        uninterrupted(&self.backup)
+    }
+
+    fn node<R>(&mut self, measured: impl FnOnce() -> R) -> R {
+        timed(measured, &mut self.node)
+    }
+
     fn backup<R>(&mut self, measured: impl FnOnce() -> R) -> R {
-        let (result, time) = timed(measured);
-        self.backup_time += time;
-        result
+        timed(measured, &mut self.backup)
     }
 }
 
-fn timed<R>(run: impl FnOnce() -> R) -> (R, Duration) {
+fn timed<R>(run: impl FnOnce() -> R, turns: &mut Vec<Duration>) -> R {
     let start = Instant::now();
     let result = run();
-    (result, start.elapsed())
+    turns.push(start.elapsed());
+    result
+}
+
+fn uninterrupted(turns: &[Duration]) -> Duration {
+    let mut sorted = turns.to_vec();
+    sorted.sort_unstable();
+    let Some(median) = sorted.get(sorted.len() / 2) else { return Duration::ZERO };
+    let bound = *median * INTERRUPTED;
+    let kept: Vec<Duration> = sorted.into_iter().take_while(|turn| *turn <= bound).collect();
+    kept.iter().sum::<Duration>().mul_f64(turns.len() as f64 / kept.len().max(1) as f64)
 }

@@ -91,9 +91,9 @@ fn measure(name: &str, units: u64, mut run: impl FnMut(u64, &mut Meter) -> u64) 
         let mut meter = Meter::running();
         let count = run(units.div_ceil(WINDOWS as u64), &mut meter);
         done += count;
-        turns += meter.turns;
+        turns += meter.turns();
         let per_unit = |time: Duration| time.as_secs_f64() * 1e9 / count as f64;
-        windows.push((per_unit(meter.time), per_unit(meter.backup_time)));
+        windows.push((per_unit(meter.node_time()), per_unit(meter.backup_time())));
     }
     windows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let ((best, _), (median, backup)) = (windows[0], windows[WINDOWS / 2]);
