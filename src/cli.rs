@@ -117,13 +117,15 @@ pub struct SocketArgs {
     pub socket: Option<PathBuf>,
 }
 
-/// Show a running node: role, peer, connections, memory, last takeover
+/// Show a running node: role, peer, connections, memory, last takeover; or its latencies
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   holdfast status
   holdfast status -s /run/holdfast/a.sock --watch
   holdfast status --json | jq -r .role
+  holdfast status --latency --reset; sleep 10; holdfast status --latency
+  holdfast status --latency --json | jq .all.rx_to_tx_ns.p99
 
 Exit code 3 when no node answers on the socket.")]
 pub struct StatusArgs {
@@ -142,6 +144,15 @@ pub struct StatusArgs {
         default_missing_value = "1"
     )]
     pub watch: Option<f64>,
+    /// Print histograms instead: rx to tx, gate, link round trip, poll duration, batch size
+    #[arg(short, long)]
+    pub latency: bool,
+    /// Print the histograms of each core, too
+    #[arg(long, requires = "latency")]
+    pub per_core: bool,
+    /// Begin the histograms anew after printing them
+    #[arg(long, requires = "latency")]
+    pub reset: bool,
 }
 
 /// List connections, like ss

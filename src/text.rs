@@ -65,6 +65,27 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A short time with three digits and a unit that suits it, e.g. `850 ns`, `1.25 us`, `12.5 ms`.
+pub fn duration_ns(ns: u64) -> String {
+    const UNITS: [&str; 3] = ["us", "ms", "s"];
+    if ns < 1_000 {
+        return format!("{ns} ns");
+    }
+    let mut value = ns as f64 / 1e3;
+    let mut unit = 0;
+    // What would be rounded to 1000 belongs to the next unit.
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1e3;
+        unit += 1;
+    }
+    let decimals = match value {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
 /// A span of time with a unit that suits it, e.g. `250 us`, `12.5 ms`, `3.0 s`, `2 h 5 min`.
 pub fn duration_us(us: u64) -> String {
     let seconds = us / 1_000_000;
@@ -88,6 +109,11 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(duration_ns(999), "999 ns");
+        assert_eq!(duration_ns(1_254), "1.25 us");
+        assert_eq!(duration_ns(99_960), "100 us");
+        assert_eq!(duration_ns(999_700), "1.00 ms");
+        assert_eq!(duration_ns(10_000_000_000), "10.0 s");
         assert_eq!(duration_us(999), "999 us");
         assert_eq!(duration_us(12_500), "12.5 ms");
         assert_eq!(duration_us(7_500_000_000), "2 h 5 min");

@@ -144,6 +144,7 @@ fn wrong_command_lines_end_with_2() {
     assert_code(&holdfast(&["chek"]), 2);
     assert_code(&holdfast(&["run"]), 2);
     assert_code(&holdfast(&["profiles", "no-such-profile"]), 2);
+    assert_code(&holdfast(&["status", "--reset"]), 2);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use controlplane::admin::{
     AdminClient, AdminError, AdminSocket, AdminSource, ConnPage, ConnRow, EventRecord, Filter,
-    Status, TcpState, Unavailable, serve,
+    LatencyReport, Status, TcpState, Unavailable, serve,
 };
 
 /// A node with two connections and no status.
@@ -35,6 +35,10 @@ impl AdminSource for Source {
             text: "primary of epoch 1".to_owned(),
         };
         (1..=5).filter(|seq| *seq > after).take(limit).map(event).collect()
+    }
+
+    fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable> {
+        Ok(LatencyReport { since_us: u64::from(reset), ..LatencyReport::default() })
     }
 }
 
@@ -90,6 +94,18 @@ fn answers_with_rows_that_the_filter_selects() {
         assert_eq!((cut.rows.len(), cut.matched), (1, 2));
         let events = client.events(2, 2).unwrap();
         assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [3, 4]);
+    });
+}
+
+#[test]
+fn only_a_reset_begins_the_latencies_anew() {
+    with_server(|path| {
+        let client = AdminClient::new(path);
+        assert_eq!(client.latency().unwrap().since_us, 0);
+        assert_eq!(client.reset_latency().unwrap().since_us, 1);
+        // Whoever only reads must not be able to reset.
+        let error = client.get::<LatencyReport>("/v1/latency/reset").unwrap_err();
+        assert!(!matches!(error, AdminError::NoSocket(_)), "{error:?}");
     });
 }
 

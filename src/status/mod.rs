@@ -1,5 +1,6 @@
 //! `holdfast status`: what a running node says about itself.
 
+mod latency;
 mod render;
 mod summary;
 
@@ -24,37 +25,56 @@ const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 /// No node answers, or standard output can't be written.
 pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = AdminClient::new(&node_socket::choose(&args.socket)?);
+    let mut before: Option<Status> = None;
+    let mut picture = || {
+        if args.latency { latencies(&client, args) } else { state(&client, args, &mut before) }
+    };
     let Some(seconds) = args.watch else {
-        show(&ask(&client)?, None, args.json)?;
+        print(&picture()?)?;
         return Ok(ExitCode::SUCCESS);
     };
     let pause = Duration::try_from_secs_f64(seconds.max(0.1))
         .map_err(|_| Failure::usage(format!("--watch={seconds}: expected seconds, e.g. 1")))?;
-    let mut before: Option<Status> = None;
     loop {
-        let now = ask(&client)?;
+        let text = picture()?;
         if !args.json && io::stdout().is_terminal() {
             io::stdout().write_all(CLEAR_SCREEN.as_bytes())?;
         }
-        show(&now, before.as_ref(), args.json)?;
-        before = Some(now);
+        print(&text)?;
         thread::sleep(pause);
     }
 }
 
-fn show(status: &Status, before: Option<&Status>, json: bool) -> anyhow::Result<()> {
-    let text = if json {
-        serde_json::to_string(&Summary::of(status))? + "\n"
+/// The node's status; `before` is the last one, if there was one, and becomes this one.
+fn state(
+    client: &AdminClient,
+    args: &StatusArgs,
+    before: &mut Option<Status>,
+) -> anyhow::Result<String> {
+    let now = client.status().map_err(|error| failure(&error))?;
+    let text = if args.json {
+        serde_json::to_string(&Summary::of(&now))? + "\n"
     } else {
-        render::render(status, before)
+        render::render(&now, before.as_ref())
     };
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    Ok(stdout.flush()?)
+    *before = Some(now);
+    Ok(text)
 }
 
-fn ask(client: &AdminClient) -> Result<Status, Failure> {
-    client.status().map_err(|error| failure(&error))
+fn latencies(client: &AdminClient, args: &StatusArgs) -> anyhow::Result<String> {
+    let report = if args.reset { client.reset_latency() } else { client.latency() };
+    let report = report.map_err(|error| failure(&error))?;
+    Ok(if args.json {
+        serde_json::to_string(&report)? + "\n"
+    } else {
+        latency::render(&report, args.per_core)
+    })
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 /// The exit code that fits why a node gave no answer.

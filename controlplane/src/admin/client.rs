@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
+use super::latency::LatencyReport;
 use super::types::{ApiError, ConnPage, EventRecord, Status};
 
 /// How long a node may take to answer.
@@ -76,18 +78,40 @@ impl AdminClient {
         self.get(&format!("/v1/events?after={after}&limit={limit}"))
     }
 
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn latency(&self) -> Result<LatencyReport, AdminError> {
+        self.get("/v1/latency")
+    }
+
+    /// The latencies until now; the recording begins anew.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn reset_latency(&self) -> Result<LatencyReport, AdminError> {
+        self.request(Method::POST, "/v1/latency/reset")
+    }
+
     /// Asks for `path_and_query`, which must be percent-encoded. Must not be called on a thread
     /// of an async runtime.
     ///
     /// # Errors
     /// See [`AdminError`].
     pub fn get<T: DeserializeOwned>(&self, path_and_query: &str) -> Result<T, AdminError> {
+        self.request(Method::GET, path_and_query)
+    }
+
+    fn request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path_and_query: &str,
+    ) -> Result<T, AdminError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| self.protocol(error))?;
         let answer = runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.ask(path_and_query))
+            tokio::time::timeout(PATIENCE, self.ask(method, path_and_query))
                 .await
                 .map_err(|_| AdminError::Timeout(self.socket.clone()))?
         });
@@ -95,13 +119,15 @@ impl AdminClient {
             .map_err(|error| self.protocol(format!("{error}; run the same release as the node")))
     }
 
-    async fn ask(&self, path_and_query: &str) -> Result<Bytes, AdminError> {
+    async fn ask(&self, method: Method, path_and_query: &str) -> Result<Bytes, AdminError> {
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.protocol(error))?;
         tokio::spawn(connection);
-        let request = hyper::Request::get(path_and_query)
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path_and_query)
             .header(hyper::header::HOST, "holdfast")
             .body(Empty::<Bytes>::new())
             .map_err(|error| self.protocol(error))?;

@@ -5,6 +5,8 @@
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/conns?filter=EXPRESSION&limit=N` | [`ConnPage`] |
 //! | `GET /v1/events?after=SEQ&limit=N` | a list of [`EventRecord`] |
+//! | `GET /v1/latency` | [`LatencyReport`] |
+//! | `POST /v1/latency/reset` | the same for the last time: the recording begins anew |
 //!
 //! An error is [`ApiError`] with status 400 (the request is wrong), 404 (no such path) or 503
 //! (the poll loops do not answer). The process that embeds the server implements
@@ -12,12 +14,14 @@
 
 pub mod client;
 pub mod filter;
+pub mod latency;
 pub mod server;
 pub mod socket;
 pub mod types;
 
 pub use client::{AdminClient, AdminError};
 pub use filter::{Filter, FilterError};
+pub use latency::{Bucket, Distribution, Distributions, LatencyReport, WorkerLatency};
 pub use server::{AdminSource, Unavailable, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::filter::Filter;
+use super::latency::LatencyReport;
 use super::socket::AdminSocket;
 use super::types::{ApiError, ConnPage, EventRecord, Status};
 
@@ -39,6 +40,12 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// Events that are still kept, oldest first, with a sequence number above `after`.
     fn events(&self, after: u64, limit: usize) -> Vec<EventRecord>;
+
+    /// How long things took since the recording began, which with `reset` is now.
+    ///
+    /// # Errors
+    /// A poll loop did not answer.
+    fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable>;
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,12 +81,15 @@ fn router<S: AdminSource>(source: Arc<S>) -> Router {
         .route("/v1/status", get(status::<S>))
         .route("/v1/conns", get(connections::<S>))
         .route("/v1/events", get(events::<S>))
+        .route("/v1/latency", get(latency::<S>))
+        .route("/v1/latency/reset", post(reset_latency::<S>))
         .fallback(no_such_path)
         .with_state(source)
 }
 
 async fn no_such_path() -> Response {
-    let error = "no such path; there are /v1/status, /v1/conns and /v1/events".to_owned();
+    let error =
+        "no such path; there are /v1/status, /v1/conns, /v1/events and /v1/latency".to_owned();
     (StatusCode::NOT_FOUND, Json(ApiError { error, column: None })).into_response()
 }
 
@@ -113,6 +123,14 @@ async fn events<S: AdminSource>(
     };
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     answer(move || Ok(source.events(query.after, limit))).await
+}
+
+async fn latency<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
+    answer(move || source.latency(false)).await
+}
+
+async fn reset_latency<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
+    answer(move || source.latency(true)).await
 }
 
 fn wrong(error: String, column: Option<usize>) -> Response {

@@ -1,6 +1,7 @@
 //! The admin API's thread, and where its answers come from.
 
 mod event_log;
+mod latency;
 mod sources;
 
 use std::{

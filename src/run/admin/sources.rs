@@ -6,18 +6,19 @@ use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 use controlplane::{
     MemberStatus,
     admin::{
-        AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, LinkStatus,
-        MemoryStatus, Status, TcpState, Unavailable, VipStatus, WorkerStatus, types::Counters,
+        AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, LatencyReport,
+        LinkStatus, MemoryStatus, Status, TcpState, Unavailable, VipStatus, WorkerStatus,
+        types::Counters,
     },
 };
 use crossbeam::channel::{Sender, bounded};
 use engine::{addr::Endpoint, shard::ConnectionInfo, tcp::State};
 use worker::{
     Clock, MonotonicClock, Query,
-    query::{Place, Summary},
+    query::{AfterReading, Place, Summary},
 };
 
-use super::EventLog;
+use super::{EventLog, latency};
 use crate::config::{Cluster, NodeConfig};
 
 /// How long a poll loop may take to answer. It looks at its questions every few loops; one that
@@ -106,6 +107,13 @@ impl AdminSource for Sources {
 
     fn events(&self, after: u64, limit: usize) -> Vec<EventRecord> {
         self.events.after(after, limit)
+    }
+
+    fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable> {
+        let after = if reset { AfterReading::Reset } else { AfterReading::GoOn };
+        let ask_one = |worker| ask(worker, |answer| Query::Latency(after, answer));
+        let summaries = self.workers.iter().map(ask_one).collect::<Result<Vec<_>, _>>()?;
+        Ok(latency::report(&summaries, &self.cores, self.clock.clone().now_us()))
     }
 }
 
