@@ -124,7 +124,13 @@ packets() { jq -nc --argjson value "$(packet_rate "$1")" '{value: $value, unit: 
 measure_csum_packets() { packets csum; }
 measure_macswap_packets() { packets macswap; }
 
-measure_memif_rpc() { via memif && rpc "$VIP:$ECHO" 64; }
+measure_memif_rpc() {
+    node_latencies --reset >/dev/null
+    via memif && rpc "$VIP:$ECHO" 64
+    node_latencies | jq -c '.all
+        | {name: "memif_batch", value: .batch_segments.mean, unit: "packets"},
+          {name: "memif_poll", value: .poll_ns.p50, unit: "ns"}, {name: "memif_rx_to_tx", value: .rx_to_tx_ns.p50, unit: "ns"}'
+}
 measure_memif_low_load() { via memif && low_load "$VIP:$ECHO" 1000; }
 measure_memif_crr() { via memif && crr "$VIP:$ECHO"; }
 measure_memif_down() { via memif && down "$VIP"; }
@@ -134,18 +140,19 @@ measure_memif_jumbo_up() { via memif && up "$VIP" --mtu 9000; }
 measure_memif_rpc_100() { via memif && rpc "$VIP:$ECHO" 100; }
 measure_memif_rpc_100000() { via memif && rpc "$VIP:$ECHO" 100000 --handshakes 1024; }
 
-# What replication adds to an answer is one round trip of the link: the node measures that itself.
 measure_pair_rpc() { via memif && rpc "$VIP:$ECHO" 64; }
+# What replication adds to an answer is a round trip of the link, which the node itself has measured.
 measure_pair_low_load() {
+    node_latencies --reset >/dev/null
     via memif && low_load "$VIP:$ECHO" 1000
-    link_round_trip
+    node_latencies | jq -c '.all.link_rtt_ns | select(.count > 0)
+        | {name: "link_round_trip", value: (.p50 / 1000), unit: "us"}'
 }
+
+node_latencies() { "$HOLDFAST" status --latency --json "$@" -s "$WORK/a.sock"; }
+
 measure_pair_down() { via memif && down "$VIP"; }
 measure_pair_up() { via memif && up "$VIP"; }
-link_round_trip() {
-    "$HOLDFAST" status --latency --json -s "$WORK/a.sock" 2>/dev/null |
-        jq -c '{name: "link_round_trip", value: (.link_round_trip.p50_ns / 1000), unit: "us"}' || true
-}
 
 measure_echo_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$ECHO" 64; }
 measure_nginx_http() { via kernel && rpc "$KERNEL_ADDRESS:$HTTP" 64 --protocol http; }

@@ -7,7 +7,7 @@
 
 VIP=10.77.0.100
 SECRET=5f1d7c0e9a2b4836b7e04d5c6f8a91323c0e5a7b9d2f41688e1b3d5f70a2c4e6
-GENERATOR_ADDRESS=10.77.0.10/24
+GENERATOR_ADDRESS=10.77.0.11/24 # the lab's client is 10
 GENERATOR_SOURCES=10.77.0.110-10.77.0.140
 
 # --- over memif ---------------------------------------------------------------------------------
