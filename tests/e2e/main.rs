@@ -6,6 +6,7 @@
 
 mod input;
 mod lab;
+mod latency;
 mod scale;
 mod services;
 mod takeover;
