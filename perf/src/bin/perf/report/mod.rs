@@ -1,10 +1,22 @@
 //! Renders results: a table on the terminal, `.hlog` files, plots, the HTML report.
+//!
+//! Start at `command`; `plot` and `panel` draw, `html` writes the report, `summary` takes runs of
+//! one label together.
 
+mod chart;
 mod command;
+mod compare;
 #[cfg(test)]
 pub mod fixtures;
+mod font;
+mod hlog;
+mod html;
+mod panel;
+mod plot;
+mod raster;
 mod summary;
 mod table;
-mod unit;
+pub mod unit;
 
-pub use command::{ReportArgs, run};
+pub use command::{Outputs, ReportArgs, plot_path, run, write, write_hlog};
+pub use hlog::{Entry, entries};

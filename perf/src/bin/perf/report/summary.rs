@@ -25,7 +25,8 @@ pub fn groups(results: &[RunResult]) -> Vec<Group<'_>> {
     groups
 }
 
-fn label_of(run: &RunResult) -> String {
+/// The name of a run: its label, or what it is if it has none.
+pub fn label_of(run: &RunResult) -> String {
     match run.label.trim() {
         "" => format!("{} over {}", run.command, run.backend),
         label => label.to_owned(),
@@ -100,7 +101,14 @@ impl Spread {
         if self.runs == 1 {
             return median;
         }
-        format!("{median} ({} – {})", unit.format(self.min), unit.format(self.max))
+        let ends = [self.min, self.max].map(|end| unit.format(end));
+        // A unit that all three share is said once.
+        let shared = median.find(' ').map_or("", |at| &median[at..]);
+        let [min, max] = match ends.each_ref().map(|end| end.strip_suffix(shared)) {
+            [Some(min), Some(max)] => [min, max],
+            _ => [ends[0].as_str(), ends[1].as_str()],
+        };
+        format!("{median} ({min} – {max})")
     }
 }
 
@@ -147,6 +155,14 @@ mod tests {
         assert_eq!((spread.median, spread.min, spread.max), (3.5, 1.0, 10.0));
         assert_eq!(Spread::of(vec![3.0, 9.0, 5.0]).unwrap().median, 5.0);
         assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_unit_that_all_figures_share_is_said_once() {
+        let format =
+            |min, max| Spread { median: 12_000.0, min, max, runs: 3 }.format(Unit::Nanoseconds);
+        assert_eq!(format(11_000.0, 13_000.0), "12.0 µs (11.0 – 13.0)");
+        assert_eq!(format(900.0, 13_000.0), "12.0 µs (900 ns – 13.0 µs)");
     }
 
     #[test]

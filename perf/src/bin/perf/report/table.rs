@@ -27,6 +27,16 @@ impl Table {
         self
     }
 
+    /// Rows as columns.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let column = |at: usize| {
+            std::iter::once(&self.head).chain(&self.rows).map(|row| row[at].clone()).collect()
+        };
+        let mut columns = (0..self.head.len()).map(column);
+        Self { head: columns.next().unwrap_or_default(), rows: columns.collect() }
+    }
+
     /// Lines of text with aligned columns.
     pub fn to_text(&self) -> String {
         let lines = || std::iter::once(&self.head).chain(&self.rows);
@@ -100,6 +110,14 @@ mod tests {
     fn text_is_aligned() {
         let text = table().without_empty_columns().to_text();
         assert_eq!(text, "run         p50\na <b>   12.3 µs\nlonger     1 µs\n");
+    }
+
+    #[test]
+    fn transposing_twice_changes_nothing() {
+        let transposed = table().transposed();
+        assert_eq!(transposed.head, ["run", "a <b>", "longer"]);
+        assert_eq!(transposed.rows[0], ["p50", "12.3 µs", "1 µs"]);
+        assert_eq!(transposed.transposed(), table());
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl Unit {
 
     /// As [`Unit::format`], without digits that are zero: for axes.
     pub fn format_short(self, value: f64) -> String {
+        if value == 0.0 {
+            return "0".to_owned();
+        }
         let text = self.format(value);
         let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
         let number = if number.contains('.') {
