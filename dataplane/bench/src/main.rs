@@ -4,16 +4,19 @@
 //!     cargo run --release -p bench                               # the overview
 //!     cargo run --release -p bench -- --work rpc --node solo --connections 100000
 //!
-//! `--work` is rpc, upload, ack, connect or record; `--node` is engine (one shard and nothing
-//! else), solo or pair, and means nothing to record; `--shards` and `--units` (in all) may be given.
+//! `--work` is rpc, upload, ack or connect; `--node` is engine (one shard and nothing else), solo,
+//! pair, or log (records that cross the replication log, whatever the work); `--connections`,
+//! `--shards` and `--units` (in all) may be given.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::{Clients, Engine, Log, Meter, Node, Serving, Work};
 
-/// Parts that a run is timed in: the best and the median of them are told.
-const WINDOWS: usize = 50;
+/// Parts that a run is timed in at most: the best and the median of them are told.
+const MAX_WINDOWS: u64 = 50;
+/// Units of each part at least.
+const WINDOW_UNITS: u64 = 1000;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +88,19 @@ fn serve(case: Case, node: &mut impl Node) {
 /// Runs so many units in a few windows, after some that don't count.
 fn measure(name: &str, units: u64, mut run: impl FnMut(u64, &mut Meter) -> u64) {
     run(units / 10, &mut Meter::default());
-    let mut windows = Vec::with_capacity(WINDOWS);
+    let count = (units / WINDOW_UNITS).clamp(1, MAX_WINDOWS);
+    let mut windows = Vec::new();
     let (mut done, mut turns) = (0, 0);
-    for _ in 0..WINDOWS {
+    for _ in 0..count {
         let mut meter = Meter::running();
-        let count = run(units.div_ceil(WINDOWS as u64), &mut meter);
-        done += count;
+        let in_window = run(units.div_ceil(count), &mut meter);
+        done += in_window;
         turns += meter.turns();
-        let per_unit = |time: Duration| time.as_secs_f64() * 1e9 / count as f64;
+        let per_unit = |time: Duration| time.as_secs_f64() * 1e9 / in_window as f64;
         windows.push((per_unit(meter.node_time()), per_unit(meter.backup_time())));
     }
     windows.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let ((best, _), (median, backup)) = (windows[0], windows[WINDOWS / 2]);
+    let ((best, _), (median, backup)) = (windows[0], windows[windows.len() / 2]);
     let a_turn = done as f64 / turns as f64;
     print!("{name}  {median:8.1} ns each (best {best:.1}), {a_turn:.1} a loop, {done} units");
     println!("{}", if backup > 0.0 { format!(", backup {backup:.1} ns") } else { String::new() });
@@ -119,10 +123,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Case>, St
             ("--work", "upload") => case.work = Work::Upload,
             ("--work", "ack") => case.work = Work::Ack,
             ("--work", "connect") => case.work = Work::Connect,
-            ("--work", "record") => case.kind = Kind::Log,
             ("--node", "engine") => case.kind = Kind::Engine,
             ("--node", "solo") => case.kind = Kind::Solo,
             ("--node", "pair") => case.kind = Kind::Pair,
+            ("--node", "log") => case.kind = Kind::Log,
             ("--connections", _) => case.connections = number()?,
             ("--units", _) => case.units = number()?.into(),
             ("--shards", _) => {
