@@ -19,4 +19,4 @@ mod table;
 pub mod unit;
 
 pub use command::{Outputs, ReportArgs, plot_path, run, write, write_hlog};
-pub use hlog::{Entry, entries};
+pub use hlog::Entry;
