@@ -423,7 +423,10 @@ impl SentQueue {
                 entry.marks &= !LOST;
             }
             queue.sacked += u32::from(entry.is_sacked());
-            queue.lost += u32::from(entry.is_lost());
+            if entry.is_lost() {
+                queue.lost += 1;
+                queue.hint = if queue.hint == NONE { queue.tail } else { queue.hint };
+            }
         }
         Ok(queue)
     }
@@ -441,6 +444,18 @@ mod tests {
             assert!(queue.push(&mut slab, now, SeqNumber(i * 100), 100, Controls::default()));
         }
         (slab, queue)
+    }
+
+    #[test]
+    fn restored_queue_finds_what_was_lost_before_the_snapshot_first() {
+        let (mut slab, mut queue) = queue_of(4);
+        queue.mark_lost(&mut slab, |sent| Some(sent.seq.0 == 100));
+        let mut bytes = Vec::new();
+        queue.save(&slab, &mut Writer::new(&mut bytes));
+        let mut queue = SentQueue::restore(&mut slab, &mut Reader::new(&bytes)).expect("was saved");
+        queue.mark_lost(&mut slab, |sent| Some(sent.seq.0 == 300));
+        let next = queue.next_lost(&slab).map(|(_, sent)| sent.seq.0);
+        assert_eq!(next, Some(100));
     }
 
     #[test]
