@@ -7,7 +7,7 @@ use replication::{Mismatch, PendingLog, Position, Record, RecordKind};
 
 use crate::counters::Counters;
 use crate::events::{Event, RefusedRecord};
-use crate::input;
+use crate::input::{self, Segments};
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::shards::Shards;
@@ -108,13 +108,14 @@ fn apply_record<F>(
         counters.digests_equal += 1;
         return Ok(None);
     }
-    let decoded = input::decode(record.body).and_then(|(now, segments)| {
+    let mut segments = Segments::new();
+    let decoded = input::decode(record.body, &mut segments).and_then(|now| {
         if now < slot.shard.now() {
             return Err(RefusedRecord::Time);
         }
-        Ok((now, segments))
+        Ok(now)
     });
-    let (now, segments) = decoded.map_err(|reason| {
+    let now = decoded.map_err(|reason| {
         counters.records_refused += 1;
         refuse(reason)
     })?;

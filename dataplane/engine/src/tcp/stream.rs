@@ -156,6 +156,28 @@ impl ByteStream for Stream<'_> {
         taken
     }
 
+    fn forward(&mut self, max: usize) -> usize {
+        let mut moved = 0;
+        while moved < max {
+            // What lies in the packet goes straight into the send queue.
+            let taken = if self.packet.is_empty() {
+                let mut buffer = [0; 1024];
+                let room = (max - moved).min(buffer.len()).min(self.writable());
+                let copied = self.peek(0, &mut buffer[..room]);
+                self.write(&buffer[..copied])
+            } else {
+                let packet = self.packet;
+                self.write(&packet[..packet.len().min(max - moved)])
+            };
+            self.consume(taken);
+            moved += taken;
+            if taken == 0 {
+                break;
+            }
+        }
+        moved
+    }
+
     fn write_content(&mut self, file: FileId, offset: u64, len: u64) -> bool {
         let exists = self.cx.content.contains(file)
             && offset
