@@ -110,5 +110,5 @@ write_up() {
     [ -n "$html" ] || return 0
     mapfile -t files < <(median_results)
     [ ${#files[@]} -gt 0 ] || die "nothing to draw: no run of holdfast-perf came to its end"
-    "$PERF" report --html "$html" "${files[@]}"
+    "$PERF" report --html "$html" "${files[@]}" >/dev/null
 }
