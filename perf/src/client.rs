@@ -1,9 +1,10 @@
 //! What a connection does: the part that differs from command to command.
 
+use perf::queue_depth::QueueDepth;
+
 use crate::bytes::Pattern;
 use crate::connection::Connection;
 use crate::histogram::Latency;
-use crate::queue_depth::QueueDepth;
 
 /// A connection with a task. The runner calls; a client never waits.
 pub trait Client {

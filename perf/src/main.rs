@@ -13,7 +13,6 @@ mod clock;
 mod commands;
 mod connection;
 mod histogram;
-mod queue_depth;
 mod report;
 mod runner;
 mod stall;

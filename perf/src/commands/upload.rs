@@ -2,11 +2,11 @@
 //! was written but what the peer's TCP has acknowledged.
 
 use anyhow::Context;
+use perf::queue_depth::QueueDepth;
 
 use crate::args::UploadArgs;
 use crate::client::{BURSTS, Client, Interest, Tools};
 use crate::connection::{Connection, Failure};
-use crate::queue_depth::QueueDepth;
 
 /// Time between two questions how much is acknowledged.
 const SAMPLE_US: u64 = 1000;

@@ -246,11 +246,11 @@ pub struct OutputArgs {
     /// Write the result as JSON; `-` is standard output, in place of the summary
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the latencies as an HdrHistogram log, one line for each interval
+    /// Write the latencies as an HdrHistogram log, one line for each second
     #[arg(long, value_name = "FILE")]
     pub hlog: Option<PathBuf>,
     /// Draw latencies and throughput: .svg or .png
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::report::plot_path)]
     pub plot: Option<PathBuf>,
     /// Write a report that stands alone
     #[arg(long, value_name = "FILE")]

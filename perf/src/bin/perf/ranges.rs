@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Addresses from the first to the last, both included: `10.0.0.2-10.0.0.9`, or a single one.
@@ -69,11 +68,6 @@ impl PortRange {
     /// How many ports it has, at least 1.
     pub fn count(&self) -> u64 {
         u64::from(self.last - self.first) + 1
-    }
-
-    /// As a range of numbers.
-    pub fn ports(&self) -> RangeInclusive<u16> {
-        self.first..=self.last
     }
 }
 
