@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plotters::{
-    prelude::{DashedLineSeries, DrawingBackend, LineSeries, Rectangle, Text},
+    prelude::{DashedLineSeries, DrawingBackend, EmptyElement, LineSeries, Rectangle, Text},
     style::{
-        Color, RGBColor,
+        Color, RGBColor, WHITE,
         text_anchor::{HPos, VPos},
     },
 };
 
 use super::{
     chart::{Axis, Chart, chart},
-    plot::{Area, color, failed, text_style},
+    plot::{Area, color, failed, shorten, text_style},
     summary::Group,
     unit::Unit,
 };
@@ -144,6 +144,12 @@ fn line<B: DrawingBackend>(
     Ok(())
 }
 
+/// The steps of a run, without a rest too short for a rate to mean anything.
+fn steps(run: &RunResult) -> impl Iterator<Item = &Interval> {
+    let usual_us = run.timeline.iter().map(|step| step.span_us).max().unwrap_or(0);
+    run.timeline.iter().filter(move |step| step.span_us > usual_us / 10)
+}
+
 /// Both ends of a step, at the same height: what a step tells holds for all of it.
 fn level(step: &Interval, height: f64) -> [Point; 2] {
     let second = |us: u64| us as f64 / 1e6;
@@ -173,7 +179,7 @@ fn rate<B: DrawingBackend>(
     let curves: Vec<(usize, Vec<Point>)> = runs
         .iter()
         .map(|(index, run)| {
-            (*index, run.timeline.iter().flat_map(|step| level(step, per_second(step))).collect())
+            (*index, steps(run).flat_map(|step| level(step, per_second(step))).collect())
         })
         .collect();
     let top = curves.iter().flat_map(|curve| curve.1.iter()).map(|point| point.1);
@@ -220,14 +226,35 @@ fn marks<B: DrawingBackend>(
             if named.contains(&mark.label.as_str()) {
                 continue;
             }
-            let below = (named.len() % LINES) as f64 * 0.07 + 0.02;
-            let place = (at, y.to - (y.to - y.from) * below);
-            let style = text_style(15.0, RGBColor(40, 40, 40), HPos::Left, VPos::Top);
-            let text = Text::new(format!(" {}", mark.label), place, style);
-            chart.draw_series([text]).map_err(failed)?;
+            let below = (named.len() % LINES) as f64 * 0.08 + 0.02;
+            name_mark(chart, (at, y.to - (y.to - y.from) * below), &mark.label)?;
             named.push(&mark.label);
         }
     }
+    Ok(())
+}
+
+/// Writes what happened beside its line, on whichever side there is more room.
+fn name_mark<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    place: Point,
+    label: &str,
+) -> anyhow::Result<()> {
+    const GAP: i32 = 5;
+    let label = shorten(label, 60);
+    let left = place.0 > chart.x_range().end / 2.0;
+    let side = if left { HPos::Right } else { HPos::Left };
+    let style = text_style(15.0, RGBColor(40, 40, 40), side, VPos::Top);
+    let (width, height) =
+        chart.plotting_area().estimate_text_size(&label, &style).map_err(failed)?;
+    let (width, height) = (width as i32, height as i32);
+    let x = if left { -GAP } else { GAP };
+    // Lines behind the text would make it hard to read.
+    let paper = if left { (x - width, x) } else { (x, x + width) };
+    let element = EmptyElement::at(place)
+        + Rectangle::new([(paper.0, -2), (paper.1, height + 2)], WHITE.mix(0.85).filled())
+        + Text::new(label, (x, 0), style);
+    chart.draw_series([element]).map_err(failed)?;
     Ok(())
 }
 
@@ -295,6 +322,17 @@ fn stalls<B: DrawingBackend>(groups: &[Group<'_>], area: &Area<B>) -> anyhow::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::fixtures;
+
+    #[test]
+    fn a_short_rest_is_no_step_of_its_own() {
+        let mut run = fixtures::run("solo", 10);
+        assert_eq!(steps(&run).count(), 10);
+        run.timeline.push(Interval { at_us: 1_000_000, span_us: 40, ..Interval::default() });
+        assert_eq!(steps(&run).count(), 10);
+        run.timeline = vec![Interval { span_us: 7, ..Interval::default() }];
+        assert_eq!(steps(&run).count(), 1);
+    }
 
     #[test]
     fn empty_buckets_between_full_ones_keep_their_place() {

@@ -27,6 +27,8 @@ const TITLE_HEIGHT: i32 = 34;
 const LEGEND_LINE: i32 = 22;
 const SWATCH: i32 = 12;
 const TEXT_SIZE: f64 = 17.0;
+/// In letters; as many fit a line of the legend.
+const LONGEST_LABEL: usize = 90;
 
 /// Colours that people of all kinds of colour vision can tell apart (Okabe and Ito), darkest first.
 const COLORS: [RGBColor; 8] = [
@@ -125,7 +127,7 @@ impl Picture<'_> {
             let half = SWATCH / 2;
             let swatch = [(x, y - half), (x + SWATCH, y + half)];
             head.draw(&Rectangle::new(swatch, color(index).filled())).map_err(failed)?;
-            let label = shorten(&self.groups[index].label);
+            let label = shorten(&self.groups[index].label, LONGEST_LABEL);
             head.draw(&Text::new(label, (x + SWATCH + 6, y), style.clone())).map_err(failed)?;
         }
         Ok(())
@@ -137,7 +139,7 @@ impl Picture<'_> {
         let (mut x, mut line) = (MARGIN, 0);
         let mut places = Vec::new();
         for (index, group) in self.groups.iter().enumerate() {
-            let text = style.font.layout_box(&shorten(&group.label));
+            let text = style.font.layout_box(&shorten(&group.label, LONGEST_LABEL));
             let width = SWATCH + 6 + text.map_or(WIDTH as i32, |(from, to)| to.0 - from.0);
             if x > MARGIN && x + width > WIDTH as i32 - MARGIN {
                 (x, line) = (MARGIN, line + 1);
@@ -149,13 +151,12 @@ impl Picture<'_> {
     }
 }
 
-/// A label that fits a line.
-fn shorten(label: &str) -> String {
-    const LONGEST: usize = 90;
-    if label.chars().count() <= LONGEST {
-        return label.to_owned();
+/// The text, or what fits of it into `longest` letters.
+pub fn shorten(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
     }
-    label.chars().take(LONGEST - 1).chain(['…']).collect()
+    text.chars().take(longest - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
