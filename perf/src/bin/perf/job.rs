@@ -55,7 +55,10 @@ impl Job {
             Command::Bulk(args) => bulk_job(args),
             Command::Crr(args) => crr_job(args),
             Command::Idle(args) => idle_job(args)?,
-            Command::Failover(_) | Command::Report(_) => return Ok(None),
+            Command::Failover(_)
+            | Command::Report(_)
+            | Command::Completions(_)
+            | Command::Man(_) => return Ok(None),
         }))
     }
 }

@@ -4,6 +4,7 @@
 //! connections; [`run`] puts these together; [`report`] renders what comes out.
 
 mod args;
+mod docs;
 mod engine;
 mod failover;
 mod job;
@@ -30,6 +31,8 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let outcome = match args::Cli::parse().command {
         args::Command::Report(args) => report::run(&args),
+        args::Command::Completions(args) => docs::completions(&args),
+        args::Command::Man(args) => docs::man(&args),
         args::Command::Failover(args) => run::with_harm(&args),
         load => run::undisturbed(load),
     };
