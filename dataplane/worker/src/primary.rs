@@ -89,36 +89,38 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Kind::Kick => (0, TIME_BYTES),
         };
         let (held, queued) = (gate.counters().held, lan.backlog());
-        let mut segments = Segments::new();
-        parse_waiting(&slot.waiting[..take], &mut segments);
-        let way = if confirmed {
-            // Digests of all shards may follow in this batch.
-            let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
-            let Some(channel) = channels.first_mut() else { return Turn::Blocked };
-            if channel.session.room() < need || gate.room() < most {
+        {
+            // A scope of its own: handing the list to `drop` would move all of it.
+            let mut segments = Segments::new();
+            parse_waiting(&slot.waiting[..take], &mut segments);
+            let way = if confirmed {
+                // Digests of all shards may follow in this batch.
+                let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
+                let Some(channel) = channels.first_mut() else { return Turn::Blocked };
+                if channel.session.room() < need || gate.room() < most {
+                    return Turn::Blocked;
+                }
+                let logged = match kind {
+                    Kind::Step => RecordKind::Input,
+                    Kind::Kick => RecordKind::Kick,
+                };
+                let appended = input::encode(now, &segments, |parts| {
+                    channel.session.append(slot.index, logged, parts)
+                });
+                match appended {
+                    Ok(position) => Way::Gate(gate, position),
+                    Err(_) => return Turn::Blocked,
+                }
+            } else if lan.room() < most {
                 return Turn::Blocked;
-            }
-            let logged = match kind {
-                Kind::Step => RecordKind::Input,
-                Kind::Kick => RecordKind::Kick,
+            } else {
+                Way::Port
             };
-            let appended = input::encode(now, &segments, |parts| {
-                channel.session.append(slot.index, logged, parts)
-            });
-            match appended {
-                Ok(position) => Way::Gate(gate, position),
-                Err(_) => return Turn::Blocked,
-            }
-        } else if lan.room() < most {
-            return Turn::Blocked;
-        } else {
-            Way::Port
-        };
-        counters.steps += 1;
-        counters.segments += take as u64;
-        let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
-        run(&mut slot.shard, now, &segments, kind, &mut egress);
-        drop(segments);
+            counters.steps += 1;
+            counters.segments += take as u64;
+            let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+            run(&mut slot.shard, now, &segments, kind, &mut egress);
+        }
         let rx_ns = (take > 0).then_some(slot.waiting_since_ns);
         let into_gate = gate.counters().held - held;
         recorder.stepped(rx_ns, into_gate as usize, lan.backlog() - queued);
