@@ -165,7 +165,7 @@ impl Clients {
             for _ in 0..ACKS_OWED {
                 for index in 0..count {
                     let connection = &mut self.connections[index as usize];
-                    connection.told = connection.told + REQUEST_BYTES as u32;
+                    connection.told += REQUEST_BYTES as u32;
                     self.send(index, Flags::ACK, 0);
                     if self.input.len() == BURST || index + 1 == count {
                         self.turn(node, meter);
@@ -304,7 +304,7 @@ impl Clients {
             options,
         };
         let control = u32::from(flags.syn()) + u32::from(flags.fin());
-        connection.next = connection.next + payload_len as u32 + control;
+        connection.next += payload_len as u32 + control;
         let payload = &PAYLOAD[..payload_len];
         let mut bytes = [0; MAX_HEADER_LEN];
         let len = header.emit(payload_len as u16, &mut bytes);
