@@ -181,12 +181,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.send_log(now_us);
         let mut ended_ns = clock.now_ns();
         self.note_log(ended_ns);
-        let waiting = self.lan.waiting();
         let late_us = (ended_ns / NS_PER_US).saturating_sub(now_us);
-        if late_us <= self.node.detection_timeout_us {
-            self.transmit(clock, now_us);
-        }
-        let left = waiting.saturating_sub(self.lan.waiting());
+        let in_time = late_us <= self.node.detection_timeout_us;
+        let left = if in_time { self.transmit(clock, now_us) } else { 0 };
         if busy || left > 0 {
             ended_ns = clock.now_ns();
             self.recorder.end(ended_ns, left, !self.lan.has_backlog());
@@ -334,7 +331,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    fn transmit<C: Clock>(&mut self, clock: &mut C, now_us: u64) {
+    /// Lets go what may, and says how many frames the LAN's card took.
+    fn transmit<C: Clock>(&mut self, clock: &mut C, now_us: u64) -> usize {
         self.lan.poll_neighbours(now_us, &mut self.counters);
         if self.serving() {
             self.announce(now_us);
@@ -342,6 +340,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let since_us = self.serving_since_us.filter(|_| self.first_packet_us.is_none());
         let first = since_us.filter(|_| self.lan.holds_packet_from(self.node.vmac));
+        let waiting = self.lan.waiting();
         self.lan.flush(&mut self.spread);
         if let Some(since_us) = first {
             let at_us = clock.now_us();
@@ -349,6 +348,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             let after_us = at_us.saturating_sub(since_us);
             self.events.tell(at_us, Event::FirstPacket { after_us });
         }
+        waiting - self.lan.waiting()
     }
 
     fn tell_board(&mut self) {
