@@ -37,15 +37,21 @@ const TURN_US: u64 = 10;
 
 /// A shard configuration with room for so many connections in all.
 fn shard_config(connections: u32, shards: u16) -> Config {
+    // Flows do not spread evenly.
+    let a_shard = connections.div_ceil(shards.into()) * 3 / 2 + 64;
+    let default = Config::default();
     Config {
         vips: vec![Addr::from(VIP)],
         shards,
-        max_connections: connections.div_ceil(shards.into()) * 3 / 2 + 64,
+        max_connections: a_shard,
+        // Each connection may have a response on its way.
+        pool_blocks: default.pool_blocks.max(2 * a_shard),
+        tx_segments: default.tx_segments.max(2 * a_shard),
         services: vec![
             ServiceConfig::new("echo", ECHO_PORT, ServiceKind::Echo),
             ServiceConfig::new("discard", DISCARD_PORT, ServiceKind::Discard),
         ],
-        ..Config::default()
+        ..default
     }
 }
 
