@@ -177,6 +177,10 @@ fn connections_from_all_sources_exchange_and_close() {
         over == CONNECTIONS
     });
     assert_eq!(opened, CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        world.generator.poll(0, &mut world.notices).unwrap();
+        world.server.run(world.generator.now_ns());
+    }
     assert_eq!(world.server.shard.memory().connections, 0);
 }
 
