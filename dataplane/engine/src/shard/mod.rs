@@ -18,6 +18,8 @@ pub use crate::tcp::stream::Stream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use crate::buffer::Buffers;
 use crate::config::Config;
 use crate::content::Content;
@@ -38,6 +40,9 @@ use crate::wire::segment::Segment;
 
 /// Extents of content and pattern that each connection may hold on the average.
 const REFERENCES_PER_CONNECTION: u32 = 4;
+/// Segments whose connections are looked up before the first of them is handled: as many as a core
+/// has loads under way.
+const LOOKAHEAD: usize = 16;
 /// Starved connections that get another turn when one step has freed something.
 const REVIVED_PER_STEP: usize = 64;
 
@@ -215,10 +220,39 @@ impl Shard {
     ) {
         self.now = self.now.max(now);
         self.fire_timers();
-        for segment in segments {
-            self.receive(segment, egress, budget);
+        for some in segments.chunks(LOOKAHEAD) {
+            let ids = self.look_up(some);
+            for (segment, id) in some.iter().zip(ids) {
+                self.receive(segment, id, egress, budget);
+            }
         }
         self.revive();
+    }
+
+    /// The connections of some segments. Nothing here waits for a result: the caches fetch what
+    /// the segments need side by side, not one after the other while each is handled.
+    fn look_up(&self, segments: &[Segment<'_>]) -> ArrayVec<Option<u32>, LOOKAHEAD> {
+        let mut touched = 0;
+        let ids = segments.iter().map(|segment| {
+            let id = self.find(segment);
+            if let Some(Some(slot)) = id.map(|id| &self.slots[id as usize]) {
+                touched ^= slot.tcb.touch();
+            }
+            id
+        });
+        let ids = ids.collect();
+        std::hint::black_box(touched);
+        ids
+    }
+
+    #[inline]
+    fn find(&self, segment: &Segment<'_>) -> Option<u32> {
+        self.table.find(segment.hash, &segment.flow, |id| self.has_flow(id, segment))
+    }
+
+    #[inline]
+    fn has_flow(&self, id: u32, segment: &Segment<'_>) -> bool {
+        self.slots[id as usize].as_ref().is_some_and(|slot| slot.tcb.flow == segment.flow)
     }
 
     fn send_all<E: Egress>(&mut self, egress: &mut E, budget: &mut u32) {
@@ -237,12 +271,17 @@ impl Shard {
         }
     }
 
-    fn receive<E: Egress>(&mut self, segment: &Segment<'_>, egress: &mut E, budget: &mut u32) {
+    /// `expected`: its connection, unless a segment before it has changed that.
+    fn receive<E: Egress>(
+        &mut self,
+        segment: &Segment<'_>,
+        expected: Option<u32>,
+        egress: &mut E,
+        budget: &mut u32,
+    ) {
         self.shared.counters.segments_in += 1;
-        let slots = &self.slots;
-        let found = self.table.find(segment.hash, &segment.flow, |id| {
-            slots[id as usize].as_ref().is_some_and(|slot| slot.tcb.flow == segment.flow)
-        });
+        let expected = expected.filter(|&id| self.has_flow(id, segment));
+        let found = expected.or_else(|| self.find(segment));
         let Some(id) = found else { return self.listen(segment, egress, budget) };
         let mut context = context!(self);
         let Some(slot) = &mut self.slots[id as usize] else { return };

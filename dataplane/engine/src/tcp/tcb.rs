@@ -182,6 +182,22 @@ impl Tcb {
         tcb
     }
 
+    /// Reads a word here and there, for the cache's sake; the value means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u32 {
+        self.marks.0
+            ^ self.congestion.cwnd
+            ^ self.sent.count
+            ^ self.rtt.min_us()
+            ^ self.rcv_limit
+            ^ self.deadlines.armed.as_micros() as u32
+            ^ self.deadlines.retransmit.as_micros() as u32
+            ^ self.send.len() as u32
+            ^ self.recv.len() as u32
+            ^ self.bytes_in as u32
+            ^ self.sent_at.as_micros() as u32
+    }
+
     /// A connection that `syn` asks for (RFC 9293 3.10.7.2).
     pub(crate) fn passive(syn: &Segment<'_>, now: Instant, config: &Config, index: u16) -> Tcb {
         let mut tcb = Tcb::new(syn.flow, syn.hash, now, config, index);
