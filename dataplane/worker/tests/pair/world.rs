@@ -10,7 +10,8 @@ use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::{Idle, IdleStrategy};
 use replication::{Incarnation, Role};
-use worker::query::Summary;
+use worker::latency::Latency;
+use worker::query::{AfterReading, Summary};
 use worker::{
     At, Counters, Crew, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares, Steward, Wire,
     Worker, crew,
@@ -271,22 +272,34 @@ impl World {
 
     /// What each worker of a node says of itself.
     pub fn summaries(&mut self, node: usize) -> Vec<Summary> {
+        self.question(node, Query::Summary)
+    }
+
+    /// The latencies of a node, all workers together.
+    pub fn latency(&mut self, node: usize) -> Latency {
+        let mut sum = Latency::default();
+        let ask = |answer| Query::Latency(AfterReading::GoOn, answer);
+        self.question(node, ask).iter().for_each(|worker| sum.add(&worker.latency));
+        sum
+    }
+
+    fn question<T>(&mut self, node: usize, question: impl Fn(Sender<T>) -> Query) -> Vec<T> {
         let answers: Vec<_> = self.nodes[node]
             .queries
             .iter()
             .map(|queries| {
                 let (sender, receiver) = crossbeam::channel::bounded(1);
-                queries.send(Query::Summary(sender)).unwrap();
+                queries.send(question(sender)).unwrap();
                 receiver
             })
             .collect();
-        let mut summaries = Vec::new();
+        let mut found = Vec::new();
         for _ in 0..200 {
             self.step();
-            summaries.extend(answers.iter().flat_map(Receiver::try_iter));
+            found.extend(answers.iter().flat_map(Receiver::try_iter));
         }
-        assert_eq!(summaries.len(), answers.len());
-        summaries
+        assert_eq!(found.len(), answers.len());
+        found
     }
 
     pub fn counters(&mut self, node: usize) -> Counters {
