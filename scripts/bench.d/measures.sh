@@ -10,16 +10,16 @@ MEASUREMENTS='
 csum_packets       | none        | 1     | testpmd, csum, 64 B over memif
 macswap_packets    | none        | 1     | testpmd, macswap, 64 B over memif
 memif_rpc          | memif       | 1 2 3 | Holdfast alone, 64 B RPC over memif, 64 connections
-memif_low_load     | memif       | 2     | Holdfast alone, 1000 RPC/s over memif: median latency
+memif_low_load     | memif       | 2     | Holdfast alone, one 64 B RPC at a time over memif: median latency
 memif_crr          | memif       | 4     | Holdfast alone, connect-request-response-close over memif
 memif_down         | memif       | 2 5   | Holdfast alone, 1 stream down over memif, MTU 1500
 memif_up           | memif       | 2 5   | Holdfast alone, 1 stream up over memif, MTU 1500
 memif_jumbo_down   | memif_jumbo | 5     | Holdfast alone, 1 stream down over memif, MTU 9000
 memif_jumbo_up     | memif_jumbo | 5     | Holdfast alone, 1 stream up over memif, MTU 9000
-memif_rpc_100      | memif_many  | 7     | Holdfast alone, 64 B RPC over memif, 100 connections
-memif_rpc_100000   | memif_many  | 7     | Holdfast alone, 64 B RPC over memif, 100,000 connections
+cost_100           | memif_many  | 7     | Holdfast alone, core time of an RPC, 100 connections active
+cost_100000        | memif_many  | 7     | Holdfast alone, core time of an RPC, 100,000 connections active
 pair_rpc           | memif_pair  | 2     | Holdfast pair, 64 B RPC over memif, 64 connections
-pair_low_load      | memif_pair  | 2     | Holdfast pair, 1000 RPC/s over memif: median latency
+pair_low_load      | memif_pair  | 2     | Holdfast pair, one 64 B RPC at a time over memif: median latency
 pair_down          | memif_pair  | 2     | Holdfast pair, 1 stream down over memif, MTU 1500
 pair_up            | memif_pair  | 2     | Holdfast pair, 1 stream up over memif, MTU 1500
 echo_rpc           | kernel      | 3     | echo-server, 64 B RPC over veth, 64 connections
@@ -59,12 +59,12 @@ stage_memif_jumbo() { serve_over_memif 9000 20000; }
 stage_memif_many() { serve_over_memif 1500 110000; }
 stage_memif_pair() { serve_pair_over_memif 1500 20000; }
 stage_kernel() { serve_from_kernel; }
-stage_veth() { serve_in_lab af_packet a 20000; }
-stage_veth_two() { serve_in_lab af_packet a 20000 0,1; }
-stage_veth_pair() { serve_in_lab af_packet 'a b' 20000; }
-stage_tap() { serve_in_lab tap a 20000; }
-stage_veth_many() { serve_in_lab af_packet 'a b' $((MANY + 2000)) && plug_in_generator; }
-stage_veth_100000() { serve_in_lab af_packet 'a b' 102000 && plug_in_generator; }
+stage_veth() { serve_in_lab af_packet a 20000 "$CALM_MS"; }
+stage_veth_two() { serve_in_lab af_packet a 20000 "$CALM_MS" 0,1; }
+stage_veth_pair() { serve_in_lab af_packet 'a b' 20000 "$CALM_MS"; }
+stage_tap() { serve_in_lab tap a 20000 "$CALM_MS"; }
+stage_veth_many() { serve_in_lab af_packet 'a b' $((MANY + 2000)) 50 && plug_in_generator; }
+stage_veth_100000() { serve_in_lab af_packet 'a b' 102000 50 && plug_in_generator; }
 
 # --- how a load is run --------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ via() {
     plug) BACKEND=(--device gen0 --profile af_packet) ;;
     esac
     [ "$1" = kernel ] || BACKEND+=(--address "$GENERATOR_ADDRESS" --sources "$GENERATOR_SOURCES"
-        --file-prefix hf-bench-generator)
+        --profile-file "$WORK/generator.profile.toml" --file-prefix hf-bench-generator)
     BACKEND+=(--core "$CLIENT_CORE")
 }
 
@@ -99,10 +99,8 @@ rpc() { # rpc TARGET CONNECTIONS [ARGUMENT…]
     perf rpc "$target" -n "$connections" --duration "$SECONDS_EACH" "$@"
     found requests/s .requests_per_second
 }
-low_load() { # the median latency of one connection, at a rate or (0) as fast as answers come
-    local rate=()
-    [ "$2" = 0 ] || rate=(--rate "$2")
-    perf rpc "$1" -n 1 --duration "$SECONDS_EACH" "${rate[@]}"
+one_at_a_time() { # the median latency of one connection
+    perf rpc "$1" -n 1 --duration "$SECONDS_EACH"
     found us '.latency_ns.p50 / 1000'
 }
 crr() {
@@ -118,6 +116,44 @@ up() {
     found Gbit/s '.throughput_bps / 1e9'
 }
 
+# --- what node a knows --------------------------------------------------------------------------
+
+node_latencies() { "$HOLDFAST" status --latency --json "$@" -s "$WORK/a.sock"; }
+forget_latencies() { node_latencies --reset >/dev/null; }
+BUSY_NS='(.all.poll_ns | .mean * .count)'
+
+# busy_ns NAME: the core time that the polls with something to do took, for each request of the answer.
+busy_ns() {
+    node_latencies | jq -c --arg name "$1" --argjson requests "$(jq .requests "$RESULT")" \
+        "select(\$requests > 0) | {name: \$name, value: ($BUSY_NS / \$requests), unit: \"ns/request\"}"
+}
+
+# active_cost CONNECTIONS: the same at a rate that the node can keep up with, for connections in turn. A
+# connection that is seldom active costs a packet more, for its client acknowledges before it asks again.
+active_cost() {
+    local per_second=400000 before after busy
+    via memif
+    spawn load "${BEFORE[@]}" "$PERF" rpc --target "$VIP:$ECHO" -n "$1" --rate "$per_second" --handshakes 256 \
+        --duration "$((${SECONDS_EACH%.*} + 5))" "${BACKEND[@]}" --quiet
+    until_true "$PATIENCE_S" "$1 connections to be open (see $WORK/load.log)" all_active_or_died "$1"
+    must_run load
+    before=$(node_work)
+    forget_latencies
+    sleep "$SECONDS_EACH"
+    busy=$(node_latencies | jq "$BUSY_NS")
+    after=$(node_work)
+    must_run load
+    finish load
+    jq -nc --argjson before "$before" --argjson after "$after" --argjson busy "$busy" --arg name "$NAME" '
+        ($after.requests - $before.requests) as $requests | ($after.segments - $before.segments) as $segments
+        | {value: ($busy / $requests), unit: "ns/request"},
+          {name: "\($name)_packet", value: ($busy / $segments), unit: "ns/packet"}'
+}
+all_active_or_died() { is_gone load || [ "$(node_status a | jq '.connections - .details.connections.half_open')" -ge "$1" ]; }
+node_work() {
+    node_status a | jq -c '.details.workers[0].counters | {segments: .tcp_segments_in, requests: (.tcp_bytes_in / 64)}'
+}
+
 # --- measurements -------------------------------------------------------------------------------
 
 packets() { jq -nc --argjson value "$(packet_rate "$1")" '{value: $value, unit: "packets/s"}'; }
@@ -125,31 +161,39 @@ measure_csum_packets() { packets csum; }
 measure_macswap_packets() { packets macswap; }
 
 measure_memif_rpc() {
-    node_latencies --reset >/dev/null
+    forget_latencies
     via memif && rpc "$VIP:$ECHO" 64
-    node_latencies | jq -c '.all
-        | {name: "memif_batch", value: .batch_segments.mean, unit: "packets"},
-          {name: "memif_poll", value: .poll_ns.p50, unit: "ns"}, {name: "memif_rx_to_tx", value: .rx_to_tx_ns.p50, unit: "ns"}'
+    busy_ns memif_busy
 }
-measure_memif_low_load() { via memif && low_load "$VIP:$ECHO" 1000; }
+measure_memif_low_load() { low_load; }
 measure_memif_crr() { via memif && crr "$VIP:$ECHO"; }
 measure_memif_down() { via memif && down "$VIP"; }
 measure_memif_up() { via memif && up "$VIP"; }
 measure_memif_jumbo_down() { via memif && down "$VIP" --mtu 9000; }
 measure_memif_jumbo_up() { via memif && up "$VIP" --mtu 9000; }
-measure_memif_rpc_100() { via memif && rpc "$VIP:$ECHO" 100; }
-measure_memif_rpc_100000() { via memif && rpc "$VIP:$ECHO" 100000 --handshakes 1024; }
+measure_cost_100() { active_cost 100; }
+measure_cost_100000() { active_cost 100000; }
 
-measure_pair_rpc() { via memif && rpc "$VIP:$ECHO" 64; }
-# What replication adds to an answer is a round trip of the link, which the node itself has measured.
-measure_pair_low_load() {
-    node_latencies --reset >/dev/null
-    via memif && low_load "$VIP:$ECHO" 1000
-    node_latencies | jq -c '.all.link_rtt_ns | select(.count > 0)
-        | {name: "link_round_trip", value: (.p50 / 1000), unit: "us"}'
+measure_pair_rpc() {
+    forget_latencies
+    via memif && rpc "$VIP:$ECHO" 64
+    busy_ns pair_busy
 }
-
-node_latencies() { "$HOLDFAST" status --latency --json "$@" -s "$WORK/a.sock"; }
+measure_pair_low_load() {
+    forget_latencies
+    low_load
+    node_latencies | jq -c '.all | {name: "link_round_trip", value: (.link_rtt_ns.p50 / 1000), unit: "us"},
+        {name: "pair_gate", value: (.gate_ns.p50 / 1000), unit: "us"}'
+}
+# The generator looks for the answer each few microseconds and sleeps between, alone as beside a backup that
+# needs its core: so it sees the same in both, but in steps. The gate's own time has none.
+low_load() {
+    local idle=$WORK/generator.profile.toml
+    mv "$idle" "$idle.before"
+    write_idle doze "$idle"
+    via memif && one_at_a_time "$VIP:$ECHO"
+    mv "$idle.before" "$idle"
+}
 
 measure_pair_down() { via memif && down "$VIP"; }
 measure_pair_up() { via memif && up "$VIP"; }
@@ -157,7 +201,7 @@ measure_pair_up() { via memif && up "$VIP"; }
 measure_echo_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$ECHO" 64; }
 measure_nginx_http() { via kernel && rpc "$KERNEL_ADDRESS:$HTTP" 64 --protocol http; }
 measure_haproxy_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$HAPROXY_PORT" 64; }
-measure_echo_ping() { via kernel && low_load "$KERNEL_ADDRESS:$ECHO" 0; }
+measure_echo_ping() { via kernel && one_at_a_time "$KERNEL_ADDRESS:$ECHO"; }
 measure_echo_crr() { via kernel && crr "$KERNEL_ADDRESS:$ECHO"; }
 measure_haproxy_crr() { via kernel && crr "$KERNEL_ADDRESS:$HAPROXY_PORT"; }
 measure_echo_down() { via kernel && down "$KERNEL_ADDRESS"; }
@@ -165,7 +209,7 @@ measure_echo_up() { via kernel && up "$KERNEL_ADDRESS"; }
 
 measure_veth_rpc() { via kernel && rpc "$VIP:$ECHO" 64; }
 measure_veth_http() { via kernel && rpc "$VIP:$HTTP" 64 --protocol http; }
-measure_veth_ping() { via kernel && low_load "$VIP:$ECHO" 0; }
+measure_veth_ping() { via kernel && one_at_a_time "$VIP:$ECHO"; }
 measure_veth_crr() { via kernel && crr "$VIP:$ECHO"; }
 measure_veth_down() { via kernel && down "$VIP"; }
 measure_veth_up() { via kernel && up "$VIP"; }
@@ -227,7 +271,7 @@ measure_takeover() {
     local count=100000 first last
     hold "$count" 12
     "$LAB" kill a &
-    read -r first last < <(in_ns client bash -c "$WATCH_KICKS" - "$count")
+    read -r first last < <(in_ns client taskset -c "$SERVER_CORE" bash -c "$WATCH_KICKS" - "$count")
     wait $!
     lab_status '.b.takeover' | jq -c --argjson burst_us "$((last - first))" '
         {name: "takeover_last", value: ((.first_packet_us - .epoch_won_us + $burst_us) / 1000), unit: "ms"},
@@ -235,13 +279,16 @@ measure_takeover() {
     until_true "$PATIENCE_S" "the holder to end (see $WORK/holder.log)" is_gone holder
     jq -c '{name: "takeover_alive", value: .connections.alive, unit: "connections"}' "$WORK/held.json"
 }
-# Prints the microseconds at which the first and the last of that many packets had come from b.
+# Prints the microseconds at which the first and the last of that many packets had come from b. It looks each
+# millisecond, from the dead node's core.
 # shellcheck disable=SC2016
 WATCH_KICKS='
+    exec 9<> <(:)
     now() { read -r packets </sys/class/net/lan-b/statistics/rx_packets; us=${EPOCHREALTIME/./}; }
-    now; base=$packets first=0 end=$((us + 5000000))
+    now; base=$packets first=0 end=$((us + 10000000))
     while [ $((packets - base)) -lt "$1" ] && [ "$us" -lt "$end" ]; do
         before=$packets
+        read -rt 0.001 -u 9
         now
         [ "$first" -gt 0 ] || [ $((packets - before)) -lt 20 ] || first=$us
     done

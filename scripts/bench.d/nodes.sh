@@ -3,12 +3,28 @@
 # shellcheck disable=SC2034 # the other parts use what is set here
 #
 # Node a is on the server's core and never sleeps. The backup, where there is one, shares the other core
-# with whoever makes the load, and gives it away when it has nothing to do.
+# with whoever makes the load: both sleep as soon as they have nothing to do. Neither yields, for who yields
+# waits for a whole slice of whatever else wants the core; who wakes from a sleep runs at once.
+
+# Detection timeout where no takeover is measured: a node that the machine holds up for longer than that
+# counts itself as dead, and one that is alone then has nobody to ask.
+CALM_MS=200
 
 VIP=10.77.0.100
 SECRET=5f1d7c0e9a2b4836b7e04d5c6f8a91323c0e5a7b9d2f41688e1b3d5f70a2c4e6
 GENERATOR_ADDRESS=10.77.0.11/24 # the lab's client is 10
 GENERATOR_SOURCES=10.77.0.110-10.77.0.140
+
+# write_idle own|share|doze FILE: keys of a profile, for one with a core of its own, for one who shares it,
+# and for one who shares it and waits for a single packet.
+write_idle() {
+    local sleep='[idle]\nstrategy = "sleep"\nyield_polls = 0\n'
+    case $1 in
+    own) printf '[idle]\nstrategy = "spin"\n' ;;
+    share) printf '%bspin_polls = 16\nsleep_us = 30\n' "$sleep" ;;
+    doze) printf '%bspin_polls = 0\nsleep_us = 5\n' "$sleep" ;;
+    esac >"$2"
+}
 
 # --- over memif ---------------------------------------------------------------------------------
 
@@ -16,11 +32,11 @@ memif_device() { printf 'role=%s,socket=%s' "$1" "$WORK/$2.sock"; } # memif_devi
 
 # memif_config NODE MTU CONNECTIONS LINK-ROLE LONE-START-MS: the node's file.
 memif_config() {
-    local node=$1 mtu=$2 connections=$3 link_role=$4 lone_start_ms=$5 host=1 peer=b peer_host=2 core=$SERVER_CORE idle=spin
+    local node=$1 mtu=$2 connections=$3 link_role=$4 lone_start_ms=$5 host=1 peer=b peer_host=2 core=$SERVER_CORE idle=own
     if [ "$node" = b ]; then
-        host=2 peer=a peer_host=1 core=$CLIENT_CORE idle=sleep
+        host=2 peer=a peer_host=1 core=$CLIENT_CORE idle=share
     fi
-    printf '[idle]\nstrategy = "%s"\n' "$idle" >"$WORK/$node.profile.toml"
+    write_idle "$idle" "$WORK/$node.profile.toml"
     cat >"$WORK/$node.toml" <<TOML
 [cluster]
 name = "bench"
@@ -30,7 +46,7 @@ shards = 1
 max_connections = $connections
 buffer_mib = 512
 mtu = $mtu
-detection_timeout_ms = 50
+detection_timeout_ms = $CALM_MS
 
 [[cluster.service]]
 name = "echo"
@@ -77,7 +93,8 @@ TOML
 
 # serve_over_memif MTU CONNECTIONS: node a alone.
 serve_over_memif() {
-    memif_config a "$1" "$2" server 500
+    memif_config a "$1" "$2" server "$((10 * CALM_MS))"
+    write_idle own "$WORK/generator.profile.toml"
     rm -f "$WORK"/{lan-a,link}.sock
     spawn node-a "$HOLDFAST" run -c "$WORK/a.toml"
     until_true 10 "the node to serve (see $WORK/node-a.log)" node_serves_or_died a
@@ -90,6 +107,7 @@ serve_over_memif() {
 serve_pair_over_memif() {
     memif_config a "$1" "$2" server 15000
     memif_config b "$1" "$2" client 15000
+    write_idle share "$WORK/generator.profile.toml"
     rm -f "$WORK"/{lan-a,lan-b,link}.sock
     spawn node-a "$HOLDFAST" run -c "$WORK/a.toml"
     until_true 10 "node a to answer (see $WORK/node-a.log)" node_answers_or_died a
@@ -113,18 +131,18 @@ node_serves_or_died() { is_gone "node-$1" || node_serves "$1"; }
 
 # --- in the lab ---------------------------------------------------------------------------------
 
-# serve_in_lab af_packet|tap NODES CONNECTIONS [CORES]: nodes of the lab; with one only, it serves alone.
+# serve_in_lab af_packet|tap NODES CONNECTIONS DETECTION-MS [CORES]: nodes of the lab; with one only, it
+# serves alone.
 serve_in_lab() {
     local kind=$1 nodes=$2 node
     "$LAB" up --vdev "$kind"
     use_cubic client
-    printf '[idle]\nstrategy = "spin"\n' >"$LAB_DIR/a.profile.toml"
-    export LAB_CONNECTIONS=$3 LAB_CORES=${4:-} LAB_LONE_START_MS=500
-    for node in $nodes; do
-        [ "$nodes" = a ] || LAB_LONE_START_MS=15000
-        LAB_NO_WAIT=yes "$LAB" start "$node"
-    done
-    unset LAB_CORES
+    write_idle own "$LAB_DIR/a.profile.toml"
+    write_idle share "$LAB_DIR/b.profile.toml"
+    write_idle share "$WORK/generator.profile.toml"
+    export LAB_CONNECTIONS=$3 LAB_DETECTION_MS=$4 LAB_CORES=${5:-} LAB_LONE_START_MS=15000
+    [ "$nodes" != a ] || LAB_LONE_START_MS=$((10 * LAB_DETECTION_MS))
+    for node in $nodes; do LAB_NO_WAIT=yes "$LAB" start "$node"; done
     [ "$nodes" = a ] || "$LAB" start
     until_true 20 "the lab's node a to serve (see $LAB_DIR/a.log)" lab_serves
 }

@@ -13,20 +13,22 @@ CLIENT_CORE=1
 spawn() {
     local name=$1
     shift
-    # shellcheck disable=SC2016
-    setsid sh -c 'echo -20 2>/dev/null >/proc/self/autogroup; exec nice -n -20 "$@"' - "$@" \
-        >"$WORK/$name.log" 2>&1 </dev/null &
+    setsid nice -n -20 "$@" >"$WORK/$name.log" 2>&1 </dev/null &
     disown
     printf '%s %s\n' $! "$(state_and_start $! | cut -d' ' -f2)" >"$WORK/processes/$name"
 }
 
-# The two cores are busy, so this script must not wait behind those whom it started.
-keep_pace() {
+# The two cores are busy, so this script must not wait behind those whom it started. And where Linux groups
+# what it schedules by session, niceness counts only within one, and who yields gives nothing to others.
+AUTOGROUP=/proc/sys/kernel/sched_autogroup_enabled
+take_cores() {
     renice -n -20 -p $$ >/dev/null 2>&1 || true
-    OWN_WEIGHT=$(sed 's/.* //' /proc/self/autogroup 2>/dev/null) || OWN_WEIGHT=
-    [ -z "$OWN_WEIGHT" ] || echo -20 2>/dev/null >/proc/self/autogroup || true
+    [ ! -w "$AUTOGROUP" ] || {
+        cat "$AUTOGROUP" >"$WORK/autogroup"
+        echo 0 >"$AUTOGROUP"
+    }
 }
-lose_pace() { [ -z "${OWN_WEIGHT:-}" ] || echo "$OWN_WEIGHT" 2>/dev/null >/proc/self/autogroup || true; }
+give_cores_back() { [ ! -e "$WORK/autogroup" ] || cat "$WORK/autogroup" >"$AUTOGROUP"; }
 
 # The state of a process and the time of its start, without a process for the question.
 state_and_start() {
