@@ -18,7 +18,7 @@ serve_from_kernel() {
     in_ns a ip address replace "$KERNEL_ADDRESS/24" dev lan0
     # What the client sends is received on the server's core, as a node does it with its own.
     in_ns a sh -c "echo $((1 << SERVER_CORE)) >/sys/class/net/lan0/queues/rx-0/rps_cpus"
-    use_cubic client
+    prepare_client
     use_cubic a
     spawn echo-server ip netns exec hf-a taskset -c "$SERVER_CORE" "$ECHO_SERVER" --listen "$KERNEL_ADDRESS"
     write_nginx_config
@@ -32,6 +32,13 @@ serve_from_kernel() {
 }
 
 listens() { in_ns a ss -Hltn "sport = :$1" | grep -q .; }
+
+# Connections that the client has closed keep their ports for a minute: it needs more than one address has.
+CLIENT_SOURCES=10.77.0.150-10.77.0.179
+prepare_client() {
+    use_cubic client
+    for last in {150..179}; do echo "address replace 10.77.0.$last/24 dev lan"; done | ip -netns hf-client -batch -
+}
 
 # Holdfast's default; the kernel's may be another.
 use_cubic() { in_ns "$1" sysctl -qw net.ipv4.tcp_congestion_control=cubic 2>/dev/null || true; }

@@ -104,6 +104,7 @@ one_at_a_time() { # the median latency of one connection
     found us '.latency_ns.p50 / 1000'
 }
 crr() {
+    [ "${BACKEND[0]}" != --kernel ] || BACKEND+=(--bind "$CLIENT_SOURCES")
     perf crr "$1" -n 64 --duration "$SECONDS_EACH"
     found connections/s .requests_per_second
 }

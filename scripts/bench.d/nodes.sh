@@ -136,7 +136,7 @@ node_serves_or_died() { is_gone "node-$1" || node_serves "$1"; }
 serve_in_lab() {
     local kind=$1 nodes=$2 node
     "$LAB" up --vdev "$kind"
-    use_cubic client
+    prepare_client
     write_idle own "$LAB_DIR/a.profile.toml"
     write_idle share "$LAB_DIR/b.profile.toml"
     write_idle share "$WORK/generator.profile.toml"

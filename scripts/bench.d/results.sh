@@ -30,6 +30,11 @@ note_run() {
     jq -c --arg name "$NAME" --argjson run "$1" --arg description "$DESCRIPTION" \
         '{name: (.name // $name), run: $run, description: $description} + . | select(.value != null)' \
         "$WORK/found" >"$WORK/noted" || error="${error:-the answer was no JSON}"
+    if jq -es 'any(.value <= 0)' "$WORK/noted" >/dev/null; then
+        jq -c 'select(.value > 0)' "$WORK/noted" >"$WORK/positive" && mv "$WORK/positive" "$WORK/noted"
+        error=${error:-nothing came through}
+        say "run $1: $DESCRIPTION: FAILED, $error"
+    fi
     if [ -n "$error" ]; then
         jq -nc --arg name "$NAME" --argjson run "$1" --arg error "$error" --arg description "$DESCRIPTION" \
             '{name: $name, run: $run, description: $description, error: $error}' >>"$WORK/noted"
