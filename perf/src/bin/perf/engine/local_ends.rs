@@ -14,6 +14,8 @@ pub struct LocalEnds {
     addresses: AddressRange,
     ports: PortRange,
     total: u32,
+    /// Which of them is the first to be handed out.
+    start: u32,
     fresh: u32,
     free: VecDeque<u32>,
 }
@@ -22,7 +24,13 @@ impl LocalEnds {
     /// At most 2^32 - 1 pairs are used.
     pub fn new(addresses: AddressRange, ports: PortRange) -> LocalEnds {
         let total = u32::try_from(addresses.count() * ports.count()).unwrap_or(u32::MAX);
-        LocalEnds { addresses, ports, total, fresh: 0, free: VecDeque::new() }
+        LocalEnds { addresses, ports, total, start: 0, fresh: 0, free: VecDeque::new() }
+    }
+
+    /// Begins with any of them, by chance. A run that begins where an earlier one broke off would
+    /// meet its connections, and lose a second for each.
+    pub fn starting_at(self, chance: u32) -> LocalEnds {
+        LocalEnds { start: chance % self.total, ..self }
     }
 
     /// How many pairs there are.
@@ -49,6 +57,8 @@ impl LocalEnds {
     /// Neighbours in number are on different addresses, so that all of these are used evenly.
     fn at(&self, number: u32) -> Endpoint {
         let addresses = u32::try_from(self.addresses.count()).unwrap_or(u32::MAX);
+        let place = (u64::from(number) + u64::from(self.start)) % u64::from(self.total);
+        let number = u32::try_from(place).expect("it is below the total");
         let port = u32::from(self.ports.first) + number / addresses;
         let port = u16::try_from(port).expect("numbers end with the last port");
         Endpoint::new(self.addresses.at(number % addresses), port)
@@ -70,7 +80,8 @@ mod tests {
     #[test]
     fn every_pair_is_handed_out_once_before_any_comes_again() {
         let (addresses, ports) = ("10.0.0.2-10.0.0.4", "65530-65535");
-        let mut ends = LocalEnds::new(addresses.parse().unwrap(), ports.parse().unwrap());
+        let mut ends =
+            LocalEnds::new(addresses.parse().unwrap(), ports.parse().unwrap()).starting_at(40);
         assert_eq!(ends.to_string(), "10.0.0.2-10.0.0.4, ports 65530-65535: 18 connections");
         let taken: Vec<_> = std::iter::from_fn(|| ends.take()).collect();
         let pairs: HashSet<_> = taken.iter().map(|(_, end)| *end).collect();

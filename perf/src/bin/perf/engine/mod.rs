@@ -107,7 +107,9 @@ impl Plan {
         };
         let network = args.address.context("--address is missing")?;
         let sources = args.sources.unwrap_or_else(|| AddressRange::single(network.address));
-        let ends = LocalEnds::new(sources, args.ports);
+        let [a, b, c, d, ..] = random_key();
+        let ends =
+            LocalEnds::new(sources, args.ports).starting_at(u32::from_le_bytes([a, b, c, d]));
         ensure!(
             connections <= ends.total(),
             "{connections} connections are wanted, which is more than local addresses and ports \
