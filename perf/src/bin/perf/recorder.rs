@@ -86,12 +86,15 @@ impl Recorded {
         if matches!(sample.phase, Phase::Measuring | Phase::Draining) {
             self.latency.add(&sample.latency).expect("both have the same bounds");
         }
-        if sample.phase != Phase::Measuring || sample.span_ns == 0 {
+        if sample.phase != Phase::Measuring {
             return;
         }
         self.requests += sample.requests;
         self.bytes_up += sample.bytes_up;
         self.bytes_down += sample.bytes_down;
+        if sample.span_ns == 0 {
+            return;
+        }
         let latency = &sample.latency;
         let quantile = |q| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
         self.timeline.push(Interval {

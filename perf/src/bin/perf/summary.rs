@@ -17,13 +17,12 @@ pub fn text(result: &RunResult) -> String {
         let _ = writeln!(text, "{name:<12}{value}");
     };
     line(&result.command, format!("over {} for {}", result.backend, time(result.duration_us)));
-    line(
-        "connections",
-        format!(
-            "{} asked for, {} opened, {} alive at the end",
-            connections.asked, connections.opened, connections.alive
-        ),
-    );
+    let mut fared = format!("{} asked for, {} opened", connections.asked, connections.opened);
+    // The others end theirs themselves.
+    if matches!(result.command.as_str(), "rpc" | "idle") {
+        fared += &format!(", {} alive at the end", connections.alive);
+    }
+    line("connections", fared);
     if result.command != "bulk" {
         let rate = Unit::PerSecond.format(result.requests_per_second);
         let what = if result.command == "crr" { "cycles" } else { "requests" };

@@ -158,8 +158,11 @@ impl<T: Transport, W: Workload> Run<'_, T, W> {
         self.workload.begin(&mut self.context);
         let end_ns = self.plan.duration_ns.map_or(u64::MAX, |ns| now_ns.saturating_add(ns));
         loop {
+            if self.context.now_ns >= end_ns {
+                return Ok(());
+            }
             let due_ns = self.workload.due(&mut self.context);
-            if self.workload.is_complete() || self.context.now_ns >= end_ns {
+            if self.workload.is_complete() {
                 return Ok(());
             }
             self.check_exhausted()?;

@@ -12,3 +12,6 @@ mod schedule;
 pub mod transport;
 pub mod trouble;
 pub mod workload;
+
+#[cfg(test)]
+mod tests;

@@ -179,7 +179,7 @@ impl Workload for Bulk {
             }
             let stream = &mut self.streams[index as usize];
             stream.is_active = true;
-            stream.progress_ns = context.now_ns.max(1);
+            stream.progress_ns = context.now_ns;
             self.active += 1;
             self.write(context, index);
         }
@@ -244,8 +244,9 @@ impl Workload for Bulk {
                 true => now_ns.saturating_sub(stream.progress_ns),
                 false => 0,
             };
-            if stream.progress_ns > 0 {
-                tell(stream.longest_stall_ns.max(current_ns));
+            let longest_ns = stream.longest_stall_ns.max(current_ns);
+            if longest_ns > 0 {
+                tell(longest_ns);
             }
         }
     }

@@ -265,8 +265,11 @@ impl Workload for Crr {
     }
 
     fn stalls(&self, now_ns: u64, _is_open: &dyn Fn(Index) -> bool, tell: &mut dyn FnMut(u64)) {
-        for slot in self.slots.iter().filter(|slot| slot.number > 0) {
-            tell(slot.longest_stall_ns.max(self.current_stall_ns(now_ns, slot)));
+        for slot in &self.slots {
+            let longest_ns = slot.longest_stall_ns.max(self.current_stall_ns(now_ns, slot));
+            if longest_ns > 0 {
+                tell(longest_ns);
+            }
         }
     }
 

@@ -50,7 +50,8 @@ pub trait Workload {
     }
 
     /// Calls back with the longest time without progress of each connection since the beginning,
-    /// or since [`forget_stalls`](Self::forget_stalls), in nanoseconds.
+    /// or since [`forget_stalls`](Self::forget_stalls), in nanoseconds. Connections of which none
+    /// was expected are left out.
     fn stalls(&self, now_ns: u64, is_open: &dyn Fn(Index) -> bool, tell: &mut dyn FnMut(u64));
 
     /// Longest times without progress begin anew. A pause that lasts keeps its length.

@@ -81,7 +81,7 @@ struct Connection {
     begun: u64,
     /// Responses that came in full.
     answered: u64,
-    /// When there was progress last; 0: never open.
+    /// When there was progress last.
     progress_ns: u64,
     longest_stall_ns: u64,
     /// Bytes of the last request begun that the send buffer has not taken yet.
@@ -339,7 +339,7 @@ impl Workload for Rpc {
 
     fn begin<T: Transport>(&mut self, context: &mut Context<T>) {
         for index in (0..self.config.connections).filter(|index| context.is_open(*index)) {
-            self.connections[index as usize].progress_ns = context.now_ns.max(1);
+            self.connections[index as usize].progress_ns = context.now_ns;
         }
         self.stage = match self.config.pace {
             Pace::Closed => Stage::Starting(0),
@@ -440,8 +440,9 @@ impl Workload for Rpc {
     fn stalls(&self, now_ns: u64, is_open: &dyn Fn(Index) -> bool, tell: &mut dyn FnMut(u64)) {
         for (index, connection) in (0..).zip(&self.connections) {
             let current_ns = if is_open(index) { self.current_stall_ns(now_ns, index) } else { 0 };
-            if connection.progress_ns > 0 {
-                tell(connection.longest_stall_ns.max(current_ns));
+            let longest_ns = connection.longest_stall_ns.max(current_ns);
+            if longest_ns > 0 {
+                tell(longest_ns);
             }
         }
     }
