@@ -1,6 +1,7 @@
 # The yardsticks on the kernel's stack: echo-server, nginx and HAProxy in node a's namespace of the lab,
 # so behind the very veth that a node would have, with the same offload settings; sourced, never run.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # the other parts use what is set here
 
 WWW=$LAB_DIR/www
 KERNEL_ADDRESS=10.77.0.1
@@ -20,6 +21,7 @@ serve_from_kernel() {
     in_ns a sh -c "echo $((1 << SERVER_CORE)) >/sys/class/net/lan0/queues/rx-0/rps_cpus"
     prepare_client
     use_cubic a
+    in_ns a sysctl -qw net.ipv4.ip_local_port_range="1024 65000" net.ipv4.tcp_tw_reuse=1 # HAProxy, towards its server
     spawn echo-server ip netns exec hf-a taskset -c "$SERVER_CORE" "$ECHO_SERVER" --listen "$KERNEL_ADDRESS"
     write_nginx_config
     spawn nginx ip netns exec hf-a taskset -c "$SERVER_CORE" nginx -c "$WORK/nginx.conf" -e "$WORK/nginx.log"

@@ -86,8 +86,12 @@ perf() {
     local command=$1 target=$2 log=$WORK/holdfast-perf.log
     shift 2
     timeout --foreground --kill-after=5 "$PATIENCE_S" "${BEFORE[@]}" "$PERF" "$command" --target "$target" "$@" \
-        "${BACKEND[@]}" --json "$RESULT" --label "$DESCRIPTION" --quiet >"$log" 2>&1 ||
+        "${BACKEND[@]}" --json "$RESULT" --label "$DESCRIPTION" --quiet >"$log" 2>&1 || {
+        for name in node-a node-b echo-server nginx haproxy; do
+            [ ! -e "$WORK/processes/$name" ] || must_run "$name"
+        done
         die "holdfast-perf $command failed: $(tail -n 3 "$log" | tr '\n' ' ')"
+    }
 }
 
 # found UNIT FILTER [NAME]: prints what the jq FILTER finds in the answer.
@@ -261,7 +265,9 @@ measure_many_idle() {
         value "many_resident_$node" "$(resident_mib "$(lab_status ".$node.details.pid")")" MiB
     done
     "$LAB" kill a
+    must_run holder
     until_true "$PATIENCE_S" "the holder to end (see $WORK/holder.log)" is_gone holder
+    [ "$(lab_status '.b.serving and .b.takeover != null')" = true ] || die "node b did not take over"
     [ -s "$WORK/held.json" ] || die "no answer from the holder: $(tail -n 3 "$WORK/holder.log" | tr '\n' ' ')"
     jq -c '{name: "many_alive", value: .connections.alive, unit: "connections"}' "$WORK/held.json"
 }

@@ -93,6 +93,6 @@ finish_all() {
 must_run() {
     runs "$1" && return 0
     tail -n 5 "$WORK/$1.log" >&2 || true
-    die "$1 ended early; its last words are above"
+    die "$1 died while it was needed; its last words are above"
 }
 
