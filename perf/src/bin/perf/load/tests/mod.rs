@@ -84,9 +84,9 @@ fn pause_of_the_server_shows_in_every_request_that_was_due_in_it() {
     let (outcome, recorded) = run(behaviour(), load, plan(Some(2 * SECOND)));
     assert!(outcome.cut_short.is_none() && outcome.tally.is_empty(), "{outcome:?}");
     assert_eq!(recorded.latency.len(), 2000);
-    // 500 were due in the pause, and waited from 0 to 500 ms.
+    // 500 were due in the pause, and waited from 0 to 500 ms; some behind them waited for these.
     let late = recorded.latency.count_between(100 * MS, 600 * MS);
-    assert!((395..=420).contains(&late), "{late} of more than 100 ms");
+    assert!((400..=460).contains(&late), "{late} of more than 100 ms");
 
     // The same in a closed loop: each connection has one late request, and the rest is silence.
     let load = Rpc::new(rpc(10, Pace::Closed), Exchange::echo(64));
