@@ -28,11 +28,11 @@ install_yardsticks() {
 
 cpu_field() { awk -F'\t*: ' -v name="$1" '$1 == name { print $2; exit }' /proc/cpuinfo; }
 
-# A description of this machine as JSON. Results are compared only where the fingerprints are equal; the
-# same numbers as in the generator's own.
+# A description of this machine as JSON. Results are compared only where the fingerprints are equal; they
+# are made like those in the results of holdfast-perf.
 describe_machine() {
     local cpu memory_mib cores
-    cpu="$(cpu_field 'model name') family $(cpu_field 'cpu family') model $(cpu_field model) stepping $(cpu_field stepping)"
+    cpu="$(cpu_field 'model name') ($(cpu_field 'cpu family')-$(cpu_field model)-$(cpu_field stepping))"
     cores=$(nproc)
     memory_mib=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
     jq -n --arg cpu "$cpu" --argjson cores "$cores" --argjson memory_mib "$memory_mib" --arg kernel "$(uname -r)" \

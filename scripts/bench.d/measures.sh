@@ -1,6 +1,6 @@
 # What is measured: a line for each measurement, and the function that does it; sourced, never run.
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # the other parts use what is set here
+# shellcheck disable=SC2034,SC2153 # the other parts use what is set here
 #
 # A measurement runs on a stage (who serves, over what), and prints a line of JSON for each value it found:
 # {"value": 1, "unit": "…"}, with a "name" if it is not the measurement's own. stage_NAME sets a stage up.
