@@ -1,5 +1,7 @@
 //! The load generator over the kernel's sockets, against small servers on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../probe/servers.rs"]
 #[allow(dead_code, reason = "the tests of holdfast-probe use the rest of it")]
 mod servers;

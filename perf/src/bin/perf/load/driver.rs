@@ -111,7 +111,7 @@ pub fn run<T: Transport, W: Workload>(
         control,
         marks: Vec::new(),
     };
-    let cut_short = run.to_its_end().err();
+    let cut_short = run.open_and_measure().err();
     run.wind_up(cut_short)
 }
 
@@ -130,7 +130,7 @@ struct Run<'a, T, W> {
 }
 
 impl<T: Transport, W: Workload> Run<'_, T, W> {
-    fn to_its_end(&mut self) -> Result<(), Cut> {
+    fn open_and_measure(&mut self) -> Result<(), Cut> {
         self.open_all()?;
         self.measure()
     }

@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn is_the_documented_one_however_it_is_cut() {
-        for start in [0, 5, (1 << 24) - 7, u64::MAX - 20] {
-            let at = |i: usize| (start as u64).wrapping_add(i as u64);
+        for start in [0_u64, 5, (1 << 24) - 7, u64::MAX - 20] {
+            let at = |i: usize| start.wrapping_add(i as u64);
             let whole: Vec<u8> =
                 (0..100).map(|i| (at(i).wrapping_mul(2_654_435_761) >> 16) as u8).collect();
             for from in 0..40 {

@@ -68,6 +68,9 @@ enum Happening {
     Reset,
 }
 
+/// Time, order, connection and its generation, and what.
+type Scheduled = (u64, u64, Index, u64, Happening);
+
 #[derive(Debug, Default)]
 struct Connection {
     generation: u64,
@@ -85,8 +88,7 @@ pub struct Mock {
     now_ns: u64,
     connections: Vec<Option<Connection>>,
     generations: u64,
-    /// Time, order, connection and its generation, and what.
-    queue: BinaryHeap<Reverse<(u64, u64, Index, u64, Happening)>>,
+    queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
 }
 
