@@ -44,7 +44,10 @@ impl Progress {
     }
 
     fn on(bar: ProgressBar, goal: Goal, connections: u32) -> Progress {
-        Progress { bar, goal, connections: connections.into(), phase: Cell::new(None) }
+        let progress =
+            Progress { bar, goal, connections: connections.into(), phase: Cell::new(None) };
+        progress.enter(Phase::Opening);
+        progress
     }
 
     /// Shows a sample; `requests` have been answered in all.
@@ -80,9 +83,9 @@ impl Progress {
         let template = match length {
             Some(length) => {
                 self.bar.set_length(length);
-                "[{bar:24}] {msg}"
+                "[{bar:12}] {wide_msg}"
             }
-            None => "{spinner} {msg}",
+            None => "{spinner} {wide_msg}",
         };
         let style = ProgressStyle::with_template(template).expect("the template is right");
         self.bar.set_style(style.progress_chars("=> "));
