@@ -18,8 +18,6 @@ pub use crate::tcp::stream::Stream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-
 use crate::buffer::Buffers;
 use crate::config::Config;
 use crate::content::Content;
@@ -231,16 +229,14 @@ impl Shard {
 
     /// The connections of some segments. Nothing here waits for a result: the caches fetch what
     /// the segments need side by side, not one after the other while each is handled.
-    fn look_up(&self, segments: &[Segment<'_>]) -> ArrayVec<Option<u32>, LOOKAHEAD> {
-        let mut touched = 0;
-        let ids = segments.iter().map(|segment| {
-            let id = self.find(segment);
+    fn look_up(&self, segments: &[Segment<'_>]) -> [Option<u32>; LOOKAHEAD] {
+        let (mut ids, mut touched) = ([None; LOOKAHEAD], 0);
+        for (id, segment) in ids.iter_mut().zip(segments) {
+            *id = self.find(segment);
             if let Some(Some(slot)) = id.map(|id| &self.slots[id as usize]) {
                 touched ^= slot.tcb.touch();
             }
-            id
-        });
-        let ids = ids.collect();
+        }
         std::hint::black_box(touched);
         ids
     }
