@@ -46,11 +46,11 @@ fn every_second_full_segment_is_acknowledged() {
 #[test]
 fn one_step_acknowledges_all_its_segments_together() {
     let (mut peer, seq) = settled(&sack_options());
-    let burst: Vec<Vec<u8>> = (0..16)
+    let burst: Vec<Vec<u8>> = (0..6)
         .map(|i| peer.packet(ACK, seq + i * 1000, 1, &[0; 1000], Options::default()))
         .collect();
     let replies = peer.deliver(&burst);
-    assert_eq!(replies.len(), 1);
+    assert_eq!((replies.len(), replies[0].ack), (1, seq + 6_000));
 }
 
 #[test]
@@ -59,7 +59,8 @@ fn last_segments_of_a_bulk_transfer_are_acknowledged_after_the_delay() {
     let burst: Vec<Vec<u8>> = (0..16)
         .map(|i| peer.packet(ACK, seq + i * 1000, 1, &[0; 1000], Options::default()))
         .collect();
-    assert_eq!(peer.deliver(&burst)[0].ack, seq + 13_000);
+    let replies = peer.deliver(&burst);
+    assert_eq!((replies.len(), replies[0].ack), (1, seq + 13_000));
     assert!(peer.wait(3_000).is_empty());
     let replies = peer.wait(3_000);
     assert_eq!((replies.len(), replies[0].ack), (1, seq + 16_000));
