@@ -45,30 +45,42 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// there was anything to do.
     pub(crate) fn serve(&mut self, now_us: u64) -> bool {
         let now = self.shards.time(now_us);
-        let mut busy = self.kick_next(now, now_us);
+        // Both take turns to be first at a port that has no room for all.
+        let kick_first = self.counters.loops.is_multiple_of(2);
+        let mut busy = kick_first && self.kick_next(now, now_us);
         let mut blocked = false;
-        for place in 0..self.shards.slots.len() {
+        let count = self.shards.slots.len();
+        let first = (self.counters.loops % count.max(1) as u64) as usize;
+        for place in (first..count).chain(0..first) {
             match self.turn(place, now, now_us, Kind::Step) {
                 Turn::Nothing => {}
                 Turn::Stepped => busy = true,
                 Turn::Blocked => blocked = true,
             }
         }
+        busy |= !kick_first && self.kick_next(now, now_us);
         self.blocked = blocked;
         self.counters.back_pressure_loops += u64::from(blocked);
         self.end_batch();
         busy
     }
 
-    /// The takeover's kick: every connection of a shard sends at once, so that no client has to
-    /// wait for its own timer. One shard in each loop: what the first one sends need not wait for
-    /// the last one's.
+    /// The takeover's kick: every connection sends at once, so that no client has to wait for its
+    /// own timer. A portion in each loop, of the shard whose next ones were active last: so active
+    /// ones go first among all shards, and what clients send meanwhile is served meanwhile. Says
+    /// whether there is any kick left.
     fn kick_next(&mut self, now: Instant, now_us: u64) -> bool {
-        let pending = self.kicked < self.shards.slots.len();
-        if pending && self.turn(self.kicked, now, now_us, Kind::Kick) == Turn::Stepped {
-            self.kicked += 1;
+        let slots = &self.shards.slots;
+        if self.kicked >= slots.len() {
+            return false;
         }
-        pending
+        let next = (0..slots.len()).filter_map(|place| Some((slots[place].kicks_next()?, place)));
+        let Some((_, place)) = next.min() else { return false };
+        if self.turn(place, now, now_us, Kind::Kick) == Turn::Stepped {
+            let slot = &self.shards.slots[place];
+            self.kicked += usize::from(slot.kicks_next().is_none());
+        }
+        true
     }
 
     fn turn(&mut self, place: usize, now: Instant, now_us: u64, kind: Kind) -> Turn {
@@ -119,6 +131,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             counters.steps += 1;
             counters.segments += take as u64;
             let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+            // What another node began, and did not end, comes before our own.
+            slot.kick_due &= kind == Kind::Step || slot.shard.kicks_next().is_some();
             run(&mut slot.shard, now, &segments, kind, &mut egress);
         }
         let rx_ns = (take > 0).then_some(slot.waiting_since_ns);

@@ -51,6 +51,16 @@ pub(crate) struct Slot<F> {
     pub waiting_since_ns: u64,
     /// Stepped since its digest was last logged.
     pub touched: bool,
+    /// The takeover's kick has not begun.
+    pub kick_due: bool,
+}
+
+impl<F> Slot<F> {
+    /// Whom the shard's next portion of the takeover's kick is for, as [`Shard::kicks_next`] has
+    /// it; `None` when there is none left.
+    pub fn kicks_next(&self) -> Option<u16> {
+        if self.kick_due { Some(0) } else { self.shard.kicks_next() }
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +95,8 @@ impl<F> Shards<F> {
             places[usize::from(index)] = u16::try_from(slots.len()).ok();
             let shard = Shard::new(index, Arc::clone(config), Arc::clone(content));
             let waiting = ArrayVec::new();
-            slots.push(Slot { index, shard, waiting, waiting_since_ns: 0, touched: false });
+            let (waiting_since_ns, touched, kick_due) = (0, false, false);
+            slots.push(Slot { index, shard, waiting, waiting_since_ns, touched, kick_due });
         }
         let places = places.into_boxed_slice();
         Shards { slots, placement, places, offset_us: 0, last: Instant::ZERO }

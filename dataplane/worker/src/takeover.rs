@@ -61,5 +61,6 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);
         self.kicked = 0;
+        self.shards.slots.iter_mut().for_each(|slot| slot.kick_due = true);
     }
 }

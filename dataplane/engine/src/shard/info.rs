@@ -110,8 +110,9 @@ impl Shard {
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
         let connections = self.config.max_connections as usize;
-        // The slot, its places in the queues, its timer, and its share of the flow table.
-        let queues = 3 * size_of::<u32>();
+        // The slot, its places in the queues and in a kick's order, its timer, and its share of
+        // the flow table.
+        let queues = 4 * size_of::<u32>();
         let wheel = self.wheel.memory_bytes().div_ceil(connections);
         let table = self.table.memory_bytes().div_ceil(connections);
         let bytes_per_connection = size_of::<Option<Slot>>() + queues + wheel + table;

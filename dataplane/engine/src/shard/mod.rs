@@ -6,6 +6,7 @@
 
 mod external;
 mod info;
+mod kick;
 mod lifecycle;
 mod save;
 
@@ -31,7 +32,7 @@ use crate::tcp::scoreboard::SentSlab;
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, kick, output, timers};
+use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, output, timers};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::segment::Segment;
@@ -67,6 +68,8 @@ pub struct Shard {
     half_open: Vec<u32>,
     /// Ends of the list of TIME-WAITs: the oldest, and the newest.
     time_waits: (u32, u32),
+    /// The takeover's kick.
+    kick: kick::Kick,
 }
 
 /// A connection and its service's state.
@@ -123,6 +126,7 @@ impl Shard {
             starved: VecDeque::with_capacity(connections),
             half_open: vec![0; config.services.len()],
             time_waits: (NONE, NONE),
+            kick: kick::Kick::with_capacity(connections),
             config,
             content,
         }
@@ -138,30 +142,6 @@ impl Shard {
         let mut budget = self.config.max_packets_per_step;
         self.receive_all(now, segments, egress, &mut budget);
         self.send_all(egress, &mut budget);
-    }
-
-    /// Takeover: has every connection send at once what its peer may be waiting for, the most
-    /// recently active first: the first unacknowledged segment, or an ACK. Sends as much as one
-    /// step may; further steps send the rest.
-    pub fn kick<E: Egress>(&mut self, now: Instant, egress: &mut E) {
-        self.now = self.now.max(now);
-        let mut order: Vec<(Instant, u32)> =
-            self.live().map(|(id, tcb)| (tcb.active_at, id)).collect();
-        order.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        // What was waiting for its turn has it in the new order.
-        self.run_queue.clear();
-        for &(_, id) in &order {
-            let context = context!(self);
-            let Some(slot) = &mut self.slots[id as usize] else { continue };
-            let waiting = slot.tcb.has(Marks::QUEUED);
-            slot.tcb.clear(Marks::QUEUED);
-            if kick::prepare(&mut slot.tcb, &context) || waiting {
-                self.enqueue(id);
-            }
-        }
-        let mut budget = self.config.max_packets_per_step;
-        self.send(egress, &mut budget);
-        self.shared.digest.fold(self.now.as_micros());
     }
 
     /// When [`step`](Self::step) wants to be called, if no segment comes before. Not after

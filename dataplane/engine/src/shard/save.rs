@@ -15,7 +15,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.
@@ -41,6 +41,7 @@ impl Shard {
         save_ids(self.run_queue.iter(), out);
         save_ids(self.starved.iter(), out);
         save_ids(self.time_wait_ids().iter(), out);
+        self.kick.save(out);
         self.wheel.save(out);
     }
 
@@ -74,6 +75,7 @@ impl Shard {
             shard.slots.push(slot);
         }
         shard.restore_queues(input)?;
+        shard.kick.restore(shard.slots.len(), input)?;
         shard.wheel = TimerWheel::restore(shard.config.max_connections as usize, input)?;
         shard.shared.digest = digest;
         input.clone().finish()?;

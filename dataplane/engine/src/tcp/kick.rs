@@ -4,30 +4,8 @@
 use crate::egress::Egress;
 use crate::tcp::tcb::{Marks, QUICK_ACKS, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State, output, transmit};
+use crate::tcp::{Context, output, transmit};
 use crate::wire::tcp::Flags;
-
-/// Prepares the connection: its turn in the run queue will send a packet. False: there is nobody
-/// to talk to.
-pub(crate) fn prepare(tcb: &mut Tcb, cx: &Context<'_>) -> bool {
-    if matches!(tcb.state, State::Closed | State::TimeWait) {
-        return tcb.has(Marks::RESET);
-    }
-    tcb.set(Marks::KICK);
-    // What the peer sends again to the dead node's heir must not wait for a delayed ACK.
-    tcb.quick_acks = QUICK_ACKS;
-    // Silence until now was ours, not the peer's.
-    tcb.rtt.reset_backoff();
-    tcb.unanswered = 0;
-    tcb.rack.probe_end = None;
-    tcb.clear(Marks::TAIL_PROBE);
-    tcb.kicked_at = Some(cx.now);
-    tcb.recovery.point = tcb.snd_nxt;
-    if tcb.deadlines.retransmit != NEVER {
-        tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
-    }
-    true
-}
 
 /// Sends the first unacknowledged segment, or an ACK if there is none. The congestion window
 /// stays out of it: losing a node is not congestion. The acknowledgment of this segment tells
@@ -38,7 +16,7 @@ pub(crate) fn send<E: Egress>(
     egress: &mut E,
     quota: &mut u32,
 ) {
-    tcb.clear(Marks::KICK);
+    prepare(tcb, cx);
     if tcb.snd_nxt == tcb.iss && tcb.has(Marks::SYN_UNACKED) {
         // The very first SYN has not left yet, and will now.
         return;
@@ -59,6 +37,23 @@ pub(crate) fn send<E: Egress>(
         None => {
             transmit::segment(tcb, cx, egress, tcb.snd_nxt, Flags::ACK, 0, 0);
         }
+    }
+}
+
+/// The state in which a connection starts anew with its peer.
+fn prepare(tcb: &mut Tcb, cx: &Context<'_>) {
+    tcb.clear(Marks::KICK);
+    // What the peer sends again to the dead node's heir must not wait for a delayed ACK.
+    tcb.quick_acks = QUICK_ACKS;
+    // Silence until now was ours, not the peer's.
+    tcb.rtt.reset_backoff();
+    tcb.unanswered = 0;
+    tcb.rack.probe_end = None;
+    tcb.clear(Marks::TAIL_PROBE);
+    tcb.kicked_at = Some(cx.now);
+    tcb.recovery.point = tcb.snd_nxt;
+    if tcb.deadlines.retransmit != NEVER {
+        tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
     }
 }
 

@@ -1,14 +1,20 @@
 //! What clients see of a takeover: a replica is fed from the log, kicked, and goes on.
 
+use std::sync::Arc;
+
+use engine::config::Config;
 use engine::egress::CountingEgress;
+use engine::seq::SeqNumber;
 use engine::shard::Shard;
 use engine::tcp::State;
 use engine::time::Instant;
 
 use crate::support::link::Quality;
 use crate::support::pair::Pair;
-use crate::support::peer::{ACK, FIN_ACK, Peer, SYN, SYN_ACK, sack_options};
-use crate::support::{DISCARD, DISCARD_INDEX, ECHO, STREAM, STREAM_N, config, parse, shard};
+use crate::support::peer::{ACK, FIN_ACK, Peer, Reply, SYN, SYN_ACK, sack_options};
+use crate::support::{
+    DISCARD, DISCARD_INDEX, ECHO, Recorder, STREAM, STREAM_N, config, content, parse, shard,
+};
 
 /// A shard that was given the same steps.
 fn replica(pair: &Pair) -> Shard {
@@ -131,18 +137,113 @@ fn kick_goes_to_the_most_recently_active_first_and_is_paced() {
         peer.handshake(&sack_options());
         isns.push(peer.their_isn);
     }
-    let mut out = crate::support::Recorder::default();
+    let mut out = Recorder::default();
     let now = Instant::from_micros(peer.now_us + 50_000);
     peer.shard.kick(now, &mut out);
-    assert_eq!(out.packets.len(), 4);
-    while peer.shard.next_deadline().is_some_and(|at| at <= now) {
+    assert!(out.packets.is_empty(), "others may have more active ones");
+    while peer.shard.kicks_next().is_some() {
         let before = out.packets.len();
-        peer.shard.step(now, &[], &mut out);
+        peer.shard.kick(now, &mut out);
         assert!(out.packets.len() - before <= 4);
     }
     let ports: Vec<u16> =
         out.packets.iter().map(|packet| parse(packet).flow.local.port - 50_000).collect();
     assert_eq!(ports, (0..10).rev().collect::<Vec<u16>>());
+}
+
+/// More than one portion looks at.
+const MANY: u16 = 9000;
+
+fn roomy() -> Config {
+    let mut config = Config { max_connections: 2 * u32::from(MANY), ..config() };
+    config.services.iter_mut().for_each(|service| service.backlog = MANY.into());
+    config
+}
+
+/// A shard with so many connections, on ports from 1 on, of which every tenth is active.
+struct Crowd {
+    peer: Peer,
+    isns: Vec<SeqNumber>,
+}
+
+impl Crowd {
+    fn new() -> Crowd {
+        let mut crowd = Crowd { peer: Peer::new(roomy(), DISCARD), isns: vec![SeqNumber(0)] };
+        for port in 1..=MANY {
+            crowd.peer.local.port = port;
+            crowd.peer.handshake(&sack_options());
+            crowd.isns.push(crowd.peer.their_isn);
+        }
+        crowd.peer.now_us += 3_000_000;
+        (10..=MANY).step_by(10).for_each(|port| drop(crowd.say_something(port)));
+        crowd.peer.wait(100_000);
+        crowd
+    }
+
+    fn say_something(&mut self, port: u16) -> Vec<Reply> {
+        self.peer.local.port = port;
+        self.peer.their_isn = self.isns[usize::from(port)];
+        self.peer.send(ACK, 1, 1, b"x")
+    }
+
+    /// The ports that one portion of a kick goes to.
+    fn kick(&mut self) -> Vec<u16> {
+        let mut out = Recorder::default();
+        self.peer.now_us += 10;
+        self.peer.shard.kick(Instant::from_micros(self.peer.now_us), &mut out);
+        out.packets.iter().map(|packet| parse(packet).flow.local.port).collect()
+    }
+}
+
+#[test]
+fn kick_of_many_connections_takes_many_portions_and_loses_none() {
+    let mut crowd = Crowd::new();
+    let mut order = crowd.kick();
+    let mut portions = 1;
+    while crowd.peer.shard.kicks_next().is_some() {
+        order.extend(crowd.kick());
+        portions += 1;
+    }
+    assert!(portions > MANY / 256, "{portions}");
+    let (active, idle) = order.split_at(usize::from(MANY / 10));
+    assert!(active.iter().all(|port| port % 10 == 0) && idle.iter().all(|port| port % 10 != 0));
+    order.sort_unstable();
+    assert_eq!(order, (1..=MANY).collect::<Vec<u16>>());
+    assert_eq!(crowd.peer.shard.counters().kicks, u64::from(MANY));
+}
+
+#[test]
+fn connection_that_has_something_to_do_is_kicked_with_it_and_not_again() {
+    let mut crowd = Crowd::new();
+    assert_eq!(crowd.kick(), [], "this portion only looks");
+    assert_eq!(crowd.say_something(7).len(), 1);
+    assert_eq!(crowd.peer.shard.counters().kicks, 1);
+    // One that comes after the takeover needs no kick.
+    crowd.peer.local.port = MANY + 1;
+    crowd.peer.handshake(&sack_options());
+    let mut order = Vec::new();
+    while crowd.peer.shard.kicks_next().is_some() {
+        order.extend(crowd.kick());
+        assert!(crowd.peer.deliver(&[]).is_empty());
+    }
+    order.sort_unstable();
+    let others: Vec<u16> = (1..=MANY).filter(|&port| port != 7).collect();
+    assert_eq!(order, others);
+}
+
+#[test]
+fn kick_under_way_goes_on_in_a_restored_shard() {
+    let mut crowd = Crowd::new();
+    for portion in 0..20 {
+        let mut bytes = Vec::new();
+        crowd.peer.shard.save(&mut bytes);
+        let mut copy =
+            Shard::restore(Arc::new(roomy()), content(), &bytes).expect("a snapshot of ours");
+        crowd.kick();
+        copy.kick(Instant::from_micros(crowd.peer.now_us), &mut CountingEgress::default());
+        assert_eq!(copy.kicks_next(), crowd.peer.shard.kicks_next());
+        assert_eq!(copy.full_digest(), crowd.peer.shard.full_digest(), "portion {portion}");
+    }
 }
 
 #[test]

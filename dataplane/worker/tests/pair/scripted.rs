@@ -7,7 +7,8 @@ use engine::egress::CountingEgress;
 use engine::shard::Shard;
 use engine::time::Instant;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
-use engine::wire::{arp, ipv4, udp};
+use engine::wire::segment::Segment;
+use engine::wire::{Checksums, arp, ipv4, udp};
 use replication::{
     Directive, Epoch, GateMode, Incarnation, Path, PendingLog, RecordKind, Report, Role, Session,
     SessionConfig,
@@ -15,7 +16,7 @@ use replication::{
 use worker::{At, Event, Steward};
 
 use crate::world::{VIP, VMAC, crew_of, mac, shard_config};
-use crate::{STRANGER, STRANGER_MAC, frame};
+use crate::{STRANGER, STRANGER_MAC, frame, syn_from};
 
 const SERVING: Directive = Directive {
     epoch: Epoch(2),
@@ -85,6 +86,32 @@ fn log_of(steps: u64) -> Vec<Vec<u8>> {
     datagrams
 }
 
+/// The datagrams of a primary of which each shard got a SYN, one for each of these times.
+fn log_of_syns(times_us: &[[u64; 4]]) -> Vec<Vec<u8>> {
+    let mut session = Session::new(SessionConfig::for_mtu(0, 1500));
+    session.open(Epoch(1), Incarnation(100), Incarnation(101));
+    let mut source_port = FIRST_PORT;
+    for times in times_us {
+        for (shard, time_us) in (0..).zip(times) {
+            let syn = syn_from(source_port, 7);
+            let length = u16::try_from(syn.len()).unwrap().to_le_bytes();
+            let body: [&[u8]; 3] = [&time_us.to_le_bytes(), &length, &syn];
+            session.append(shard, RecordKind::Input, &body).unwrap();
+            source_port += 1;
+        }
+    }
+    session.close_batch();
+    let mut datagrams = Vec::new();
+    let nothing = PendingLog::new(1 << 18, 1 << 10);
+    session.poll_transmit(0, true, &nothing, &mut |parts| {
+        datagrams.push(parts.concat());
+        true
+    });
+    datagrams
+}
+
+const FIRST_PORT: u16 = 4000;
+
 fn on_the_link(datagram: &[u8]) -> Vec<u8> {
     let (source, destination) = ([10, 78, 0, 1].into(), [10, 78, 0, 2].into());
     let protocol = ipv4::PROTOCOL_UDP;
@@ -150,4 +177,48 @@ fn loop_that_stood_still_answers_nothing_for_the_service_before_it_has_asked() {
     steward.say(Directive { silent: true, ..SERVING });
     answers(200_002);
     assert_eq!(answers(200_003), 0);
+}
+
+#[test]
+fn takeover_kicks_active_connections_of_all_shards_before_idle_ones_of_any() {
+    // One connection of each shard that has been idle for long, one for less, one for hardly at all.
+    let times =
+        [[1; 4], [900_000, 900_001, 900_002, 900_003], [999_000, 999_990, 999_900, 999_500]];
+    let steward = Scripted::new(FOLLOWING);
+    let (mut crew, lan, link) = crew_of(1, 1, shard_config(), steward.clone());
+    let worker = &mut crew.workers[0];
+    worker.run_once(&mut At(0));
+    for datagram in log_of_syns(&times) {
+        link.deliver(on_the_link(&datagram));
+    }
+    worker.run_once(&mut At(1));
+    let question = arp::Packet::request(mac(1, 1), [10, 77, 0, 2].into(), STRANGER);
+    lan.deliver(frame(mac(1, 1), ETHERTYPE_ARP, &question.reply(STRANGER_MAC).to_bytes()));
+    worker.run_once(&mut At(2));
+    steward.say(SERVING);
+    let mut order = Vec::new();
+    for loops in 0..40 {
+        worker.run_once(&mut At(3 + loops));
+        order.extend(std::iter::from_fn(|| lan.take()).filter_map(|frame| kicked(&frame)));
+    }
+    let [idle, less, active] = [0, 4, 8].map(|first| (first..first + 4).collect::<Vec<u16>>());
+    let sorted = |part: &[u16]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part
+    };
+    assert_eq!(order.len(), 12, "{order:?}");
+    assert_eq!(order[..4], [9, 10, 11, 8], "{order:?}");
+    assert_eq!((sorted(&order[4..8]), sorted(&order[8..])), (less, idle), "{order:?}");
+    assert_eq!(sorted(&order[..4]), active);
+}
+
+/// Which of the connections in the log a frame kicks.
+fn kicked(frame: &[u8]) -> Option<u16> {
+    let (header, packet) = Header::parse(frame).unwrap();
+    if header.source != VMAC || header.ethertype != ETHERTYPE_IPV4 {
+        return None;
+    }
+    let segment = Segment::parse(packet, Checksums::Verify).unwrap();
+    Some(segment.flow.local.port - FIRST_PORT)
 }

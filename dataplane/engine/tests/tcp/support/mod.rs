@@ -13,6 +13,7 @@ use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength, TcpConfig
 use engine::content::{Content, SourceFile};
 use engine::egress::{Egress, Outgoing};
 use engine::shard::Shard;
+use engine::time::Instant;
 use engine::wire::Checksums;
 use engine::wire::checksum::finish_tcp;
 use engine::wire::segment::Segment;
@@ -128,4 +129,12 @@ pub fn client(port: u16) -> Endpoint {
 /// Byte `i` of the stream pattern.
 pub fn pattern(i: u64) -> u8 {
     (i.wrapping_mul(2_654_435_761) >> 16) as u8
+}
+
+/// All of a takeover's kick.
+pub fn kick(shard: &mut Shard, now: Instant, out: &mut Recorder) {
+    shard.kick(now, out);
+    while shard.kicks_next().is_some() {
+        shard.kick(now, out);
+    }
 }

@@ -81,7 +81,7 @@ impl Pair {
     /// Kicks the server as at takeover.
     pub fn kick_server(&mut self) {
         let mut out = Recorder::default();
-        self.server.kick(Instant::from_micros(self.now_us), &mut out);
+        super::kick(&mut self.server, Instant::from_micros(self.now_us), &mut out);
         for packet in out.packets {
             self.sent.push((self.now_us, packet.clone()));
             self.link.send(self.now_us, false, packet);

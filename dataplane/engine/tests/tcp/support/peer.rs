@@ -196,9 +196,10 @@ impl Peer {
         self.replies(out)
     }
 
+    /// All of a takeover's kick.
     pub fn kick(&mut self) -> Vec<Reply> {
         let mut out = Recorder::default();
-        self.shard.kick(Instant::from_micros(self.now_us), &mut out);
+        super::kick(&mut self.shard, Instant::from_micros(self.now_us), &mut out);
         self.replies(out)
     }
 
