@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use engine::addr::{Endpoint, Flow};
 use engine::seq::SeqNumber;
-use engine::wire::ethernet::{ETHERTYPE_IPV4, Header, Mac};
+use engine::wire::arp;
+use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{MAX_HEADER_LEN, Segment, SegmentHeader};
 use engine::wire::tcp::{Flags, Options, Timestamps};
 use engine::wire::{Checksums, checksum, ethernet, ipv4};
@@ -60,6 +61,8 @@ struct Connection {
     /// Has sent as much as may be on its way.
     waits: bool,
     finished: bool,
+    /// When the node's last packet came.
+    active_us: u64,
 }
 
 /// Clients with a connection each.
@@ -73,7 +76,7 @@ pub struct Clients {
     input: Vec<PoolFrame>,
     output: Vec<PoolFrame>,
     done: u64,
-    now_ms: u32,
+    now_us: u64,
 }
 
 impl Clients {
@@ -90,7 +93,7 @@ impl Clients {
             input: Vec::with_capacity(2 * BURST),
             output: Vec::with_capacity(4 * BURST),
             done: 0,
-            now_ms: 0,
+            now_us: 0,
         };
         if work == Work::Connect {
             clients.ready.extend(0..connections);
@@ -139,6 +142,41 @@ impl Clients {
         self.done - before
     }
 
+    /// Takes what is still on its way to the clients, and to the backup.
+    pub(crate) fn wait(&mut self, node: &mut impl Node) {
+        (0..16).for_each(|_| self.turn(node, &mut Meter::default()));
+    }
+
+    /// Acknowledges whatever has come, so that nothing is on its way any more.
+    pub(crate) fn come_to_rest(&mut self, node: &mut impl Node) {
+        self.wait(node);
+        let mut meter = Meter::default();
+        for index in 0..self.connections.len() {
+            let connection = &mut self.connections[index];
+            if connection.told != connection.expected {
+                connection.told = connection.expected;
+                self.send(index as u32, Flags::ACK, 0);
+            }
+            if self.input.len() == BURST {
+                self.turn(node, &mut meter);
+            }
+        }
+        self.wait(node);
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// To which connection a frame goes that is not taken in, and when that one last was sent to.
+    pub(crate) fn activity(&self, frame: &PoolFrame) -> Option<(usize, u64)> {
+        let packet = frame.bytes().get(ethernet::HEADER_LEN..).filter(|_| is_packet(frame))?;
+        let segment = Segment::parse(packet, Checksums::Verify).ok()?;
+        let index = index_of(segment.flow.local) as usize;
+        Some((index, self.connections[index].active_us))
+    }
+
     fn fill_burst(&mut self) {
         // A connection in `Work::Connect` sends up to two frames in a turn.
         while self.input.len() < BURST {
@@ -179,7 +217,7 @@ impl Clients {
 
     fn turn(&mut self, node: &mut impl Node, meter: &mut Meter) {
         node.turn(&mut self.input, &mut self.output, meter);
-        self.now_ms = (node.now_us() / 1000) as u32;
+        self.now_us = node.now_us();
         let mut output = std::mem::take(&mut self.output);
         output.drain(..).for_each(|frame| self.take(&frame));
         self.output = output;
@@ -240,6 +278,7 @@ impl Clients {
         assert!(!segment.flags.rst(), "a client was reset");
         let index = index_of(segment.flow.local);
         let connection = &mut self.connections[index as usize];
+        connection.active_us = self.now_us;
         if let Some(timestamps) = segment.options.timestamps {
             connection.echo = timestamps.value;
         }
@@ -283,7 +322,10 @@ impl Clients {
     fn send(&mut self, index: u32, flags: Flags, payload_len: usize) {
         let connection = &mut self.connections[index as usize];
         let mut options = Options {
-            timestamps: Some(Timestamps { value: self.now_ms, echo: connection.echo }),
+            timestamps: Some(Timestamps {
+                value: (self.now_us / 1000) as u32,
+                echo: connection.echo,
+            }),
             ..Options::default()
         };
         if flags.syn() {
@@ -309,13 +351,38 @@ impl Clients {
         let mut bytes = [0; MAX_HEADER_LEN];
         let len = header.emit(payload_len as u16, &mut bytes);
         checksum::finish_tcp(&mut bytes[..len], ipv4::HEADER_LEN, &[payload]);
-        let source = Mac([2, 0, 0, 0, 9, host_of(index)]);
+        let source = mac_of(host_of(index));
         let link = Header { destination: VMAC, source, ethertype: ETHERTYPE_IPV4 };
         let mut frame = PoolFrame::take();
         let parts = [&link.to_bytes()[..], &bytes[..len], payload];
         assert!(parts.iter().all(|part| frame.append(part)), "a packet within the MTU");
         self.input.push(frame);
     }
+}
+
+/// The answer to a question after a client's MAC.
+pub(crate) fn arp_reply(question: &PoolFrame) -> Option<PoolFrame> {
+    let (link, packet) = Header::parse(question.bytes()).ok()?;
+    let asked = arp::Packet::parse(packet).ok().filter(|_| link.ethertype == ETHERTYPE_ARP)?;
+    let host = asked.target_ip.octets()[3];
+    if asked.operation != arp::Operation::Request || host < FIRST_HOST {
+        return None;
+    }
+    let source = mac_of(host);
+    let link = Header { destination: asked.sender_mac, source, ethertype: ETHERTYPE_ARP };
+    let mut frame = PoolFrame::take();
+    let fits = frame.append(&link.to_bytes()) && frame.append(&asked.reply(source).to_bytes());
+    fits.then_some(frame)
+}
+
+/// Whether the service sent it, and it is no announcement of its address.
+pub(crate) fn is_packet(frame: &PoolFrame) -> bool {
+    Header::parse(frame.bytes())
+        .is_ok_and(|(link, _)| link.ethertype == ETHERTYPE_IPV4 && link.source == VMAC)
+}
+
+fn mac_of(host: u8) -> Mac {
+    Mac([2, 0, 0, 0, 9, host])
 }
 
 fn host_of(index: u32) -> u8 {

@@ -13,11 +13,13 @@ mod clients;
 mod log;
 mod nic;
 mod node;
+mod takeover;
 
 pub use clients::{Clients, Work};
 pub use log::Log;
 pub use nic::PoolFrame;
 pub use node::{Engine, Node, Serving};
+pub use takeover::Takeover;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

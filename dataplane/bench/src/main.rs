@@ -4,14 +4,16 @@
 //!     cargo run --release -p bench                               # the overview
 //!     cargo run --release -p bench -- --work rpc --node solo --connections 100000
 //!
-//! `--work` is rpc, upload, ack or connect; `--node` is engine (one shard and nothing else), solo,
+//!     cargo run --release -p bench -- --work takeover --connections 100000 --active 1000
+//!
+//! `--work` is rpc, upload, ack, connect, or takeover (of a pair, by its backup); `--node` is engine (one shard and nothing else), solo,
 //! pair, or log (records that cross the replication log, whatever the work); `--connections`,
 //! `--shards` and `--units` (in all) may be given.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::{Clients, Engine, Log, Meter, Node, Serving, Work};
+use bench::{Clients, Engine, Log, Meter, Node, Serving, Takeover, Work};
 
 /// Parts that a run is timed in at most: the best and the median of them are told.
 const MAX_WINDOWS: u64 = 50;
@@ -29,6 +31,8 @@ enum Kind {
     Pair,
     /// The replication log alone.
     Log,
+    /// A backup that takes over.
+    Takeover,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +42,18 @@ struct Case {
     connections: u32,
     shards: u16,
     units: u64,
+    /// Connections that are not idle when their node dies.
+    active: u32,
 }
 
-const RPC: Case =
-    Case { work: Work::Rpc, kind: Kind::Solo, connections: 64, shards: 4, units: 2_000_000 };
+const RPC: Case = Case {
+    work: Work::Rpc,
+    kind: Kind::Solo,
+    connections: 64,
+    shards: 4,
+    units: 2_000_000,
+    active: 1000,
+};
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
@@ -73,7 +85,21 @@ fn run(case: Case) {
             let mut log = Log::default();
             measure("record", case.units, |units, meter| log.run(units, meter));
         }
+        Kind::Takeover => take_over(case),
     }
+}
+
+fn take_over(case: Case) {
+    let Case { connections, shards, active, .. } = case;
+    let active = active.min(connections);
+    let took = Takeover::run(connections, active, shards);
+    let each = took.last.as_secs_f64() * 1e9 / f64::from(took.kicked.max(1));
+    println!("takeover of {connections} connections, {active} of them active, {shards} shards:");
+    println!(
+        "  first kick {:.1?}, last of an active one {:.1?} (behind {} idle ones), last {:.1?}",
+        took.first, took.last_active, took.overtaken_by, took.last
+    );
+    println!("  {each:.1} ns each; {} loops, the longest {:.1?}", took.loops, took.longest);
 }
 
 fn serve(case: Case, node: &mut impl Node) {
@@ -122,12 +148,14 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Case>, St
             ("--work", "rpc") => case.work = Work::Rpc,
             ("--work", "upload") => case.work = Work::Upload,
             ("--work", "ack") => case.work = Work::Ack,
+            ("--work", "takeover") => case.kind = Kind::Takeover,
             ("--work", "connect") => case.work = Work::Connect,
             ("--node", "engine") => case.kind = Kind::Engine,
             ("--node", "solo") => case.kind = Kind::Solo,
             ("--node", "pair") => case.kind = Kind::Pair,
             ("--node", "log") => case.kind = Kind::Log,
             ("--connections", _) => case.connections = number()?,
+            ("--active", _) => case.active = number()?,
             ("--units", _) => case.units = number()?.into(),
             ("--shards", _) => {
                 case.shards = u16::try_from(number()?).map_err(|_| format!("{name}: too many"))?;

@@ -1,5 +1,7 @@
 //! Nodes to be measured: a shard alone, a worker that serves alone, a worker with a backup.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use engine::content::Content;
@@ -14,6 +16,7 @@ use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
 use worker::nic::Frame;
 use worker::{At, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
 
+use crate::clients;
 use crate::nic::{PoolFrame, PoolNic, Queue};
 use crate::{LAN_MTU, LINK_MTU, Meter, TURN_US, VMAC, shard_config};
 
@@ -47,6 +50,11 @@ mod counted {
     #[inline(never)]
     pub fn counted_loop(worker: &mut Worker<PoolNic, Fixed>, now_us: u64) {
         worker.run_once(&mut At(now_us));
+    }
+
+    #[inline(never)]
+    pub fn counted_takeover_loop(worker: &mut Worker<PoolNic, Fixed>, now_us: u64) {
+        std::hint::black_box(worker.run_once(&mut At(std::hint::black_box(now_us))));
     }
 
     /// Not just the same as `counted_loop`, or the linker would make one function of both.
@@ -113,15 +121,15 @@ impl Node for Engine {
     }
 }
 
-/// A steward that has made up its mind.
-#[derive(Debug)]
-pub struct Fixed(Directive);
+/// A steward that is told what to say.
+#[derive(Clone, Debug)]
+pub struct Fixed(Rc<Cell<Directive>>);
 
 impl Steward for Fixed {
     fn receive(&mut self, _now_us: u64, _path: Path, _datagram: &[u8]) {}
 
     fn poll(&mut self, _: u64, _: &Report, _: &mut impl FnMut(Path, &[u8])) -> Directive {
-        self.0
+        self.0.get()
     }
 
     fn next_deadline_us(&self) -> Option<u64> {
@@ -133,6 +141,7 @@ impl Steward for Fixed {
 #[derive(Debug)]
 struct Station {
     worker: Worker<PoolNic, Fixed>,
+    steward: Fixed,
     to_lan: Queue,
     from_lan: Queue,
     to_link: Queue,
@@ -148,9 +157,10 @@ impl Station {
         let peer_workers = u16::from(peer.is_some());
         let directive = Directive { epoch: Epoch(1), role, silent: false, peer, peer_workers };
         let config = node_config(index, connections, shards);
-        let crew = crew(config, vec![Shares { lan, link }], Fixed(directive));
+        let steward = Fixed(Rc::new(Cell::new(directive)));
+        let crew = crew(config, vec![Shares { lan, link }], steward.clone());
         let worker = crew.expect("one worker with queues").workers.remove(0);
-        Station { worker, to_lan, from_lan, to_link, from_link }
+        Station { worker, steward, to_lan, from_lan, to_link, from_link }
     }
 }
 
@@ -168,7 +178,12 @@ fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
         link: port(78),
         control_port: worker::config::DEFAULT_CONTROL_PORT,
         detection_timeout_us: 1_000_000,
-        idle: Idle { strategy: IdleStrategy::Spin, spin_polls: 0, yield_polls: 0, sleep_us: 0 },
+        idle: Idle {
+            strategy: IdleStrategy::Spin,
+            spin_polls: 0,
+            yield_polls: 0,
+            sleep_us: 0,
+        },
         shard: Arc::new(shard_config(connections, shards)),
         content: no_content(),
         pending_log_bytes: NodeConfig::DEFAULT_PENDING_LOG_BYTES,
@@ -179,6 +194,9 @@ fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
 fn no_content() -> Arc<Content> {
     Arc::new(Content::new([]).expect("nothing can't be wrong"))
 }
+
+/// Steps in which a pause goes by.
+const PAUSE_STEP_US: u64 = 10_000;
 
 /// A worker behind its wires; with a backup, or with its gate open.
 #[derive(Debug)]
@@ -225,8 +243,53 @@ impl Serving {
             worker.run_once(&mut At(now_us));
         }
         move_all(&backup.from_link, &self.primary.to_link);
+        answer_arp(backup);
         move_all(&backup.from_lan, &self.primary.to_lan);
     }
+
+    /// Lets simulated time pass in which nobody sends anything.
+    pub(crate) fn pause(&mut self, time_us: u64) {
+        let end_us = self.now_us + time_us;
+        let (mut input, mut output) = (Vec::new(), Vec::new());
+        while self.now_us < end_us {
+            self.now_us += PAUSE_STEP_US.min(end_us - self.now_us);
+            self.turn(&mut input, &mut output, &mut Meter::default());
+        }
+        assert!(!output.iter().any(clients::is_packet), "nothing is due on idle connections");
+    }
+
+    /// The primary is heard of no more, and its backup is told to take its place.
+    pub(crate) fn kill_primary(&mut self) {
+        let Some(backup) = &mut self.backup else { return };
+        let role = Role::Primary(GateMode::Open);
+        let steward = &backup.steward.0;
+        steward.set(Directive { epoch: Epoch(2), role, peer: None, ..steward.get() });
+    }
+
+    /// One loop of the backup alone.
+    pub(crate) fn backup_loop(&mut self) {
+        self.now_us += TURN_US;
+        let Some(backup) = &mut self.backup else { return };
+        counted::counted_takeover_loop(&mut backup.worker, self.now_us);
+    }
+
+    /// Takes what the backup's card sent.
+    pub(crate) fn take_from_backup(&mut self, output: &mut Vec<PoolFrame>) {
+        let Some(backup) = &mut self.backup else { return };
+        answer_arp(backup);
+        output.extend(backup.from_lan.borrow_mut().drain(..));
+    }
+}
+
+/// Answers in the clients' name where they are.
+fn answer_arp(station: &Station) {
+    let mut to_lan = station.to_lan.borrow_mut();
+    station.from_lan.borrow_mut().retain(|frame| {
+        let reply = clients::arp_reply(frame);
+        let kept = reply.is_none();
+        to_lan.extend(reply);
+        kept
+    });
 }
 
 fn move_all(from: &Queue, to: &Queue) {
