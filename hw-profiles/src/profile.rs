@@ -135,6 +135,11 @@ pub struct Idle {
     pub yield_polls: u32,
     /// Length of a sleep, in microseconds.
     pub sleep_us: u32,
+    /// After a loop that received more than one frame, but no full burst: how long the next poll
+    /// waits, in microseconds. For devices where each burst costs a system call and an interrupt
+    /// at the other end: they get fewer and larger ones, and a single packet is not delayed.
+    #[serde(default)]
+    pub coalesce_us: u32,
 }
 
 /// Failover timers that the device's latency allows.

@@ -183,6 +183,7 @@ fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
             spin_polls: 0,
             yield_polls: 0,
             sleep_us: 0,
+            coalesce_us: 0,
         },
         shard: Arc::new(shard_config(connections, shards)),
         content: no_content(),

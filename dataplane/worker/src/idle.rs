@@ -1,8 +1,8 @@
-//! What a loop does when there is nothing to do: as the hardware profile says, and never past
-//! the next deadline.
+//! What a loop does when there is nothing to do, or so little that the next poll had better find
+//! more: as the hardware profile says, and never past the next deadline.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hw_profiles::{Idle, IdleStrategy};
 
@@ -22,7 +22,19 @@ pub(crate) struct Idler {
 pub(crate) enum Rest {
     Spin,
     Yield,
+    /// Keeps the core.
+    Wait(Duration),
     Sleep(Duration),
+}
+
+/// What a loop had to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    Nothing,
+    /// A burst that is worth a pause, so that the next one is larger.
+    Small,
+    /// One packet, which somebody may wait for, or as much as a loop can take.
+    Urgent,
 }
 
 impl Idler {
@@ -30,12 +42,19 @@ impl Idler {
         Idler { idle, empty_polls: 0 }
     }
 
-    /// After a loop that ended at `now_us`: `busy` when it had something to do, `deadline_us` when
-    /// it will have at the latest.
-    pub fn decide(&mut self, busy: bool, now_us: u64, deadline_us: Option<u64>) -> Rest {
-        if busy {
+    /// After a loop that ended at `now_us`: what it had to do, and `deadline_us`, when it will have
+    /// something at the latest.
+    pub fn decide(&mut self, load: Load, now_us: u64, deadline_us: Option<u64>) -> Rest {
+        let left_us = deadline_us.map_or(u64::MAX, |at| at.saturating_sub(now_us));
+        if load != Load::Nothing {
             self.empty_polls = 0;
-            return Rest::Spin;
+            let pause_us = left_us.min(self.idle.coalesce_us.into());
+            return match (load, self.idle.strategy) {
+                (Load::Small, _) if pause_us == 0 => Rest::Spin,
+                (Load::Small, IdleStrategy::Sleep) => Rest::Sleep(Duration::from_micros(pause_us)),
+                (Load::Small, _) => Rest::Wait(Duration::from_micros(pause_us)),
+                _ => Rest::Spin,
+            };
         }
         self.empty_polls = self.empty_polls.saturating_add(1);
         let yield_until = self.idle.spin_polls.saturating_add(self.idle.yield_polls);
@@ -45,7 +64,6 @@ impl Idler {
             IdleStrategy::Yield => Rest::Yield,
             IdleStrategy::Sleep if self.empty_polls <= yield_until => Rest::Yield,
             IdleStrategy::Sleep => {
-                let left_us = deadline_us.map_or(u64::MAX, |at| at.saturating_sub(now_us));
                 let sleep_us = left_us.min(self.idle.sleep_us.into()).max(SHORTEST_SLEEP_US);
                 Rest::Sleep(Duration::from_micros(sleep_us))
             }
@@ -58,6 +76,12 @@ impl Rest {
         match self {
             Rest::Spin => std::hint::spin_loop(),
             Rest::Yield => thread::yield_now(),
+            Rest::Wait(time) => {
+                let begun = Instant::now();
+                while begun.elapsed() < time {
+                    std::hint::spin_loop();
+                }
+            }
             Rest::Sleep(time) => thread::sleep(time),
         }
     }
@@ -68,29 +92,29 @@ mod tests {
     use super::*;
 
     fn idler(strategy: IdleStrategy) -> Idler {
-        Idler::new(Idle { strategy, spin_polls: 1, yield_polls: 1, sleep_us: 50 })
+        Idler::new(Idle { strategy, spin_polls: 1, yield_polls: 1, sleep_us: 50, coalesce_us: 10 })
     }
 
     #[test]
     fn spins_then_yields_then_sleeps_until_something_happens() {
         let mut idler = idler(IdleStrategy::Sleep);
-        let rests: Vec<_> = (0..3).map(|_| idler.decide(false, 0, None)).collect();
+        let rests: Vec<_> = (0..3).map(|_| idler.decide(Load::Nothing, 0, None)).collect();
         let sleep = Rest::Sleep(Duration::from_micros(50));
         assert_eq!(rests, [Rest::Spin, Rest::Yield, sleep]);
-        assert_eq!(idler.decide(true, 0, None), Rest::Spin);
-        assert_eq!(idler.decide(false, 0, None), Rest::Spin);
+        assert_eq!(idler.decide(Load::Urgent, 0, None), Rest::Spin);
+        assert_eq!(idler.decide(Load::Nothing, 0, None), Rest::Spin);
     }
 
     #[test]
     fn sleeps_to_the_deadline_and_no_longer() {
         let mut idler = idler(IdleStrategy::Sleep);
         for _ in 0..2 {
-            idler.decide(false, 0, None);
+            idler.decide(Load::Nothing, 0, None);
         }
         let short = Rest::Sleep(Duration::from_micros(7));
-        assert_eq!(idler.decide(false, 100, Some(107)), short);
+        assert_eq!(idler.decide(Load::Nothing, 100, Some(107)), short);
         let shortest = Rest::Sleep(Duration::from_micros(1));
-        assert_eq!(idler.decide(false, 100, Some(90)), shortest);
+        assert_eq!(idler.decide(Load::Nothing, 100, Some(90)), shortest);
     }
 
     #[test]
@@ -99,8 +123,21 @@ mod tests {
             [(IdleStrategy::Spin, Rest::Spin), (IdleStrategy::Yield, Rest::Yield)]
         {
             let mut idler = idler(strategy);
-            let rests = (0..9).map(|_| idler.decide(false, 0, None));
+            let rests = (0..9).map(|_| idler.decide(Load::Nothing, 0, None));
             assert_eq!(rests.last(), Some(last));
         }
+    }
+
+    #[test]
+    fn small_bursts_are_followed_by_a_pause_and_single_packets_are_not() {
+        let pause = Duration::from_micros(10);
+        let mut sleeper = idler(IdleStrategy::Sleep);
+        assert_eq!(sleeper.decide(Load::Small, 0, None), Rest::Sleep(pause));
+        assert_eq!(sleeper.decide(Load::Urgent, 0, None), Rest::Spin);
+        let mut spinner = idler(IdleStrategy::Spin);
+        assert_eq!(spinner.decide(Load::Small, 0, None), Rest::Wait(pause));
+        let before = Rest::Wait(Duration::from_micros(3));
+        assert_eq!(spinner.decide(Load::Small, 100, Some(103)), before);
+        assert_eq!(spinner.decide(Load::Small, 100, Some(90)), Rest::Spin);
     }
 }

@@ -16,11 +16,11 @@ use crate::counters::Counters;
 use crate::duty::{Duty, LogId, SPARE};
 use crate::egress::Held;
 use crate::events::{Event, Events};
-use crate::idle::Idler;
+use crate::idle::{Idler, Load};
 use crate::ingress::Local;
 use crate::latency::Recorder;
 use crate::limit::RateLimit;
-use crate::nic::Nic;
+use crate::nic::{BURST, Nic};
 use crate::port::{Port, UdpChecksum};
 use crate::query::Query;
 use crate::shards::{Placement, Shards};
@@ -30,6 +30,8 @@ use crate::steward::Steward;
 /// Loops between two looks at the queries.
 const QUERY_LOOPS: u64 = 64;
 /// Bursts that are heard before the first decision after a stall: more than a card's ring holds.
+/// A frame of a bulk transfer, or the mean of its data and acknowledgments, is longer than this.
+const CHATTER_FRAME_BYTES: u64 = 256;
 const CATCH_UP_BURSTS: usize = 256;
 
 /// One core's worker: its share of both ports, its shards, its sessions, its gate.
@@ -89,10 +91,23 @@ pub struct Worker<N: Nic, S: Steward> {
 pub struct Turn {
     /// There was something to do.
     pub busy: bool,
+    /// The service exchanged a few small frames, more than one peer's, and nothing waits: a
+    /// later poll may find more of them.
+    pub chatter: bool,
     /// When there will be at the latest, as far as this worker knows, in microseconds.
     pub deadline_us: Option<u64>,
     /// When the loop last looked at the clock, in microseconds.
     pub ended_us: u64,
+}
+
+impl Turn {
+    fn load(&self) -> Load {
+        match (self.busy, self.chatter) {
+            (false, _) => Load::Nothing,
+            (true, true) => Load::Small,
+            (true, false) => Load::Urgent,
+        }
+    }
 }
 
 /// What a new worker is made of; the crew puts it together.
@@ -160,7 +175,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     pub fn run<C: Clock>(&mut self, clock: &mut C, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let turn = self.run_once(clock);
-            self.idler.decide(turn.busy, turn.ended_us, turn.deadline_us).take();
+            self.idler.decide(turn.load(), turn.ended_us, turn.deadline_us).take();
         }
     }
 
@@ -171,6 +186,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let now_ns = clock.now_ns();
         let now_us = now_ns / NS_PER_US;
         self.recorder.begin(now_ns);
+        let lan_before = self.counters.lan_traffic();
         let gap_us = self.look_back(now_us);
         let mut busy = self.receive(now_us);
         if !self.trusted {
@@ -199,9 +215,19 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let backlog = self.lan.has_backlog() || self.link.has_backlog();
         Turn {
             busy: busy || backlog,
+            // What the pair's link carries is waited for.
+            chatter: !backlog && self.channels.is_empty() && self.has_chattered(lan_before),
             deadline_us: self.next_deadline_us(now_us),
             ended_us: ended_ns / NS_PER_US,
         }
+    }
+
+    /// Whether a few small frames passed the LAN port since it had passed `before` (frames, bytes).
+    /// One frame and its answer are not chatter: somebody may wait for the next.
+    fn has_chattered(&self, before: (u64, u64)) -> bool {
+        let (frames, bytes) = self.counters.lan_traffic();
+        let (frames, bytes) = (frames - before.0, bytes - before.1);
+        (3..BURST as u64).contains(&frames) && bytes <= frames * CHATTER_FRAME_BYTES
     }
 
     /// How long this loop stood still. After a long gap nothing that was prepared for the service

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn rest(strategy: IdleStrategy) -> Rest {
-        Rest::new(Idle { strategy, spin_polls: 1, yield_polls: 1, sleep_us: 30 })
+        Rest::new(Idle { strategy, spin_polls: 1, yield_polls: 1, sleep_us: 30, coalesce_us: 0 })
     }
 
     #[test]

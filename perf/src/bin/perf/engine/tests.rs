@@ -115,8 +115,13 @@ impl World {
         let (nic, wire) = MemoryNic::new(OURS, 1500);
         let target = (SERVER, port).into();
         let plan = Plan::new(&args(more), target, connections).unwrap();
-        let idle =
-            Idle { strategy: IdleStrategy::Spin, spin_polls: 0, yield_polls: 0, sleep_us: 1 };
+        let idle = Idle {
+            strategy: IdleStrategy::Spin,
+            spin_polls: 0,
+            yield_polls: 0,
+            sleep_us: 1,
+            coalesce_us: 0,
+        };
         let mut generator = plan.generator(nic, Rest::new(idle), "memory".to_owned());
         let server = Server::new(wire);
         assert!(!generator.find_way(Duration::ZERO), "nobody has answered yet");
@@ -247,7 +252,13 @@ fn connections_of_an_earlier_run_are_reset() {
     world.run(|_, notice| notice.events.has(Events::READABLE));
     let (nic, wire) = MemoryNic::new(OURS, 1500);
     let plan = Plan::new(&args(""), (SERVER, ECHO).into(), 1).unwrap();
-    let idle = Idle { strategy: IdleStrategy::Spin, spin_polls: 0, yield_polls: 0, sleep_us: 1 };
+    let idle = Idle {
+        strategy: IdleStrategy::Spin,
+        spin_polls: 0,
+        yield_polls: 0,
+        sleep_us: 1,
+        coalesce_us: 0,
+    };
     world.generator = plan.generator(nic, Rest::new(idle), "memory".to_owned());
     world.server.wire = wire;
     let question = arp::Packet::request(OURS, Ipv4Addr::new(10, 0, 0, 2), SERVER);
