@@ -1,26 +1,42 @@
 //! Finds a connection's id by its packet's flow hash.
 
-use hashbrown::HashTable;
 use thiserror::Error;
 
 use crate::addr::Flow;
 
-/// Connection ids by flow, of a fixed capacity.
+/// Connection ids by flow, of a fixed capacity: 12 bytes for each.
 ///
 /// The flow itself stays with the connection: the caller compares. The table mixes a secret into
 /// the packet's hash, since anybody can choose ports and addresses that collide in the latter
 /// (and it has only 65,536 values, see [`crate::hash`]).
+///
+/// An entry lies in the bucket that its key names, or in the first free one behind it; at least
+/// a third of all buckets is free. So a look-up mostly reads one line of the cache.
 #[derive(Clone, Debug)]
 pub struct FlowTable {
-    entries: HashTable<Entry>,
+    /// Entries as [`entry`] makes them, or [`FREE`]. Memory that was never used is all zeros.
+    buckets: Vec<u64>,
+    len: usize,
     capacity: usize,
     secret: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    key: u32,
-    id: u32,
+const FREE: u64 = 0;
+
+/// Key and id as one number, which is never [`FREE`].
+#[inline]
+fn entry(key: u32, id: u32) -> u64 {
+    u64::from(key) << 32 | u64::from(id + 1)
+}
+
+#[inline]
+fn key_of(entry: u64) -> u32 {
+    (entry >> 32) as u32
+}
+
+#[inline]
+fn id_of(entry: u64) -> u32 {
+    entry as u32 - 1
 }
 
 /// The table holds as many flows as it was made for.
@@ -31,8 +47,7 @@ pub struct TableFull;
 impl FlowTable {
     /// An empty table for at most `capacity` flows. `secret` must be the same on all nodes.
     pub fn with_capacity(capacity: usize, secret: u64) -> FlowTable {
-        // With twice the room the table never grows: it clears its tombstones in place instead.
-        FlowTable { entries: HashTable::with_capacity(capacity * 2), capacity, secret }
+        FlowTable { buckets: vec![FREE; capacity + capacity.div_ceil(2)], len: 0, capacity, secret }
     }
 
     /// The id that was inserted for this flow. `is_flow` tells whether the connection with an id
@@ -45,46 +60,86 @@ impl FlowTable {
         mut is_flow: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
         let key = self.key(hash, flow);
-        self.entries
-            .find(spread(key), |entry| entry.key == key && is_flow(entry.id))
-            .map(|entry| entry.id)
+        self.probe(key, &mut is_flow).map(|at| id_of(self.buckets[at]))
     }
 
-    /// Adds a flow that is not in the table.
+    /// Adds a flow that is not in the table. `u32::MAX` is no id.
     pub fn insert(&mut self, hash: u32, flow: &Flow, id: u32) -> Result<(), TableFull> {
-        if self.entries.len() == self.capacity {
+        if self.len == self.capacity {
             return Err(TableFull);
         }
         let key = self.key(hash, flow);
-        self.entries.insert_unique(spread(key), Entry { key, id }, |entry| spread(entry.key));
+        let mut at = self.home(key);
+        while self.buckets[at] != FREE {
+            at = self.behind(at);
+        }
+        self.buckets[at] = entry(key, id);
+        self.len += 1;
         Ok(())
     }
 
     /// Removes the flow that was inserted with `id`; false if it was not there.
     pub fn remove(&mut self, hash: u32, flow: &Flow, id: u32) -> bool {
         let key = self.key(hash, flow);
-        match self.entries.find_entry(spread(key), |entry| entry.id == id) {
-            Ok(entry) => {
-                entry.remove();
-                true
+        let Some(mut free) = self.probe(key, |other| other == id) else { return false };
+        self.len -= 1;
+        // Whatever had to go past the bucket that is now free may have to come back.
+        let mut at = self.behind(free);
+        while self.buckets[at] != FREE {
+            let home = self.home(key_of(self.buckets[at]));
+            if self.distance(home, at) >= self.distance(free, at) {
+                self.buckets[free] = self.buckets[at];
+                free = at;
             }
-            Err(_) => false,
+            at = self.behind(at);
         }
+        self.buckets[free] = FREE;
+        true
     }
 
     /// How many flows it holds.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     /// Bytes of memory that the table takes.
     pub fn memory_bytes(&self) -> usize {
-        self.entries.allocation_size()
+        size_of_val(&self.buckets[..])
+    }
+
+    /// The bucket of an entry with this key and an id that `is_it` accepts.
+    #[inline]
+    fn probe(&self, key: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
+        let mut at = self.home(key);
+        loop {
+            match self.buckets[at] {
+                FREE => return None,
+                entry if key_of(entry) == key && is_it(id_of(entry)) => return Some(at),
+                _ => at = self.behind(at),
+            }
+        }
+    }
+
+    /// The bucket that a key names.
+    #[inline]
+    fn home(&self, key: u32) -> usize {
+        ((u64::from(key) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    /// The next bucket; the first one follows the last.
+    #[inline]
+    fn behind(&self, at: usize) -> usize {
+        if at + 1 == self.buckets.len() { 0 } else { at + 1 }
+    }
+
+    /// How many buckets `to` lies behind `from`.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.buckets.len() - from }
     }
 
     #[inline]
@@ -103,13 +158,6 @@ impl FlowTable {
 /// 2^64 divided by the golden ratio: multiplying by it spreads neighbours apart.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The table takes its buckets from low bits and its tags from high ones.
-#[inline]
-fn spread(key: u32) -> u64 {
-    let product = u64::from(key).wrapping_mul(GOLDEN);
-    product ^ product >> 32
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -119,6 +167,7 @@ mod tests {
     use super::*;
     use crate::addr::{Addr, Endpoint};
     use crate::hash::flow_hash;
+    use crate::tcp::isn::table_secret;
 
     fn flow(remote: u32, port: u16) -> Flow {
         Flow {
@@ -179,6 +228,26 @@ mod tests {
             assert_eq!(found, Some(id as u32));
         }
         assert!(asked < 10_100, "{asked} comparisons for 10000 flows");
+    }
+
+    #[test]
+    fn neighbouring_flows_do_not_crowd_a_full_table() {
+        let patterns: [fn(u32) -> Flow; 3] = [
+            |i| flow(0x0a00_0001 + i / 60_000, (1024 + i % 60_000) as u16),
+            |i| flow(0x0a00_0001 + i, 1024),
+            |i| flow(0x0a00_0001 + (i << 8), (i ^ 1024) as u16),
+        ];
+        for (key, pattern) in (0..9).zip(patterns.iter().cycle()) {
+            let mut table = FlowTable::with_capacity(10_000, table_secret(&[key; 16]));
+            for id in 0..10_000 {
+                let flow = pattern(id);
+                table.insert(flow_hash(&flow), &flow, id).unwrap();
+            }
+            let used = (0..table.buckets.len()).filter(|&at| table.buckets[at] != FREE);
+            let far = used.map(|at| table.distance(table.home(key_of(table.buckets[at])), at));
+            // One bucket each is what chance gives at two thirds full.
+            assert!(far.sum::<usize>() < 15_000);
+        }
     }
 
     #[test]
