@@ -18,8 +18,6 @@ pub struct SendQueue {
     head: u32,
     tail: u32,
     len: u64,
-    /// How many bytes have left the queue: makes positions that stay the same as it advances.
-    gone: u64,
     /// Where gathering found its place last: for new data, and for what is sent again.
     cursors: [Cursor; 2],
 }
@@ -38,14 +36,14 @@ enum Source {
     Pattern { offset: u64 },
 }
 
-/// An extent and its position.
+/// An extent and the offset at which it starts.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     extent: u32,
-    position: u64,
+    start: u32,
 }
 
-const NOWHERE: Cursor = Cursor { extent: NONE, position: 0 };
+const NOWHERE: Cursor = Cursor { extent: NONE, start: 0 };
 const NEW_DATA: usize = 0;
 const SENT_AGAIN: usize = 1;
 
@@ -81,7 +79,7 @@ impl Default for SendQueue {
 impl SendQueue {
     /// Nothing to send.
     pub const fn new() -> SendQueue {
-        SendQueue { head: NONE, tail: NONE, len: 0, gone: 0, cursors: [NOWHERE; 2] }
+        SendQueue { head: NONE, tail: NONE, len: 0, cursors: [NOWHERE; 2] }
     }
 
     /// How many bytes are in it.
@@ -161,7 +159,11 @@ impl SendQueue {
     pub fn advance(&mut self, buffers: &mut Buffers, n: u64) {
         assert!(n <= self.len, "{n} bytes acknowledged of {}", self.len);
         self.len -= n;
-        self.gone = self.gone.wrapping_add(n);
+        if self.len == 0 {
+            self.cursors = [NOWHERE; 2];
+        } else {
+            self.cursors.iter_mut().for_each(|cursor| cursor.advance(n));
+        }
         let mut left = n;
         while left > 0 {
             let extent = buffers.extents.get_mut(self.head);
@@ -238,35 +240,29 @@ impl SendQueue {
     /// The extent in which `offset` lies, and how far into it.
     #[inline]
     fn locate(&mut self, buffers: &Buffers, offset: u64) -> (u32, u64) {
-        let head = Cursor { extent: self.head, position: 0 };
-        let [new_data, sent_again] = self.cursors.map(|cursor| self.still_there(cursor));
-        let (which, mut at) = match new_data {
-            None => (NEW_DATA, head),
-            Some(cursor) if cursor.position <= offset => (NEW_DATA, cursor),
-            Some(_) => {
-                let cursor = sent_again.filter(|cursor| cursor.position <= offset);
-                (SENT_AGAIN, cursor.unwrap_or(head))
-            }
-        };
+        if offset < buffers.extents.get(self.head).len {
+            return (self.head, offset);
+        }
+        let beyond = |cursor: Cursor| u64::from(cursor.start) > offset;
+        let new_data = self.cursors[NEW_DATA];
+        let again = new_data.extent != NONE && beyond(new_data);
+        let which = if again { SENT_AGAIN } else { NEW_DATA };
+        let cursor = self.cursors[which];
+        let (mut extent, mut start) = (self.head, 0);
+        if cursor.extent != NONE && !beyond(cursor) {
+            (extent, start) = (cursor.extent, u64::from(cursor.start));
+        }
         loop {
-            let len = buffers.extents.get(at.extent).len;
-            if offset - at.position < len {
+            let len = buffers.extents.get(extent).len;
+            if offset - start < len {
                 break;
             }
-            at = Cursor { extent: buffers.extents.next(at.extent), position: at.position + len };
+            (extent, start) = (buffers.extents.next(extent), start + len);
         }
-        let position = at.position.wrapping_add(self.gone);
-        self.cursors[which] = Cursor { extent: at.extent, position };
-        (at.extent, offset - at.position)
-    }
-
-    /// A cursor relative to the head, unless its extent starts before it: then the extent is the
-    /// head itself or has left the queue, and its id may belong to another.
-    #[inline]
-    fn still_there(&self, cursor: Cursor) -> Option<Cursor> {
-        let position = cursor.position.wrapping_sub(self.gone);
-        let valid = cursor.extent != NONE && (position as i64) >= 0;
-        valid.then_some(Cursor { extent: cursor.extent, position })
+        // A place too far away to be noted is looked for again.
+        let noted = u32::try_from(start).map(|start| Cursor { extent, start });
+        self.cursors[which] = noted.unwrap_or(NOWHERE);
+        (extent, offset - start)
     }
 
     #[inline]
@@ -284,6 +280,18 @@ impl SendQueue {
             buffers.extents.link(self.tail, id);
         }
         self.tail = id;
+    }
+}
+
+impl Cursor {
+    /// The queue has dropped its first `n` bytes. An extent that started among them is the head
+    /// now, or has left the queue, and its id may belong to another.
+    #[inline]
+    fn advance(&mut self, n: u64) {
+        if u64::from(self.start) < n {
+            self.extent = NONE;
+        }
+        self.start = self.start.wrapping_sub(n as u32);
     }
 }
 

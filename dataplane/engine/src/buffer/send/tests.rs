@@ -161,7 +161,7 @@ fn sending_on_and_sending_again_each_remember_their_place() {
         read(&mut queue, &buffers, 100_000 + i * 1000, 1000);
         read(&mut queue, &buffers, i * 1000, 1000);
     }
-    let place = |which: usize| queue.cursors[which].position / 1000;
+    let place = |which: usize| queue.cursors[which].start / 1000;
     assert!(place(NEW_DATA) >= 136 && (36..40).contains(&place(SENT_AGAIN)));
 
     // Once the place for new data has left the queue, it is found anew and not mistaken for that
@@ -171,7 +171,7 @@ fn sending_on_and_sending_again_each_remember_their_place() {
     let end = queue.len();
     let bytes = read(&mut queue, &buffers, end - 1000, 1000);
     assert_eq!(bytes, [8; 1000]);
-    assert_eq!(queue.cursors[NEW_DATA].position, 150 * BLOCK_BYTES as u64 - BLOCK_BYTES as u64);
+    assert_eq!(u64::from(queue.cursors[NEW_DATA].start), end - BLOCK_BYTES as u64);
 }
 
 #[test]
