@@ -39,19 +39,15 @@ const EMPTY: Slot = Slot { first: NONE, last: NONE };
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// When it fires; `NEVER` without a deadline.
     tick: u64,
     previous: u32,
     next: u32,
-    place: Option<Place>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    level: u8,
-    slot: u8,
-}
-
-const IDLE: Entry = Entry { tick: 0, previous: NONE, next: NONE, place: None };
+/// Beyond the last tick.
+const NEVER: u64 = u64::MAX;
+const IDLE: Entry = Entry { tick: NEVER, previous: NONE, next: NONE };
 
 impl TimerWheel {
     /// An empty wheel at the origin of time, with memory for the ids `0..ids`.
@@ -92,19 +88,19 @@ impl TimerWheel {
     /// Takes back the deadline of `id`; false if it had none.
     #[inline]
     pub fn cancel(&mut self, id: u32) -> bool {
-        let Some(place) = self.entries.get(id as usize).and_then(|entry| entry.place) else {
-            return false;
-        };
-        self.remove(id, place);
-        self.len -= 1;
-        true
+        let scheduled = self.entries.get(id as usize).is_some_and(|entry| entry.tick != NEVER);
+        if scheduled {
+            self.remove(id);
+            self.len -= 1;
+        }
+        scheduled
     }
 
     /// When `id` fires, if it has a deadline: what was scheduled, rounded up to a whole tick.
     #[inline]
     pub fn deadline(&self, id: u32) -> Option<Instant> {
-        let entry = self.entries.get(id as usize)?;
-        entry.place.map(|_| instant(entry.tick))
+        let tick = self.entries.get(id as usize)?.tick;
+        (tick != NEVER).then(|| instant(tick))
     }
 
     /// When [`TimerWheel::pop_expired`] wants to be called next. Never later than the first
@@ -178,27 +174,36 @@ impl TimerWheel {
         self.len += 1;
     }
 
+    /// The level and slot in which a tick lies. Time does not change it until the slot's turn has
+    /// come: up to then it changes no digit of the current tick above that of the slot, and keeps
+    /// that one below the slot's number.
+    #[inline]
+    fn place(&self, tick: u64) -> (usize, usize) {
+        let level = (63 - (tick ^ self.now | 1).leading_zeros()) / SLOT_BITS;
+        (level as usize, (tick >> (level * SLOT_BITS)) as usize % SLOTS)
+    }
+
     #[inline]
     fn insert(&mut self, id: u32, tick: u64) {
-        let level = (63 - (tick ^ self.now | 1).leading_zeros()) / SLOT_BITS;
-        let slot = (tick >> (level * SLOT_BITS)) as usize % SLOTS;
-        let place = Place { level: level as u8, slot: slot as u8 };
-        let list = &mut self.slots[level as usize][slot];
+        let (level, slot) = self.place(tick);
+        let list = &mut self.slots[level][slot];
         let previous = list.last;
         list.last = id;
         if previous == NONE {
             list.first = id;
-            self.occupied[level as usize] |= 1 << slot;
+            self.occupied[level] |= 1 << slot;
         } else {
             self.entries[previous as usize].next = id;
         }
-        self.entries[id as usize] = Entry { tick, previous, next: NONE, place: Some(place) };
+        self.entries[id as usize] = Entry { tick, previous, next: NONE };
     }
 
     #[inline]
-    fn remove(&mut self, id: u32, Place { level, slot }: Place) {
-        let Entry { previous, next, .. } = std::mem::replace(&mut self.entries[id as usize], IDLE);
-        let list = &mut self.slots[usize::from(level)][usize::from(slot)];
+    fn remove(&mut self, id: u32) {
+        let Entry { tick, previous, next } =
+            std::mem::replace(&mut self.entries[id as usize], IDLE);
+        let (level, slot) = self.place(tick);
+        let list = &mut self.slots[level][slot];
         match previous {
             NONE => list.first = next,
             _ => self.entries[previous as usize].next = next,
@@ -208,7 +213,7 @@ impl TimerWheel {
             _ => self.entries[next as usize].previous = previous,
         }
         if list.first == NONE {
-            self.occupied[usize::from(level)] &= !(1 << slot);
+            self.occupied[level] &= !(1 << slot);
         }
     }
 }
