@@ -20,9 +20,6 @@ pub const MAX_RANGES: usize = 32;
 pub struct Assembler {
     head: u32,
     bytes: u32,
-    /// Counts insertions: tells which range was touched last.
-    clock: u32,
-    count: u8,
 }
 
 /// One range; ranges never touch each other.
@@ -30,6 +27,7 @@ pub struct Assembler {
 pub(super) struct Range {
     start: SeqNumber,
     data: Chain,
+    /// The greater, the later something was added to it.
     touched: u32,
 }
 
@@ -49,7 +47,7 @@ impl Default for Assembler {
 impl Assembler {
     /// No ranges.
     pub const fn new() -> Assembler {
-        Assembler { head: NONE, bytes: 0, clock: 0, count: 0 }
+        Assembler { head: NONE, bytes: 0 }
     }
 
     /// Whether it holds nothing.
@@ -65,8 +63,8 @@ impl Assembler {
     }
 
     /// How many ranges it holds.
-    pub fn ranges(&self) -> usize {
-        self.count.into()
+    pub fn ranges(&self, buffers: &Buffers) -> usize {
+        self.iter(buffers).count()
     }
 
     /// Where the first range starts.
@@ -112,8 +110,8 @@ impl Assembler {
             (at, next) = (gap_end, range);
         }
         if last != NONE {
-            self.clock = self.clock.wrapping_add(1);
-            buffers.ranges.get_mut(last).touched = self.clock;
+            let newest = self.iter(buffers).map(|range| range.touched).max().unwrap_or(0);
+            buffers.ranges.get_mut(last).touched = newest.saturating_add(1);
         }
         (self.bytes - before) as usize
     }
@@ -127,7 +125,7 @@ impl Assembler {
         at: SeqNumber,
         bytes: &[u8],
     ) -> Option<(u32, usize)> {
-        let Buffers { blocks, ranges, .. } = buffers;
+        let Buffers { blocks, ranges, .. } = &mut *buffers;
         let touches_next = next != NONE && ranges.get(next).start == at + bytes.len() as u32;
         if previous != NONE && ranges.get(previous).end() == at {
             let taken = ranges.get_mut(previous).data.push(blocks, bytes);
@@ -136,7 +134,6 @@ impl Assembler {
                 ranges.get_mut(previous).data.append(blocks, joined);
                 let behind = ranges.remove(next);
                 ranges.link(previous, behind);
-                self.count -= 1;
             }
             return (taken > 0).then_some((previous, taken));
         }
@@ -146,11 +143,11 @@ impl Assembler {
             range.start -= taken as u32;
             return (taken > 0).then_some((next, taken));
         }
-        if self.ranges() == MAX_RANGES {
+        if self.ranges(buffers) == MAX_RANGES {
             return None;
         }
         let mut data = Chain::new();
-        let taken = data.push(blocks, bytes);
+        let taken = data.push(&mut buffers.blocks, bytes);
         if taken == 0 {
             return None;
         }
@@ -168,7 +165,6 @@ impl Assembler {
             ranges.link(id, ranges.next(previous));
             ranges.link(previous, id);
         }
-        self.count += 1;
         id
     }
 
@@ -186,7 +182,6 @@ impl Assembler {
             let mut data = std::mem::take(&mut range.data);
             let old = ((next - range.start) as usize).min(data.len());
             self.head = ranges.remove(self.head);
-            self.count -= 1;
             self.bytes -= data.len() as u32;
             data.consume(blocks, old);
             if !data.is_empty() {
@@ -200,11 +195,11 @@ impl Assembler {
     pub fn sack_blocks(&self, buffers: &Buffers) -> ArrayVec<SackBlock, MAX_SACK_BLOCKS> {
         let mut newest: ArrayVec<(u32, SackBlock), MAX_SACK_BLOCKS> = ArrayVec::new();
         for range in self.iter(buffers) {
-            let age = self.clock.wrapping_sub(range.touched);
-            let place = newest.partition_point(|(other, _)| *other < age);
+            let touched = range.touched;
+            let place = newest.partition_point(|(other, _)| *other > touched);
             if place < MAX_SACK_BLOCKS {
                 newest.truncate(MAX_SACK_BLOCKS - 1);
-                newest.insert(place, (age, (range.start, range.end())));
+                newest.insert(place, (touched, (range.start, range.end())));
             }
         }
         newest.into_iter().map(|(_, block)| block).collect()
@@ -221,8 +216,7 @@ impl Assembler {
 
     /// Appends the ranges to a snapshot.
     pub fn save(&self, buffers: &Buffers, out: &mut Writer<'_>) {
-        out.u32(self.clock);
-        out.u8(self.count);
+        out.u8(self.ranges(buffers) as u8);
         for range in self.iter(buffers) {
             out.u32(range.start.0);
             out.u32(range.touched);
@@ -235,7 +229,7 @@ impl Assembler {
         buffers: &mut Buffers,
         input: &mut Reader<'_>,
     ) -> Result<Assembler, SnapshotError> {
-        let mut assembler = Assembler { clock: input.u32("clock")?, ..Assembler::new() };
+        let mut assembler = Assembler::new();
         let count = input.u8("number of ranges")?;
         if usize::from(count) > MAX_RANGES {
             return Err(input.invalid("number of ranges", count.into()));

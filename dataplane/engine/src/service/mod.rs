@@ -112,7 +112,7 @@ pub enum ServiceState {
     External(external::External),
 }
 
-const _: () = assert!(size_of::<ServiceState>() <= 64, "one for each connection: keep it small");
+const _: () = assert!(size_of::<ServiceState>() <= 32, "one for each connection: keep it small");
 
 macro_rules! dispatch {
     ($self:ident, $service:ident => $call:expr) => {

@@ -25,10 +25,8 @@ pub enum Stream {
     /// Waiting for the line that says how much.
     #[default]
     Asked,
-    /// Sending.
+    /// Sending, until all is queued and FIN too. What the peer sends is thrown away.
     Sending(Progress),
-    /// All is queued, FIN too. What the peer sends is thrown away.
-    Done,
 }
 
 /// How far a stream has come.
@@ -80,8 +78,7 @@ impl Stream {
         if len > 0 && stream.write_pattern(plan.seed.wrapping_add(progress.sent), len) {
             progress.sent += len;
         }
-        if progress.sent == progress.total {
-            *self = Stream::Done;
+        if progress.is_over() {
             stream.close();
         }
     }
@@ -92,8 +89,7 @@ impl Stream {
         let copied = stream.peek(0, &mut line);
         let Some(end) = line[..copied].iter().position(|&byte| byte == b'\n') else {
             if copied == 0 && stream.peer_closed() {
-                *self = Stream::Done;
-                stream.close();
+                self.start(plan, 0, stream);
             } else if copied == MAX_LINE || stream.peer_closed() {
                 stream.abort();
             }
@@ -118,7 +114,6 @@ impl Stream {
                 out.u64(progress.sent);
                 out.u64(progress.total);
             }
-            Stream::Done => out.u8(2),
         }
     }
 
@@ -128,18 +123,21 @@ impl Stream {
             1 => {
                 let start = Instant::from_micros(input.u64("stream start")?);
                 let (sent, total) = (input.u64("stream position")?, input.u64("stream length")?);
-                if sent >= total {
+                if sent > total {
                     return Err(input.invalid("stream position", sent));
                 }
                 Ok(Stream::Sending(Progress { start, sent, total }))
             }
-            2 => Ok(Stream::Done),
             other => Err(input.invalid("stream phase", other.into())),
         }
     }
 }
 
 impl Progress {
+    fn is_over(&self) -> bool {
+        self.sent == self.total
+    }
+
     /// Bytes to queue now. Without a pace the queue is filled up once half of it is gone, so that
     /// an acknowledgment rarely means a new extent.
     fn due(&self, plan: &Plan, now: Instant, queued: u64) -> u64 {
@@ -168,7 +166,7 @@ impl Service for Stream {
     fn data<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S) {
         match self {
             Stream::Asked => self.read_request(&Plan::of(context), stream),
-            Stream::Sending(_) | Stream::Done => stream.consume(stream.readable()),
+            Stream::Sending(_) => stream.consume(stream.readable()),
         }
     }
 
@@ -183,7 +181,9 @@ impl Service for Stream {
     fn timer<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S) {
         let plan = Plan::of(context);
         self.push(&plan, stream);
-        if let (Stream::Sending(_), Some(tick_us)) = (&*self, plan.tick_us()) {
+        if let (Stream::Sending(progress), Some(tick_us)) = (self, plan.tick_us())
+            && !progress.is_over()
+        {
             stream.set_timer(tick_us);
         }
     }

@@ -149,7 +149,7 @@ fn restore_refuses_what_no_state_is() {
     assert!(restore(&[9]).is_err());
     assert!(restore(&[2, 1, 0, 0]).is_err());
     let mut past_its_end = vec![2, 1];
-    past_its_end.extend([0; 24]);
+    past_its_end.extend([0, 1, 0].map(u64::to_le_bytes).concat());
     assert!(restore(&past_its_end).is_err());
     let file_that_is_not_there = [&[3, 1][..], &[0; 23]].concat();
     assert!(restore(&file_that_is_not_there).is_err());

@@ -133,3 +133,23 @@ impl Shard {
         }
     }
 }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::content::Content;
+
+    /// What grows here is paid a million times. The smallest is a shard of the default configuration.
+    #[test]
+    fn an_idle_connection_costs_at_most_512_bytes() {
+        assert_eq!(size_of::<Option<Slot>>(), 464);
+        for connections in [7_516, 100_003, 1 << 20] {
+            let config = Config { max_connections: connections, ..Config::default() };
+            let shard = Shard::new(0, Arc::new(config), Arc::new(Content::default()));
+            let memory = shard.memory();
+            assert!(memory.bytes_per_connection <= 512, "{memory:?}");
+        }
+    }
+}

@@ -97,7 +97,7 @@ impl Shard {
         if self.table.find(hash, &flow, is_flow).is_some() {
             return Err(ConnectError::FlowInUse);
         }
-        let tcb = Tcb::active(flow, hash, self.now, &self.config, service);
+        let tcb = Tcb::active(flow, self.now, &self.config, service);
         let id = self.insert(tcb).ok_or(ConnectError::Full)?;
         self.shared.counters.active_opens += 1;
         self.enqueue(id);
@@ -154,7 +154,7 @@ impl Shard {
             self.evict(oldest);
         }
         let kind = &self.config.services[usize::from(tcb.service)].kind;
-        let (hash, flow) = (tcb.hash, tcb.flow);
+        let flow = tcb.flow;
         let slot = Slot { service: ServiceState::new(kind), tcb };
         let id = match self.vacant.pop() {
             Some(id) => {
@@ -166,7 +166,7 @@ impl Shard {
                 u32::try_from(self.slots.len() - 1).unwrap_or(NONE)
             }
         };
-        let inserted = self.table.insert(hash, &flow, id);
+        let inserted = self.table.insert(flow_hash(&flow), &flow, id);
         assert!(inserted.is_ok(), "the table has room for all slots");
         Some(id)
     }
@@ -177,7 +177,7 @@ impl Shard {
         let Some(slot) = &mut self.slots[id as usize] else { return };
         let tcb = &mut slot.tcb;
         timers::release_buffers(tcb, &mut context);
-        self.table.remove(tcb.hash, &tcb.flow, id);
+        self.table.remove(flow_hash(&tcb.flow), &tcb.flow, id);
         self.wheel.cancel(id);
         if tcb.has(Marks::HALF_OPEN) {
             self.half_open[usize::from(tcb.service)] -= 1;

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::content::Content;
 use crate::counters::Counters;
 use crate::digest::Digest;
+use crate::hash::flow_hash;
 use crate::service::ServiceState;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::tcp::save as connection;
@@ -15,7 +16,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.
@@ -90,7 +91,7 @@ impl Shard {
         if tcb.has(Marks::HALF_OPEN) {
             self.half_open[usize::from(tcb.service)] += 1;
         }
-        let inserted = self.table.insert(tcb.hash, &tcb.flow, id);
+        let inserted = self.table.insert(flow_hash(&tcb.flow), &tcb.flow, id);
         inserted.map_err(|_| SnapshotError::Capacity { what: "connections" })?;
         Ok(Slot { tcb, service })
     }

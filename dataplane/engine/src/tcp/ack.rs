@@ -4,7 +4,7 @@
 use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::rack::{Echo, Rack, timestamp};
-use crate::tcp::recovery::{DUP_ACKS, Phase, ProportionalRate};
+use crate::tcp::recovery::{DUP_ACKS, Phase, ProportionalRate, Recovery};
 use crate::tcp::scoreboard::Sent;
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
@@ -69,16 +69,15 @@ fn is_duplicate(tcb: &Tcb, segment: &Segment<'_>) -> bool {
         && tcb.scaled_window(segment) == tcb.snd_wnd
 }
 
-/// RFC 9293 3.10.7.4: the window of the newest segment counts.
+/// RFC 9293 3.10.7.4: the window of the newest segment counts. SND.WL2 is not kept: it is never
+/// above SND.UNA, so that what is not below the latter is not below the former.
 #[inline]
 fn update_window(tcb: &mut Tcb, segment: &Segment<'_>) {
     // RFC 7323 2.2: the window of a SYN is not scaled, and was taken with its options.
     if segment.ack.lt(tcb.snd_una) || segment.flags.syn() {
         return;
     }
-    let newer =
-        tcb.snd_wl1.lt(segment.seq) || (tcb.snd_wl1 == segment.seq && tcb.snd_wl2.le(segment.ack));
-    if !newer {
+    if tcb.snd_wl1.gt(segment.seq) {
         return;
     }
     let window = tcb.scaled_window(segment);
@@ -90,7 +89,6 @@ fn update_window(tcb: &mut Tcb, segment: &Segment<'_>) {
     tcb.snd_wnd = window;
     tcb.max_window = tcb.max_window.max(window);
     tcb.snd_wl1 = segment.seq;
-    tcb.snd_wl2 = segment.ack;
 }
 
 /// Moves SND.UNA and marks what was sacked.
@@ -212,11 +210,10 @@ fn find_losses(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) -> Option<Insta
 pub(crate) fn reordering_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
     if let Some(again) = detect(tcb, cx) {
         tcb.deadlines.loss = again;
-        tcb.deadlines.loss_is_probe = false;
+        tcb.set(Marks::RACK_LOOK);
     }
-    if let Phase::Recovery(rate) = &mut tcb.recovery.phase
-        && rate.sent == 0
-    {
+    let Recovery { phase, rate, .. } = &mut tcb.recovery;
+    if *phase == Phase::Recovery && rate.sent == 0 {
         let (pipe, mss) = (tcb.sent.in_flight, tcb.mss);
         tcb.congestion.cwnd = rate.window(0, pipe, tcb.congestion.ssthresh, mss, false);
     }
@@ -239,7 +236,7 @@ fn count_duplicates(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) {
         match recovery.phase {
             Phase::Open => recovery.dup_acks = 0,
             // A partial acknowledgment: the next segment is missing too.
-            Phase::Recovery(_) => {
+            Phase::Recovery => {
                 mark_head_lost(tcb, cx);
             }
             Phase::Loss | Phase::Repair => {}
@@ -274,17 +271,17 @@ fn enter(tcb: &mut Tcb, cx: &mut Context<'_>, newest: Instant) {
             // RFC 6675 5 step 4.
             let flight = tcb.flight();
             tcb.congestion.lost(flight, tcb.mss);
-            let rate = ProportionalRate { delivered: 0, sent: 0, flight };
-            tcb.recovery.phase = Phase::Recovery(rate);
+            tcb.recovery.phase = Phase::Recovery;
+            tcb.recovery.rate = ProportionalRate { delivered: 0, sent: 0, flight };
             tcb.recovery.point = tcb.snd_nxt;
         }
-        Phase::Recovery(_) | Phase::Loss => {}
+        Phase::Recovery | Phase::Loss => {}
     }
     tcb.rack.probe_end = None;
 }
 
 fn leave(tcb: &mut Tcb) {
-    if let Phase::Recovery(_) = tcb.recovery.phase {
+    if tcb.recovery.phase == Phase::Recovery {
         tcb.congestion.recovered(tcb.mss);
         tcb.rack.recovered();
     }
@@ -295,7 +292,7 @@ fn leave(tcb: &mut Tcb) {
 /// RFC 8985 7.4.2: a tail loss probe may itself have repaired a loss, which means congestion.
 fn probe_answered(tcb: &mut Tcb, ack: SeqNumber, news: &News) {
     let Some(end) = tcb.rack.probe_end.filter(|&end| ack.ge(end)) else { return };
-    if !tcb.rack.probe_resent || news.duplicate_reported {
+    if !tcb.has(Marks::PROBE_RESENT) || news.duplicate_reported {
         tcb.rack.probe_end = None;
     } else if ack.gt(end) {
         tcb.rack.probe_end = None;
@@ -310,8 +307,9 @@ fn probe_answered(tcb: &mut Tcb, ack: SeqNumber, news: &News) {
 fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News) {
     let pipe = tcb.pipe();
     let mss = tcb.mss;
-    match &mut tcb.recovery.phase {
-        Phase::Recovery(rate) => {
+    match tcb.recovery.phase {
+        Phase::Recovery => {
+            let rate = &mut tcb.recovery.rate;
             let lone = if news.duplicate && news.delivered == 0 { u32::from(mss) } else { 0 };
             let delivered = if tcb.marks.contains(Marks::SACK) {
                 news.delivered
@@ -352,7 +350,7 @@ fn set_timers(tcb: &mut Tcb, cx: &Context<'_>, news: &News, again: Option<Instan
     match again {
         Some(at) => {
             tcb.deadlines.loss = at;
-            tcb.deadlines.loss_is_probe = false;
+            tcb.set(Marks::RACK_LOOK);
         }
         None => schedule_probe(tcb, cx),
     }
@@ -362,28 +360,31 @@ fn set_timers(tcb: &mut Tcb, cx: &Context<'_>, news: &News, again: Option<Instan
 /// those of a repair.
 #[inline]
 pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
+    tcb.clear(Marks::RACK_LOOK);
+    tcb.deadlines.loss = NEVER;
     let possible = tcb.has(Marks::SACK)
         && tcb.sent.count > 0
         && tcb.rack.probe_end.is_none()
         && tcb.state != State::SynReceived;
-    let tail = possible && tcb.sent.sacked == 0 && tcb.recovery.is_open();
-    let repair = possible && !tail && repair_is_under_way(tcb, cx);
-    tcb.deadlines.loss_is_probe = tail || repair;
-    tcb.deadlines.loss = if tail || repair {
-        let rto_us = tcb.rtt.rto_us(&cx.config.tcp);
-        // Who gets what was missing answers at once (RFC 5681 4.2).
-        let may_be_delayed = tail && tcb.sent.count == 1;
-        cx.now.plus_us(Rack::probe_timeout_us(&tcb.rtt, may_be_delayed, rto_us))
-    } else {
-        NEVER
-    };
+    if !possible {
+        return;
+    }
+    let tail = tcb.sent.sacked == 0 && tcb.recovery.is_open();
+    if !tail && !repair_is_under_way(tcb, cx) {
+        return;
+    }
+    let rto_us = tcb.rtt.rto_us(&cx.config.tcp);
+    // Who gets what was missing answers at once (RFC 5681 4.2).
+    let may_be_delayed = tail && tcb.sent.count == 1;
+    let timeout_us = Rack::probe_timeout_us(&tcb.rtt, may_be_delayed, rto_us);
+    tcb.deadlines.loss = cx.now.plus_us(timeout_us);
 }
 
 /// All that was missing was sent again. If the last of it or its answer is lost, no later delivery
 /// will tell; RFC 8985 leaves that to the timeout. As in QUIC (RFC 9002 6.2), one probe comes first.
 #[inline]
 pub(crate) fn repair_is_under_way(tcb: &Tcb, cx: &Context<'_>) -> bool {
-    matches!(tcb.recovery.phase, Phase::Recovery(_) | Phase::Repair)
+    matches!(tcb.recovery.phase, Phase::Recovery | Phase::Repair)
         && tcb.sent.lost == 0
         && tcb.sent.first(&cx.shared.sent).is_some_and(|sent| !sent.is_sacked())
 }

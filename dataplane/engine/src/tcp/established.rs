@@ -37,7 +37,6 @@ pub(crate) fn predicted(
         // R3: this segment starts at RCV.NXT, so it covers Last.ACK.sent only if nothing waits.
         if segment.seq.le(tcb.last_ack) {
             tcb.ts_recent = timestamps.value;
-            tcb.ts_recent_at = cx.now;
         }
     }
     tcb.active_at = cx.now;

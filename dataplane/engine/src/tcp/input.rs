@@ -7,7 +7,7 @@ use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::{Context, State, ack, challenge, established, receive, timers};
 use crate::wire::segment::Segment;
 
-/// TS.Recent older than this says nothing (RFC 7323 5.5).
+/// After an idle time like this TS.Recent says nothing (RFC 7323 5.5).
 const TS_RECENT_LIFE_US: u64 = 24 * 24 * 3600 * 1_000_000;
 
 /// What the shard has to do after a segment.
@@ -59,7 +59,7 @@ fn syn_sent(
     if !flags.syn() {
         return Verdict::Done;
     }
-    tcb.take_syn(segment, cx.now, cx.config);
+    tcb.take_syn(segment, cx.config);
     tcb.active_at = cx.now;
     tcb.ack_now();
     if flags.ack() {
@@ -114,7 +114,7 @@ fn otherwise(
     if !flags.ack() {
         return Verdict::Done;
     }
-    update_ts_recent(tcb, cx, segment);
+    update_ts_recent(tcb, segment);
     if tcb.state == State::SynReceived {
         if !segment.ack.gt(tcb.snd_una) || segment.ack.gt(tcb.snd_nxt) {
             return Verdict::Stray;
@@ -122,7 +122,7 @@ fn otherwise(
         tcb.state = State::Established;
         tcb.snd_wnd = tcb.scaled_window(segment);
         tcb.max_window = tcb.snd_wnd;
-        (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq, segment.ack);
+        tcb.snd_wl1 = segment.seq;
         tcb.active_at = cx.now;
         ack::process(tcb, service, cx, segment);
         establish(tcb, service, cx);
@@ -160,7 +160,7 @@ fn first_check_sequence(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'
             return segment.flags.syn();
         };
         let back = (timestamps.value.wrapping_sub(tcb.ts_recent) as i32) < 0;
-        if back && cx.now.since_us(tcb.ts_recent_at) < TS_RECENT_LIFE_US {
+        if back && cx.now.since_us(tcb.active_at) < TS_RECENT_LIFE_US {
             cx.shared.counters.paws_rejected += 1;
             answer_unacceptable(tcb, cx, segment);
             return false;
@@ -211,13 +211,12 @@ fn second_check_reset(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>
 }
 
 /// RFC 7323 4.3: the echo is that of the segment that covers our last ACK.
-fn update_ts_recent(tcb: &mut Tcb, cx: &Context<'_>, segment: &Segment<'_>) {
+fn update_ts_recent(tcb: &mut Tcb, segment: &Segment<'_>) {
     if tcb.has(Marks::TIMESTAMPS)
         && let Some(timestamps) = segment.options.timestamps
         && segment.seq.le(tcb.last_ack)
     {
         tcb.ts_recent = timestamps.value;
-        tcb.ts_recent_at = cx.now;
     }
 }
 

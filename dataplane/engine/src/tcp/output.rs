@@ -6,10 +6,11 @@ use crate::egress::Egress;
 use crate::tcp::scoreboard::{Controls, Sent};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State, ack, kick, receive, recovery::Phase, transmit};
+use crate::tcp::{Context, State, ack, kick, receive, transmit};
 use crate::wire::tcp::Flags;
 
 /// Lets this connection send up to `quota` packets, which is counted down. True: it has more.
+#[inline]
 pub(crate) fn run<E: Egress>(
     tcb: &mut Tcb,
     cx: &mut Context<'_>,
@@ -126,9 +127,7 @@ pub(crate) fn send_again<E: Egress>(
     tcb.sent.resent(&mut cx.shared.sent, index, cx.now);
     tcb.retransmissions = tcb.retransmissions.saturating_add(1);
     cx.shared.counters.retransmissions += 1;
-    if let Phase::Recovery(rate) = &mut tcb.recovery.phase {
-        rate.sent = rate.sent.saturating_add(sent.len.into());
-    }
+    tcb.recovery.sent(sent.len);
     let mut flags = if sent.has_syn() { syn_flags(tcb) } else { Flags::ACK };
     if sent.has_fin() {
         flags |= Flags::FIN;
@@ -232,9 +231,7 @@ fn first_transmission<E: Egress>(
     tcb.snd_nxt = seq + u32::from(numbers);
     tcb.sent_at = cx.now;
     cx.shared.counters.bytes_out += u64::from(len);
-    if let Phase::Recovery(rate) = &mut tcb.recovery.phase {
-        rate.sent = rate.sent.saturating_add(numbers.into());
-    }
+    tcb.recovery.sent(numbers);
     if fin {
         tcb.set(Marks::FIN_SENT);
         tcb.state = tcb.state.fin_sent();
@@ -279,7 +276,7 @@ fn tail_probe<E: Egress>(
     *quota -= 1;
     cx.shared.counters.tail_loss_probes += 1;
     tcb.rack.probe_end = Some(tcb.snd_nxt);
-    tcb.rack.probe_resent = !sent_new;
+    tcb.put(Marks::PROBE_RESENT, !sent_new);
     tcb.deadlines.loss = NEVER;
     tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
     false
@@ -291,7 +288,7 @@ fn repair_probe<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E) 
     cx.shared.counters.tail_loss_probes += 1;
     tcb.rack.probe_end = Some(tcb.snd_nxt);
     // The window has shrunk for this loss already.
-    tcb.rack.probe_resent = false;
+    tcb.clear(Marks::PROBE_RESENT);
     tcb.deadlines.loss = NEVER;
 }
 

@@ -28,15 +28,14 @@ pub(crate) struct Rack {
     rtt_us: u32,
     /// Highest sequence number delivered.
     fack: SeqNumber,
-    /// Where the round ends in which a DSACK has widened the window.
-    dsack_round: Option<SeqNumber>,
+    /// Where the round ends in which a DSACK has widened the window, if one has.
+    dsack_round_end: SeqNumber,
+    in_dsack_round: bool,
     reo_wnd_mult: u8,
     reo_wnd_persist: u8,
     reordering_seen: bool,
     /// End of the flight behind an outstanding tail loss probe.
     pub(crate) probe_end: Option<SeqNumber>,
-    /// Whether that probe was a retransmission.
-    pub(crate) probe_resent: bool,
 }
 
 /// What an acknowledgment says about time.
@@ -104,8 +103,9 @@ impl Rack {
 
     /// RFC 8985 6.2 step 4: the peer got something twice, so we were hasty.
     pub(crate) fn duplicate_reported(&mut self, snd_nxt: SeqNumber) {
-        if self.dsack_round.is_none() {
-            self.dsack_round = Some(snd_nxt);
+        if !self.in_dsack_round {
+            self.in_dsack_round = true;
+            self.dsack_round_end = snd_nxt;
             self.reo_wnd_mult = (self.reo_wnd_mult + 1).min(MAX_REO_WND_MULT);
             self.reo_wnd_persist = REO_WND_PERSIST;
         }
@@ -113,9 +113,7 @@ impl Rack {
 
     /// Ends the round of a DSACK once `una` has passed it.
     pub(crate) fn advance(&mut self, una: SeqNumber) {
-        if self.dsack_round.is_some_and(|end| una.ge(end)) {
-            self.dsack_round = None;
-        }
+        self.in_dsack_round &= una.lt(self.dsack_round_end);
     }
 
     /// A recovery ended: a widened window is forgotten after enough of them.
@@ -183,12 +181,12 @@ impl Snapshot for Rack {
         out.u32(self.end_seq.0);
         out.u32(self.rtt_us);
         out.u32(self.fack.0);
-        out.option_u64(self.dsack_round.map(|seq| seq.0.into()));
+        out.u32(self.dsack_round_end.0);
+        out.bool(self.in_dsack_round);
         out.u8(self.reo_wnd_mult);
         out.u8(self.reo_wnd_persist);
         out.bool(self.reordering_seen);
         out.option_u64(self.probe_end.map(|seq| seq.0.into()));
-        out.bool(self.probe_resent);
     }
 
     fn restore(input: &mut Reader<'_>) -> Result<Rack, SnapshotError> {
@@ -198,12 +196,12 @@ impl Snapshot for Rack {
             end_seq: SeqNumber(input.u32("RACK.end_seq")?),
             rtt_us: input.u32("RACK.rtt")?,
             fack: SeqNumber(input.u32("RACK.fack")?),
-            dsack_round: input.option_u64("RACK.dsack_round")?.map(seq),
+            dsack_round_end: SeqNumber(input.u32("RACK.dsack_round")?),
+            in_dsack_round: input.bool("RACK.dsack_round")?,
             reo_wnd_mult: input.u8("RACK.reo_wnd_mult")?,
             reo_wnd_persist: input.u8("RACK.reo_wnd_persist")?,
             reordering_seen: input.bool("RACK.reordering_seen")?,
             probe_end: input.option_u64("TLP.end_seq")?.map(seq),
-            probe_resent: input.bool("TLP.is_retrans")?,
         })
     }
 }

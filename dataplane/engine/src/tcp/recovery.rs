@@ -14,7 +14,7 @@ pub(crate) enum Phase {
     #[default]
     Open,
     /// Fast recovery: loss means congestion, the window shrinks in proportion.
-    Recovery(ProportionalRate),
+    Recovery,
     /// After a timeout: slow start from one segment.
     Loss,
     /// After a takeover: what the last node sent may never have left it. That is no congestion,
@@ -65,16 +65,26 @@ impl ProportionalRate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovery {
     pub phase: Phase,
-    /// The phase ends when this is acknowledged (RecoveryPoint of RFC 6675).
-    pub point: SeqNumber,
     /// Duplicate acknowledgments in a row; only without SACK.
     pub dup_acks: u8,
+    /// The phase ends when this is acknowledged (RecoveryPoint of RFC 6675).
+    pub point: SeqNumber,
+    /// Of the fast recovery; means nothing in another phase.
+    pub rate: ProportionalRate,
 }
 
 impl Recovery {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// So many sequence numbers were sent.
+    #[inline]
+    pub(crate) fn sent(&mut self, numbers: u16) {
+        if self.phase == Phase::Recovery {
+            self.rate.sent = self.rate.sent.saturating_add(numbers.into());
+        }
     }
 }
 
@@ -84,11 +94,11 @@ impl Snapshot for Recovery {
         out.u8(self.dup_acks);
         match self.phase {
             Phase::Open => out.u8(0),
-            Phase::Recovery(rate) => {
+            Phase::Recovery => {
                 out.u8(1);
-                out.u32(rate.delivered);
-                out.u32(rate.sent);
-                out.u32(rate.flight);
+                out.u32(self.rate.delivered);
+                out.u32(self.rate.sent);
+                out.u32(self.rate.flight);
             }
             Phase::Loss => out.u8(2),
             Phase::Repair => out.u8(3),
@@ -98,18 +108,20 @@ impl Snapshot for Recovery {
     fn restore(input: &mut Reader<'_>) -> Result<Recovery, SnapshotError> {
         let point = SeqNumber(input.u32("recovery point")?);
         let dup_acks = input.u8("duplicate acknowledgments")?;
+        let mut rate = ProportionalRate::default();
         let phase = match input.u8("recovery phase")? {
             0 => Phase::Open,
-            1 => Phase::Recovery(ProportionalRate {
-                delivered: input.u32("delivered bytes")?,
-                sent: input.u32("sent bytes")?,
-                flight: input.u32("flight size")?,
-            }),
+            1 => {
+                rate.delivered = input.u32("delivered bytes")?;
+                rate.sent = input.u32("sent bytes")?;
+                rate.flight = input.u32("flight size")?;
+                Phase::Recovery
+            }
             2 => Phase::Loss,
             3 => Phase::Repair,
             other => return Err(input.invalid("recovery phase", other.into())),
         };
-        Ok(Recovery { phase, point, dup_acks })
+        Ok(Recovery { phase, dup_acks, point, rate })
     }
 }
 

@@ -5,8 +5,9 @@ use crate::config::TcpConfig;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::time::Instant;
 
-/// How long a minimum counts before a larger sample may replace it.
-const MIN_RTT_WINDOW_US: u64 = 300_000_000;
+/// How long a minimum counts before a larger sample may replace it, in
+/// [about a second](Instant::about_seconds).
+const MIN_RTT_WINDOW: u32 = 286;
 /// Doublings after which the timeout is at its ceiling in any case.
 const MAX_BACKOFF: u8 = 16;
 
@@ -19,9 +20,10 @@ pub struct Rtt {
     rttvar4: u32,
     /// Smallest sample of the last five minutes, in µs; 0 before the first.
     min_us: u32,
+    /// When that was, in [about a second](Instant::about_seconds).
+    min_at: u32,
     /// Timeouts in a row without a new acknowledgment.
     backoff: u8,
-    min_at: Instant,
 }
 
 impl Rtt {
@@ -37,7 +39,9 @@ impl Rtt {
             self.rttvar4 = self.rttvar4 - (self.rttvar4 >> 2) + deviation;
             self.srtt8 = (self.srtt8 - (self.srtt8 >> 3) + rtt).max(8);
         }
-        if self.min_us == 0 || rtt <= self.min_us || now.since_us(self.min_at) > MIN_RTT_WINDOW_US {
+        let now = now.about_seconds();
+        let old = now.wrapping_sub(self.min_at) > MIN_RTT_WINDOW;
+        if self.min_us == 0 || rtt <= self.min_us || old {
             self.min_us = rtt;
             self.min_at = now;
         }
@@ -100,7 +104,7 @@ impl Snapshot for Rtt {
         out.u32(self.rttvar4);
         out.u32(self.min_us);
         out.u8(self.backoff);
-        out.u64(self.min_at.as_micros());
+        out.u32(self.min_at);
     }
 
     fn restore(input: &mut Reader<'_>) -> Result<Rtt, SnapshotError> {
@@ -109,7 +113,7 @@ impl Snapshot for Rtt {
             rttvar4: input.u32("rttvar")?.min(1 << 30),
             min_us: input.u32("smallest rtt")?,
             backoff: input.u8("backoff")?,
-            min_at: Instant::from_micros(input.u64("time of the smallest rtt")?),
+            min_at: input.u32("time of the smallest rtt")?,
         })
     }
 }

@@ -4,7 +4,6 @@ use crate::addr::{Addr, Endpoint, Flow};
 use crate::buffer::{Assembler, Chain, SendQueue};
 use crate::config::Config;
 use crate::content::Content;
-use crate::hash::flow_hash;
 use crate::seq::SeqNumber;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::tcp::congestion::Congestion;
@@ -44,7 +43,7 @@ pub(crate) fn save(tcb: &Tcb, shared: &Shared, out: &mut Writer<'_>) {
     out.u32(tcb.retransmissions);
     out.u16(tcb.mss);
     out.u16(tcb.rcv_mss);
-    for at in [tcb.ts_recent_at, tcb.active_at, tcb.opened_at, tcb.sent_at, tcb.progress_at] {
+    for at in [tcb.active_at, tcb.opened_at, tcb.sent_at, tcb.progress_at] {
         out.u64(at.as_micros());
     }
     out.option_u64(tcb.kicked_at.map(Instant::as_micros));
@@ -61,12 +60,11 @@ pub(crate) fn save(tcb: &Tcb, shared: &Shared, out: &mut Writer<'_>) {
     tcb.assembler.save(&shared.buffers, out);
 }
 
-fn numbers(tcb: &Tcb) -> [SeqNumber; 11] {
+fn numbers(tcb: &Tcb) -> [SeqNumber; 10] {
     [
         tcb.snd_una,
         tcb.snd_nxt,
         tcb.snd_wl1,
-        tcb.snd_wl2,
         tcb.rcv_nxt,
         tcb.rcv_adv,
         tcb.last_ack,
@@ -89,7 +87,7 @@ pub(crate) fn restore(
     if usize::from(service) >= config.services.len() {
         return Err(input.invalid("service", service.into()));
     }
-    let mut tcb = Tcb::active(flow, flow_hash(&flow), Instant::ZERO, config, service);
+    let mut tcb = Tcb::active(flow, Instant::ZERO, config, service);
     tcb.marks = Marks(input.u32("marks")?);
     restore_fields(&mut tcb, input)?;
     tcb.congestion = Congestion::restore(input)?;
@@ -123,7 +121,6 @@ fn restore_fields(tcb: &mut Tcb, input: &mut Reader<'_>) -> Result<(), SnapshotE
     tcb.snd_una = seq("SND.UNA")?;
     tcb.snd_nxt = seq("SND.NXT")?;
     tcb.snd_wl1 = seq("SND.WL1")?;
-    tcb.snd_wl2 = seq("SND.WL2")?;
     tcb.rcv_nxt = seq("RCV.NXT")?;
     tcb.rcv_adv = seq("receive window edge")?;
     tcb.last_ack = seq("Last.ACK.sent")?;
@@ -140,7 +137,6 @@ fn restore_fields(tcb: &mut Tcb, input: &mut Reader<'_>) -> Result<(), SnapshotE
     tcb.mss = input.u16("segment size")?;
     tcb.rcv_mss = input.u16("peer's segment size")?;
     let mut at = |what| input.u64(what).map(Instant::from_micros);
-    tcb.ts_recent_at = at("time of TS.Recent")?;
     tcb.active_at = at("time of the last segment")?;
     tcb.opened_at = at("time of the opening")?;
     tcb.sent_at = at("time of the last sending")?;

@@ -84,6 +84,10 @@ impl Marks {
     pub const LISTED: Marks = Marks(1 << 22);
     /// In the queue of those that wait for memory.
     pub const WAITING: Marks = Marks(1 << 23);
+    /// `deadlines.loss` is for RACK's look for reordered segments, not for the tail loss probe.
+    pub const RACK_LOOK: Marks = Marks(1 << 24);
+    /// The outstanding tail loss probe was a retransmission.
+    pub const PROBE_RESENT: Marks = Marks(1 << 25);
 }
 
 impl Marks {
@@ -110,13 +114,12 @@ pub(crate) struct Tcb {
     pub snd_nxt: SeqNumber,
     pub snd_wnd: u32,
     pub snd_wl1: SeqNumber,
-    pub snd_wl2: SeqNumber,
     pub rcv_nxt: SeqNumber,
     /// Right edge of the window that the peer knows of.
     pub rcv_adv: SeqNumber,
     /// Last RCV.NXT that was sent (Last.ACK.sent).
     pub last_ack: SeqNumber,
-    /// TS.Recent.
+    /// TS.Recent; means nothing after 24 idle days (RFC 7323 5.5).
     pub ts_recent: u32,
     /// Added to the shard's milliseconds in TSval.
     pub ts_offset: u32,
@@ -124,8 +127,6 @@ pub(crate) struct Tcb {
     pub mss: u16,
     /// Largest payload that came, an estimate of the peer's full segment.
     pub rcv_mss: u16,
-    /// When TS.Recent was set: after 24 days it means nothing (RFC 7323 5.5).
-    pub ts_recent_at: Instant,
     /// When the peer was last heard of.
     pub active_at: Instant,
     pub sent: SentQueue,
@@ -146,7 +147,6 @@ pub(crate) struct Tcb {
 
     // What is rarely touched.
     pub flow: Flow,
-    pub hash: u32,
     pub service: u16,
     /// Duplicate ACKs to be sent to a peer without SACK.
     pub dup_acks_owed: u8,
@@ -174,8 +174,8 @@ pub(crate) struct Tcb {
 
 impl Tcb {
     /// A connection whose SYN is to be sent (RFC 9293 3.10.1).
-    pub(crate) fn active(flow: Flow, hash: u32, now: Instant, config: &Config, index: u16) -> Tcb {
-        let mut tcb = Tcb::new(flow, hash, now, config, index);
+    pub(crate) fn active(flow: Flow, now: Instant, config: &Config, index: u16) -> Tcb {
+        let mut tcb = Tcb::new(flow, now, config, index);
         tcb.state = State::SynSent;
         tcb.set(Marks::ACTIVE);
         tcb.rcv_scale = window_scale(config, &config.services[usize::from(index)]);
@@ -200,14 +200,14 @@ impl Tcb {
 
     /// A connection that `syn` asks for (RFC 9293 3.10.7.2).
     pub(crate) fn passive(syn: &Segment<'_>, now: Instant, config: &Config, index: u16) -> Tcb {
-        let mut tcb = Tcb::new(syn.flow, syn.hash, now, config, index);
+        let mut tcb = Tcb::new(syn.flow, now, config, index);
         tcb.state = State::SynReceived;
         tcb.rcv_scale = window_scale(config, &config.services[usize::from(index)]);
-        tcb.take_syn(syn, now, config);
+        tcb.take_syn(syn, config);
         tcb
     }
 
-    fn new(flow: Flow, hash: u32, now: Instant, config: &Config, index: u16) -> Tcb {
+    fn new(flow: Flow, now: Instant, config: &Config, index: u16) -> Tcb {
         let service = &config.services[usize::from(index)];
         let iss = isn::initial_sequence(&config.isn_key, &flow, now);
         let mss = DEFAULT_MSS.min(config.mtu - FIXED_HEADERS);
@@ -221,7 +221,6 @@ impl Tcb {
             snd_nxt: iss,
             snd_wnd: 0,
             snd_wl1: SeqNumber(0),
-            snd_wl2: iss,
             rcv_nxt: SeqNumber(0),
             rcv_adv: SeqNumber(0),
             last_ack: SeqNumber(0),
@@ -229,7 +228,6 @@ impl Tcb {
             ts_offset: isn::timestamp_offset(&config.isn_key, &flow),
             mss,
             rcv_mss: 0,
-            ts_recent_at: now,
             active_at: now,
             sent: SentQueue::default(),
             congestion: Congestion::new(service.congestion, config.tcp.initial_cwnd, mss),
@@ -244,7 +242,6 @@ impl Tcb {
             assembler: Assembler::default(),
             rack: Rack::new(iss),
             flow,
-            hash,
             service: index,
             dup_acks_owed: 0,
             unanswered: 0,
@@ -266,12 +263,12 @@ impl Tcb {
     /// Gives a connection that has sent nothing another initial sequence number.
     pub(crate) fn renumber(&mut self, iss: SeqNumber) {
         self.iss = iss;
-        (self.snd_una, self.snd_nxt, self.snd_wl2) = (iss, iss, iss);
+        (self.snd_una, self.snd_nxt) = (iss, iss);
         self.rack = Rack::new(iss);
     }
 
     /// Takes numbers and options of the peer's SYN.
-    pub(crate) fn take_syn(&mut self, syn: &Segment<'_>, now: Instant, config: &Config) {
+    pub(crate) fn take_syn(&mut self, syn: &Segment<'_>, config: &Config) {
         let options = &syn.options;
         self.rcv_nxt = syn.seq + 1;
         self.last_ack = self.rcv_nxt;
@@ -280,7 +277,6 @@ impl Tcb {
         self.snd_wnd = syn.window.into();
         self.max_window = self.snd_wnd;
         self.snd_wl1 = syn.seq;
-        self.snd_wl2 = if syn.flags.ack() { syn.ack } else { self.iss };
         if config.tcp.window_scaling
             && let Some(shift) = options.window_scale
         {
@@ -300,7 +296,6 @@ impl Tcb {
         {
             self.set(Marks::TIMESTAMPS);
             self.ts_recent = timestamps.value;
-            self.ts_recent_at = now;
             self.mss -= TIMESTAMPS_LEN;
         }
         let service = &config.services[usize::from(self.service)];
@@ -322,6 +317,12 @@ impl Tcb {
     #[inline]
     pub(crate) fn clear(&mut self, marks: Marks) {
         self.marks.0 &= !marks.0;
+    }
+
+    /// Sets or clears.
+    #[inline]
+    pub(crate) fn put(&mut self, marks: Marks, on: bool) {
+        self.marks.0 = self.marks.0 & !marks.0 | if on { marks.0 } else { 0 };
     }
 
     /// Sequence number of the first byte in the send queue.

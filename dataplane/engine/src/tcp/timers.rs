@@ -19,10 +19,8 @@ pub(crate) const NEVER: Instant = Instant::from_micros(u64::MAX);
 pub(crate) struct Deadlines {
     /// Retransmission timeout, or with nothing in flight the persist timeout.
     pub retransmit: Instant,
-    /// RACK's look for reordered segments, or the tail loss probe.
+    /// RACK's look for reordered segments, or the tail loss probe (`Marks::RACK_LOOK`).
     pub loss: Instant,
-    /// Which of these two.
-    pub loss_is_probe: bool,
     /// Delayed acknowledgment.
     pub ack: Instant,
     /// The service's own timer.
@@ -38,7 +36,6 @@ impl Default for Deadlines {
         Deadlines {
             retransmit: NEVER,
             loss: NEVER,
-            loss_is_probe: false,
             ack: NEVER,
             service: NEVER,
             life: NEVER,
@@ -59,15 +56,13 @@ impl Snapshot for Deadlines {
         for at in [self.retransmit, self.loss, self.ack, self.service, self.life, self.armed] {
             out.u64(at.as_micros());
         }
-        out.bool(self.loss_is_probe);
     }
 
     fn restore(input: &mut Reader<'_>) -> Result<Deadlines, SnapshotError> {
         let mut at = || input.u64("deadline").map(Instant::from_micros);
         let (retransmit, loss, ack) = (at()?, at()?, at()?);
         let (service, life, armed) = (at()?, at()?, at()?);
-        let loss_is_probe = input.bool("kind of a deadline")?;
-        Ok(Deadlines { retransmit, loss, loss_is_probe, ack, service, life, armed })
+        Ok(Deadlines { retransmit, loss, ack, service, life, armed })
     }
 }
 
@@ -80,10 +75,10 @@ pub(crate) fn fire(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'
     }
     if tcb.deadlines.loss <= now {
         tcb.deadlines.loss = NEVER;
-        if tcb.deadlines.loss_is_probe {
-            tcb.set(Marks::TAIL_PROBE);
-        } else {
+        if tcb.has(Marks::RACK_LOOK) {
             ack::reordering_timeout(tcb, cx);
+        } else {
+            tcb.set(Marks::TAIL_PROBE);
         }
     }
     if tcb.deadlines.retransmit <= now {

@@ -22,11 +22,11 @@ pub struct Cubic {
     /// Bytes acknowledged that W_est has not used.
     acked: u32,
     /// Fraction of a byte that the window has earned, times the window.
-    credit: u64,
+    credit: u32,
     /// Start of the current avoidance phase; `None` until the first ACK of it.
     epoch: Option<Instant>,
     /// Time from the epoch to W_max, in 1/1024 s: K.
-    k: i64,
+    k: u32,
 }
 
 impl Cubic {
@@ -50,9 +50,10 @@ impl Cubic {
         let target = self.curve(elapsed_us, mss).clamp(u64::from(cwnd), u64::from(cwnd) * 3 / 2);
         // RFC 9438 4.3: in the Reno-friendly region the window is W_est.
         let reno = self.estimate.saturating_sub(cwnd);
-        self.credit += (target - u64::from(cwnd)) * u64::from(bytes);
-        let cubic = self.credit / u64::from(cwnd.max(1));
-        self.credit -= cubic * u64::from(cwnd);
+        let window = u64::from(cwnd.max(1));
+        let credit = u64::from(self.credit) + (target - u64::from(cwnd)) * u64::from(bytes);
+        let cubic = credit / window;
+        self.credit = (credit % window) as u32;
         reno.max(u32::try_from(cubic).unwrap_or(u32::MAX)).min(cwnd / 2 + u32::from(mss))
     }
 
@@ -83,7 +84,7 @@ impl Cubic {
         // K = cbrt((W_max - cwnd) / C), in segments and seconds; 2^30 turns s^3 into 1/1024 s.
         let distance = u64::from(self.w_max - cwnd);
         let cube = ((distance * 1024) << 30) / (C.unsigned_abs() * u64::from(mss.max(1)));
-        self.k = i64::from(cube_root(cube));
+        self.k = cube_root(cube);
         now
     }
 
@@ -103,7 +104,7 @@ impl Cubic {
     /// W_cubic(t) = C (t - K)^3 + W_max (RFC 9438 4.2 (Figure 1)), in bytes.
     fn curve(&self, elapsed_us: u64, mss: u16) -> u64 {
         let elapsed = i64::try_from(elapsed_us / 1000).unwrap_or(i64::MAX).min(1 << 40);
-        let t = (elapsed * 1024 / 1000 - self.k).clamp(-MAX_TIME, MAX_TIME);
+        let t = (elapsed * 1024 / 1000 - i64::from(self.k)).clamp(-MAX_TIME, MAX_TIME);
         // t^3 is in 2^-30 s^3 and C in 1/1024: 2^-40 in all, 2^10 of it taken before the product.
         let delta = ((t * t * t) >> 10) * C / (1 << 15) * i64::from(mss) / (1 << 15);
         u64::try_from(i64::from(self.w_max) + delta).unwrap_or(0)
@@ -115,9 +116,9 @@ impl Snapshot for Cubic {
         for number in [self.w_max, self.prior, self.estimate, self.acked] {
             out.u32(number);
         }
-        out.u64(self.credit);
+        out.u32(self.credit);
         out.option_u64(self.epoch.map(Instant::as_micros));
-        out.u64(self.k.unsigned_abs());
+        out.u32(self.k);
     }
 
     fn restore(input: &mut Reader<'_>) -> Result<Cubic, SnapshotError> {
@@ -126,9 +127,9 @@ impl Snapshot for Cubic {
             prior: input.u32("cwnd_prior")?,
             estimate: input.u32("W_est")?,
             acked: input.u32("acknowledged bytes")?,
-            credit: input.u64("window credit")?,
+            credit: input.u32("window credit")?,
             epoch: input.option_u64("CUBIC epoch")?.map(Instant::from_micros),
-            k: i64::try_from(input.u64("K")?.min(1 << 40)).unwrap_or(0),
+            k: input.u32("K")?,
         })
     }
 }

@@ -23,14 +23,15 @@ pub struct Congestion {
     pub cwnd: u32,
     /// Slow start threshold in bytes; `u32::MAX` before the first loss.
     pub ssthresh: u32,
-    /// Bytes acknowledged since the window last grew by a segment (RFC 3465).
-    acked: u32,
     algorithm: Algorithm,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Algorithm {
-    NewReno,
+    NewReno {
+        /// Bytes acknowledged since the window last grew by a segment (RFC 3465).
+        acked: u32,
+    },
     Cubic(Cubic),
 }
 
@@ -41,9 +42,8 @@ impl Congestion {
         Congestion {
             cwnd: u32::from(initial_segments.max(1)) * u32::from(mss),
             ssthresh: u32::MAX,
-            acked: 0,
             algorithm: match kind {
-                CongestionControl::NewReno => Algorithm::NewReno,
+                CongestionControl::NewReno => Algorithm::NewReno { acked: 0 },
                 CongestionControl::Cubic => Algorithm::Cubic(Cubic::default()),
             },
         }
@@ -69,7 +69,7 @@ impl Congestion {
             }
         }
         let grown = match &mut self.algorithm {
-            Algorithm::NewReno => newreno::growth(&mut self.acked, self.cwnd, bytes, mss),
+            Algorithm::NewReno { acked } => newreno::growth(acked, self.cwnd, bytes, mss),
             Algorithm::Cubic(cubic) => {
                 cubic.growth(now, self.cwnd, self.ssthresh, bytes, mss, srtt_us)
             }
@@ -82,11 +82,13 @@ impl Congestion {
     pub fn lost(&mut self, flight: u32, mss: u16) {
         let floor = 2 * u32::from(mss);
         let target = match &mut self.algorithm {
-            Algorithm::NewReno => newreno::reduced(flight),
+            Algorithm::NewReno { acked } => {
+                *acked = 0;
+                newreno::reduced(flight)
+            }
             Algorithm::Cubic(cubic) => cubic.reduced(self.cwnd, mss),
         };
         self.ssthresh = target.max(floor);
-        self.acked = 0;
     }
 
     /// The retransmission timer fired: threshold as for a loss, window of one segment
@@ -123,9 +125,11 @@ impl Snapshot for Congestion {
     fn save(&self, out: &mut Writer<'_>) {
         out.u32(self.cwnd);
         out.u32(self.ssthresh);
-        out.u32(self.acked);
         match &self.algorithm {
-            Algorithm::NewReno => out.u8(0),
+            Algorithm::NewReno { acked } => {
+                out.u8(0);
+                out.u32(*acked);
+            }
             Algorithm::Cubic(cubic) => {
                 out.u8(1);
                 cubic.save(out);
@@ -136,13 +140,12 @@ impl Snapshot for Congestion {
     fn restore(input: &mut Reader<'_>) -> Result<Congestion, SnapshotError> {
         let cwnd = input.u32("congestion window")?;
         let ssthresh = input.u32("slow start threshold")?;
-        let acked = input.u32("acknowledged bytes")?;
         let algorithm = match input.u8("congestion control")? {
-            0 => Algorithm::NewReno,
+            0 => Algorithm::NewReno { acked: input.u32("acknowledged bytes")? },
             1 => Algorithm::Cubic(Cubic::restore(input)?),
             other => return Err(input.invalid("congestion control", other.into())),
         };
-        Ok(Congestion { cwnd, ssthresh, acked, algorithm })
+        Ok(Congestion { cwnd, ssthresh, algorithm })
     }
 }
 
