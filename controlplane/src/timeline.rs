@@ -20,12 +20,14 @@ pub struct Timeline {
     pub vip_claimed_us: Option<u64>,
     /// The first packet of the service left.
     pub first_packet_us: Option<u64>,
+    /// The last of the packets that tell every client's connection of the takeover left.
+    pub last_kick_us: Option<u64>,
 }
 
 impl Timeline {
     /// Each step with the microseconds since the last heartbeat, in the order of the takeover.
     #[must_use]
-    pub fn steps(&self) -> [(&'static str, Option<u64>); 6] {
+    pub fn steps(&self) -> [(&'static str, Option<u64>); 7] {
         let after = |at_us: u64| at_us.saturating_sub(self.last_heartbeat_us);
         [
             ("last heartbeat", Some(0)),
@@ -34,6 +36,7 @@ impl Timeline {
             ("log applied", self.log_applied_us.map(after)),
             ("VIP claimed", self.vip_claimed_us.map(after)),
             ("first packet out", self.first_packet_us.map(after)),
+            ("last kick out", self.last_kick_us.map(after)),
         ]
     }
 
@@ -43,6 +46,7 @@ impl Timeline {
         self.log_applied_us.is_some()
             && self.vip_claimed_us.is_some()
             && self.first_packet_us.is_some()
+            && self.last_kick_us.is_some()
     }
 }
 
@@ -60,9 +64,10 @@ mod tests {
             log_applied_us: Some(51_400),
             vip_claimed_us: None,
             first_packet_us: None,
+            last_kick_us: None,
         };
         let steps = timeline.steps().map(|(_, at)| at);
-        assert_eq!(steps, [Some(0), Some(50_000), Some(50_010), Some(50_400), None, None]);
+        assert_eq!(steps, [Some(0), Some(50_000), Some(50_010), Some(50_400), None, None, None]);
         assert!(!timeline.is_complete());
     }
 }

@@ -145,4 +145,6 @@ pub struct Report {
     pub serving_since_us: Option<u64>,
     /// When the first packet of the service left after the VIP was claimed.
     pub first_packet_us: Option<u64>,
+    /// When the last connection had its kick after that; `None` while some wait for it.
+    pub last_kick_us: Option<u64>,
 }

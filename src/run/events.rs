@@ -87,6 +87,9 @@ fn worker_event(worker: u16, at_us: u64, event: &worker::Event) {
         Event::FirstPacket { after_us } => {
             info!(event = "first_packet", worker, at_us, after_us, "first packet of the service");
         }
+        Event::LastKick { after_us, kicked } => {
+            info!(event = "last_kick", worker, at_us, after_us, kicked, "all connections kicked");
+        }
         Event::DigestMismatch(mismatch) => {
             error!(event = "digest_mismatch", worker, at_us, "{mismatch}");
         }

@@ -36,6 +36,7 @@ struct Takeover {
     log_applied_us: Option<u64>,
     vip_claimed_us: Option<u64>,
     first_packet_us: Option<u64>,
+    last_kick_us: Option<u64>,
 }
 
 impl<'a> Summary<'a> {
@@ -60,7 +61,7 @@ impl<'a> Summary<'a> {
 
 impl Takeover {
     fn of(timeline: &Timeline) -> Self {
-        let [_, suspicion, epoch_won, log_applied, vip_claimed, first_packet] =
+        let [_, suspicion, epoch_won, log_applied, vip_claimed, first_packet, last_kick] =
             timeline.steps().map(|(_, after_us)| after_us);
         Self {
             epoch: timeline.epoch,
@@ -69,6 +70,7 @@ impl Takeover {
             log_applied_us: log_applied,
             vip_claimed_us: vip_claimed,
             first_packet_us: first_packet,
+            last_kick_us: last_kick,
         }
     }
 }

@@ -34,8 +34,9 @@ impl<R: Register> Member<R> {
             timeline.log_applied_us = Some(seen_us.min(claimed_us));
         }
         timeline.first_packet_us = report.first_packet_us.filter(|at_us| *at_us >= won_us);
-        let quiet =
-            timeline.vip_claimed_us.is_some() && now_us.saturating_sub(won_us) > QUIET_TAKEOVER_US;
+        timeline.last_kick_us = report.last_kick_us.filter(|at_us| *at_us >= won_us);
+        let silent = timeline.vip_claimed_us.is_some() && timeline.first_packet_us.is_none();
+        let quiet = silent && now_us.saturating_sub(won_us) > QUIET_TAKEOVER_US;
         if timeline.is_complete() || quiet {
             self.timeline_reported = true;
             let timeline = *timeline;

@@ -222,6 +222,7 @@ fn takeover_happens_within_detection_and_leaves_a_timeline() {
     assert_eq!(pair.directives[1].unwrap().epoch, Epoch(2));
     pair.reports[1].serving_since_us = Some(pair.now_us);
     pair.reports[1].first_packet_us = Some(pair.now_us + 40);
+    pair.reports[1].last_kick_us = Some(pair.now_us + 60);
     pair.run_ms(2);
     let status = pair.members[1].as_ref().unwrap().status(pair.now_us);
     let timeline = status.takeover.unwrap();

@@ -310,6 +310,7 @@ impl Node {
             log_applied: true,
             serving_since_us: serves.then_some(now_us),
             first_packet_us: serves.then_some(now_us),
+            last_kick_us: serves.then_some(now_us),
         }
     }
 

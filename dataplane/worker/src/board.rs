@@ -41,6 +41,7 @@ struct Tick {
     stalled_us: AtomicU64,
     unconfirmed_since_us: AtomicU64,
     first_packet_us: AtomicU64,
+    last_kick_us: AtomicU64,
     /// The epoch for whose takeover nothing is left to apply.
     applied_epoch: AtomicU64,
     /// Bits of `State`.
@@ -53,6 +54,7 @@ struct Tick {
 pub(crate) struct Standing {
     pub unconfirmed_since_us: Option<u64>,
     pub first_packet_us: Option<u64>,
+    pub last_kick_us: Option<u64>,
     pub session_open: bool,
     pub refused_log: bool,
     pub log_applied: bool,
@@ -72,6 +74,7 @@ impl Board {
                 stalled_us: AtomicU64::new(0),
                 unconfirmed_since_us: AtomicU64::new(NONE),
                 first_packet_us: AtomicU64::new(NONE),
+                last_kick_us: AtomicU64::new(NONE),
                 applied_epoch: AtomicU64::new(NONE),
                 state: AtomicU64::new(0),
                 mismatch: Default::default(),
@@ -156,6 +159,7 @@ impl Board {
         let since = or_none(standing.unconfirmed_since_us);
         tick.unconfirmed_since_us.store(since, Ordering::SeqCst);
         tick.first_packet_us.store(or_none(standing.first_packet_us), Ordering::SeqCst);
+        tick.last_kick_us.store(or_none(standing.last_kick_us), Ordering::SeqCst);
         if let Some(mismatch) = standing.mismatch {
             let place = u64::from(mismatch.shard);
             let words = [place, mismatch.position.0, mismatch.primary, mismatch.ours];
@@ -176,6 +180,7 @@ impl Board {
     /// confessed, or one that is still going on at `now_us`.
     pub fn survey(&self, now_us: u64) -> (Standing, u64) {
         let mut all = Standing { session_open: true, log_applied: true, ..Standing::default() };
+        all.last_kick_us = Some(0);
         let mut stalled_us = 0;
         for tick in &self.workers {
             let state = tick.state.load(Ordering::SeqCst);
@@ -185,6 +190,9 @@ impl Board {
             let since = some_time(&tick.unconfirmed_since_us);
             all.unconfirmed_since_us = earliest(all.unconfirmed_since_us, since);
             all.first_packet_us = earliest(all.first_packet_us, some_time(&tick.first_packet_us));
+            // The last one of all: there is none before each worker is through.
+            let last_kick = all.last_kick_us.zip(some_time(&tick.last_kick_us));
+            all.last_kick_us = last_kick.map(|(others, own)| others.max(own));
             if state & MISMATCH != 0 && all.mismatch.is_none() {
                 let [shard, position, primary, ours] =
                     [0, 1, 2, 3].map(|word: usize| tick.mismatch[word].load(Ordering::SeqCst));
@@ -309,6 +317,15 @@ mod tests {
         assert_eq!(all.unconfirmed_since_us, Some(5));
         assert_eq!(all.mismatch, Some(mismatch));
         assert!(all.session_open && !all.log_applied && !all.refused_log);
+    }
+
+    #[test]
+    fn last_kick_of_all_is_the_last_one_of_the_last_worker() {
+        let board = Board::new(2);
+        board.stand(1, &Standing { last_kick_us: Some(7), ..Standing::default() });
+        assert_eq!(board.survey(0).0.last_kick_us, None);
+        board.stand(0, &Standing { last_kick_us: Some(5), ..Standing::default() });
+        assert_eq!(board.survey(0).0.last_kick_us, Some(7));
     }
 
     #[test]

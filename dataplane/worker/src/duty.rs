@@ -8,6 +8,7 @@ use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::shards::{Placement, Shards};
 use crate::steward::Steward;
+use crate::takeover::Kicks;
 
 /// What a worker does in each loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.claimed_us = None;
         self.serving_since_us = None;
         self.first_packet_us = None;
+        self.kicks = Kicks::default();
         self.fault = None;
         self.blocked = false;
         self.follows_a_log = false;

@@ -36,6 +36,13 @@ pub enum Event {
         /// Time since the claim.
         after_us: u64,
     },
+    /// The last packet of the takeover's kicks left.
+    LastKick {
+        /// Time since the claim.
+        after_us: u64,
+        /// Connections that were kicked.
+        kicked: u64,
+    },
     /// Our state is not the primary's.
     DigestMismatch(Mismatch),
     /// A log record could not be applied; applying stopped.

@@ -26,12 +26,13 @@ use crate::query::Query;
 use crate::shards::{Placement, Shards};
 use crate::spread::Spread;
 use crate::steward::Steward;
+use crate::takeover::Kicks;
 
 /// Loops between two looks at the queries.
 const QUERY_LOOPS: u64 = 64;
-/// Bursts that are heard before the first decision after a stall: more than a card's ring holds.
 /// A frame of a bulk transfer, or the mean of its data and acknowledgments, is longer than this.
 const CHATTER_FRAME_BYTES: u64 = 256;
+/// Bursts that are heard before the first decision after a stall: more than a card's ring holds.
 const CATCH_UP_BURSTS: usize = 256;
 
 /// One core's worker: its share of both ports, its shards, its sessions, its gate.
@@ -60,8 +61,7 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) follows_a_log: bool,
     /// The log that the session channels were opened for.
     pub(crate) log_of: Option<LogId>,
-    /// Shards that had the takeover's kick.
-    pub(crate) kicked: usize,
+    pub(crate) kicks: Kicks,
     /// A shard waits for room in the gate or in the log.
     pub(crate) blocked: bool,
 
@@ -150,7 +150,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             fault: None,
             follows_a_log: false,
             log_of: None,
-            kicked: 0,
+            kicks: Kicks::default(),
             blocked: false,
             trusted: false,
             distrust_since_us: None,
@@ -280,6 +280,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             log_applied: standing.log_applied,
             serving_since_us: self.claimed_us,
             first_packet_us: standing.first_packet_us,
+            last_kick_us: standing.last_kick_us,
         };
         let Worker { steward, lan, link, counters, node, .. } = self;
         let ports = (node.control_port, node.control_port);
@@ -374,6 +375,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             let after_us = at_us.saturating_sub(since_us);
             self.events.tell(at_us, Event::FirstPacket { after_us });
         }
+        self.note_last_kick(clock);
         waiting - self.lan.waiting()
     }
 
@@ -386,6 +388,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let standing = Standing {
             unconfirmed_since_us: own.and_then(|own| own.session.unconfirmed_since_us()),
             first_packet_us: self.first_packet_us,
+            last_kick_us: self.kicks.last_us,
             session_open: match role {
                 Role::Backup => open && self.fault.is_none(),
                 Role::Primary(GateMode::Confirmed) => open && own.is_some(),

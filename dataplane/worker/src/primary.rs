@@ -71,14 +71,14 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// whether there is any kick left.
     fn kick_next(&mut self, now: Instant, now_us: u64) -> bool {
         let slots = &self.shards.slots;
-        if self.kicked >= slots.len() {
+        if self.kicks.shards >= slots.len() {
             return false;
         }
         let next = (0..slots.len()).filter_map(|place| Some((slots[place].kicks_next()?, place)));
         let Some((_, place)) = next.min() else { return false };
         if self.turn(place, now, now_us, Kind::Kick) == Turn::Stepped {
             let slot = &self.shards.slots[place];
-            self.kicked += usize::from(slot.kicks_next().is_none());
+            self.kicks.shards += usize::from(slot.kicks_next().is_none());
         }
         true
     }

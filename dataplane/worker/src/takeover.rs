@@ -4,6 +4,7 @@
 use replication::Role;
 
 use crate::announce::Announcer;
+use crate::clock::Clock;
 use crate::duty::Duty;
 use crate::events::Event;
 use crate::nic::Nic;
@@ -13,6 +14,19 @@ use crate::steward::Steward;
 /// Records that one loop of a takeover applies. Larger than a backup's slice, since clients wait;
 /// bounded, since heartbeats still have to leave.
 const RECORDS_PER_LOOP: u64 = 2048;
+
+/// How far the takeover's kicks have come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kicks {
+    /// Shards that are through.
+    pub shards: usize,
+    /// Kicks that the shards had sent before.
+    before: u64,
+    /// Frames that had been queued for the LAN's card when the last shard was through.
+    frames: Option<u64>,
+    /// When the card had taken the last of them.
+    pub last_us: Option<u64>,
+}
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Goes one step further; several in one loop when nothing holds it up.
@@ -60,7 +74,34 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);
-        self.kicked = 0;
+        self.kicks = Kicks { before: self.kicks_sent(), ..Kicks::default() };
         self.shards.slots.iter_mut().for_each(|slot| slot.kick_due = true);
+    }
+
+    fn kicks_sent(&self) -> u64 {
+        self.shards.slots.iter().map(|slot| slot.shard.counters().kicks).sum()
+    }
+
+    /// Notes when the card has taken the last kick.
+    pub(crate) fn note_last_kick<C: Clock>(&mut self, clock: &mut C) {
+        let Some(since_us) = self.serving_since_us.filter(|_| self.kicks.last_us.is_none()) else {
+            return;
+        };
+        let pending = self.kicks.shards < self.shards.slots.len();
+        if pending || !self.gate.is_empty() {
+            return;
+        }
+        let queued = self.counters.lan_tx_frames;
+        let frames = *self.kicks.frames.get_or_insert(queued);
+        if queued - (self.lan.waiting() as u64) < frames {
+            return;
+        }
+        let at_us = clock.now_us();
+        self.kicks.last_us = Some(at_us);
+        let kicked = self.kicks_sent() - self.kicks.before;
+        if kicked > 0 {
+            let after_us = at_us.saturating_sub(since_us);
+            self.events.tell(at_us, Event::LastKick { after_us, kicked });
+        }
     }
 }
