@@ -188,14 +188,12 @@ impl Tcb {
         self.marks.0
             ^ self.congestion.cwnd
             ^ self.sent.count
-            ^ self.rtt.min_us()
-            ^ self.rcv_limit
             ^ self.deadlines.armed.as_micros() as u32
-            ^ self.deadlines.retransmit.as_micros() as u32
             ^ self.send.len() as u32
             ^ self.recv.len() as u32
             ^ self.bytes_in as u32
-            ^ self.sent_at.as_micros() as u32
+            ^ u32::from(self.rack.probe_end.is_some())
+            ^ u32::from(self.mss)
     }
 
     /// A connection that `syn` asks for (RFC 9293 3.10.7.2).
