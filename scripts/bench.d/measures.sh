@@ -46,7 +46,8 @@ tap_crr            | tap         | 0     | Holdfast alone, connect-request-respo
 tap_down           | tap         | 0     | Holdfast alone, 1 stream down over tap
 tap_up             | tap         | 0     | Holdfast alone, 1 stream up over tap
 many_idle          | veth_many   | 6     | Holdfast pair, many idle connections, 1,000 hot ones, a takeover
-takeover           | veth_100000 | 8     | Holdfast pair, takeover of 100,000 connections
+memif_takeover     | memif_kicks | 8     | Holdfast pair, takeover of 100,000 connections over memif
+takeover           | veth_100000 | 8     | Holdfast pair, takeover of 100,000 connections over af_packet
 '
 
 ECHO=7 DISCARD=9 STREAM=19 HTTP=80
@@ -58,6 +59,7 @@ stage_memif() { serve_over_memif 1500 20000; }
 stage_memif_jumbo() { serve_over_memif 9000 20000; }
 stage_memif_many() { serve_over_memif 1500 110000; }
 stage_memif_pair() { serve_pair_over_memif 1500 20000; }
+stage_memif_kicks() { serve_pair_over_memif 1500 110000 && drain_node_b; }
 stage_kernel() { serve_from_kernel; }
 stage_veth() { serve_in_lab af_packet a 20000 "$CALM_MS"; }
 stage_veth_two() { serve_in_lab af_packet a 20000 "$CALM_MS" 0,1; }
@@ -271,6 +273,29 @@ measure_many_idle() {
     [ -s "$WORK/held.json" ] || die "no answer from the holder: $(tail -n 3 "$WORK/holder.log" | tr '\n' ' ')"
     jq -c '{name: "many_alive", value: .connections.alive, unit: "connections"}' "$WORK/held.json"
 }
+
+# Node b's card is a memif whose other end takes all and answers nothing but ARP; b's own timeline tells when
+# the last kick had gone to it. Node a is stopped, not killed: freeing its memory would take the drain's core.
+measure_memif_takeover() {
+    local count=100000
+    via memif
+    rm -f "$WORK/held.json"
+    spawn holder "$PERF" idle --target "$VIP:$ECHO" -n "$count" --hold 60 --handshakes 1024 "${BACKEND[@]}" --quiet
+    until_true "$PATIENCE_S" "$count connections to be open (see $WORK/holder.log)" all_held_or_died "$count"
+    must_run holder
+    until_true 10 "node b to have them all" b_holds "$count"
+    kill -STOP "$(pid_of node-a)"
+    until_true 10 "node b's last kick (see $WORK/node-b.log)" b_has_kicked_all
+    node_status b | jq -c '.takeover
+        | {name: "memif_takeover_last", value: ((.last_kick_us - .epoch_won_us) / 1000), unit: "ms"},
+          {name: "memif_takeover_first", value: ((.first_packet_us - .epoch_won_us) / 1000), unit: "ms"}'
+    grep -o 'kicked"\?[:=][0-9]*' "$WORK/node-b.log" | tail -n 1 | tr -dc 0-9 |
+        jq -c '{name: "memif_takeover_kicked", value: ., unit: "connections"}'
+}
+all_held_or_died() { is_gone holder || open_at a "$1"; }
+open_at() { [ "$(node_status "$1" | jq '.connections - .details.connections.half_open')" -ge "$2" ]; }
+b_holds() { open_at b "$1"; }
+b_has_kicked_all() { node_status b | jq -e '.takeover.last_kick_us' >/dev/null; }
 
 # Each kicked connection sends one packet, and b sends next to nothing before: so the client's end of its
 # veth tells when the last one left. The node's own timeline tells how long the first one took.

@@ -121,6 +121,14 @@ serve_pair_over_memif() {
     end_testpmd relay
 }
 
+# drain_node_b: what b sends on the LAN is taken by a testpmd that answers ARP, on node a's core, which is free
+# by then.
+drain_node_b() {
+    testpmd drain "$SERVER_CORE" "$(memif_port 0 client "$WORK/lan-b.sock")" --forward-mode=icmpecho \
+        --port-topology=loop
+    until_true 10 "testpmd to start" grep -q '^testpmd>' "$WORK/testpmd-drain.log"
+}
+
 node_status() { "$HOLDFAST" status --json -s "$WORK/$1.sock" 2>/dev/null; }
 node_answers_or_died() { is_gone "node-$1" || node_status "$1" >/dev/null; }
 pair_in_sync() {
