@@ -285,6 +285,7 @@ measure_memif_takeover() {
     must_run holder
     until_true 10 "node b to have them all" b_holds "$count"
     kill -STOP "$(pid_of node-a)"
+    sleep 1 # asking at once would take b's core from it
     until_true 10 "node b's last kick (see $WORK/node-b.log)" b_has_kicked_all
     node_status b | jq -c '.takeover
         | {name: "memif_takeover_last", value: ((.last_kick_us - .epoch_won_us) / 1000), unit: "ms"},
