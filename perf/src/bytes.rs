@@ -1,43 +1,18 @@
 //! The bytes that travel: the documented pattern of the stream service, and noise from a seed. Any
 //! piece of either can be made or verified by its position alone.
 
-/// After so many bytes the pattern repeats: byte i is made of bits 16 to 23 of a product with i,
-/// which depend on the low 24 bits of i alone.
-const PERIOD: usize = 1 << 24;
+use engine::buffer::pattern;
 
 /// The first position at which bytes are not what they must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch(pub u64);
 
-/// One period of the stream service's pattern, for comparisons at memory speed.
-#[derive(Debug)]
-pub struct Pattern {
-    period: Vec<u8>,
-}
-
-impl Pattern {
-    /// Computes the table.
-    pub fn new() -> Pattern {
-        Pattern { period: (0..PERIOD as u64).map(pattern_byte).collect() }
+/// Verifies that `bytes` are the pattern from position `at` on.
+pub fn verify_pattern(at: u64, bytes: &[u8]) -> Result<(), Mismatch> {
+    match pattern::matching(at, bytes) {
+        all if all == bytes.len() => Ok(()),
+        right => Err(Mismatch(at.wrapping_add(right as u64))),
     }
-
-    /// Verifies that `bytes` are the pattern from position `at` on.
-    pub fn verify(&self, at: u64, bytes: &[u8]) -> Result<(), Mismatch> {
-        let mut at = at;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let start = usize::try_from(at % PERIOD as u64).expect("less than 2^24");
-            let len = rest.len().min(PERIOD - start);
-            compare(at, &rest[..len], &self.period[start..start + len])?;
-            rest = &rest[len..];
-            at = at.wrapping_add(len as u64);
-        }
-        Ok(())
-    }
-}
-
-fn pattern_byte(i: u64) -> u8 {
-    i.wrapping_mul(2_654_435_761).to_le_bytes()[2]
 }
 
 fn compare(at: u64, bytes: &[u8], expected: &[u8]) -> Result<(), Mismatch> {
@@ -103,14 +78,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pattern_is_the_documented_one_across_its_period() {
-        let pattern = Pattern::new();
-        let start = PERIOD as u64 * 300 - 1000;
-        let mut bytes: Vec<u8> =
-            (start..start + 2000).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as u8).collect();
-        assert_eq!(pattern.verify(start, &bytes), Ok(()));
+    fn first_wrong_byte_of_a_pattern_is_named() {
+        let mut bytes = [0; 2000];
+        pattern::fill(70_000, &mut bytes);
+        assert_eq!(verify_pattern(70_000, &bytes), Ok(()));
         bytes[1500] ^= 1;
-        assert_eq!(pattern.verify(start, &bytes), Err(Mismatch(start + 1500)));
+        assert_eq!(verify_pattern(70_000, &bytes), Err(Mismatch(71_500)));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use perf::queue_depth::QueueDepth;
 
-use crate::bytes::Pattern;
 use crate::connection::Connection;
 use crate::histogram::Latency;
 
@@ -46,8 +45,6 @@ pub struct Tools {
     pub buffer: Vec<u8>,
     /// Latencies of whatever the command measures.
     pub latency: Latency,
-    /// For downloads.
-    pub pattern: Option<Pattern>,
     /// For uploads.
     pub queue_depth: Option<QueueDepth>,
     /// Connections that were opened and answered once.
@@ -63,7 +60,6 @@ impl Tools {
         Tools {
             buffer: vec![0; Tools::BUFFER_BYTES],
             latency: Latency::new(),
-            pattern: None,
             queue_depth: None,
             answered: 0,
         }

@@ -1,7 +1,7 @@
 //! Receives the documented pattern and verifies every byte.
 
 use crate::args::DownloadArgs;
-use crate::bytes::Pattern;
+use crate::bytes::verify_pattern;
 use crate::client::{BURSTS, Client, Interest, Tools};
 use crate::connection::{Connection, Failure};
 
@@ -18,11 +18,6 @@ pub struct Download {
     stopping: bool,
 }
 
-/// With the pattern's table.
-pub fn tools() -> Tools {
-    Tools { pattern: Some(Pattern::new()), ..Tools::new() }
-}
-
 impl Download {
     /// A connection; all are alike.
     pub fn new(args: &DownloadArgs) -> Download {
@@ -37,7 +32,6 @@ impl Download {
     }
 
     fn read(&mut self, now_us: u64, tools: &mut Tools) {
-        let pattern = tools.pattern.as_ref().expect("a download's tools hold the pattern");
         for _ in 0..BURSTS {
             let Some(len) = self.connection.read(now_us, &mut tools.buffer) else { return };
             let at = self.connection.record.bytes;
@@ -49,7 +43,7 @@ impl Download {
                 };
             }
             let bytes = &tools.buffer[..len];
-            if let Err(mismatch) = pattern.verify(self.offset.wrapping_add(at), bytes) {
+            if let Err(mismatch) = verify_pattern(self.offset.wrapping_add(at), bytes) {
                 return self.connection.fail(now_us, Failure::Data(mismatch));
             }
             self.connection.record.bytes += len as u64;

@@ -47,7 +47,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Report> {
             let common = &args.common;
             let default = if args.endless { UNBOUNDED } else { UNTIL_BYTES };
             let clients = each(common, |_| download::Download::new(args));
-            drive(command, plan(common, default), download::tools(), clients)
+            drive(command, plan(common, default), Tools::new(), clients)
         }
         Command::Upload(args) => {
             let common = &args.common;

@@ -19,8 +19,8 @@ use super::generator::Generator;
 use super::rest::Rest;
 use super::{Plan, Unreachable};
 use crate::args::{BackendArgs, Cli, Command};
-use crate::load::pattern;
 use crate::load::transport::{Events, Failure, Notice, Stream, Transport};
+use engine::buffer::pattern;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);

@@ -7,7 +7,6 @@ pub mod context;
 pub mod driver;
 pub mod meter;
 mod opening;
-pub mod pattern;
 mod schedule;
 pub mod transport;
 pub mod trouble;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::pattern;
+use engine::buffer::pattern;
 
 /// A connection's number, chosen by whoever opens it: small, dense, and used again after its end.
 pub type Index = u32;

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::load::pattern;
 use crate::load::transport::{Events, Failure, Index, Notice, Stream, Transport};
+use engine::buffer::pattern;
 
 /// What the server does with bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Streams of bytes, as fast as they go.
 
 use super::{Context, Index, Notice, Transport, Workload, base};
-use crate::load::pattern;
 use crate::load::transport::{Events, Stream as _};
 use crate::load::trouble::Trouble;
+use engine::buffer::pattern;
 
 /// Bytes offered to a send buffer at a time.
 const PIECE: u64 = 256 << 10;

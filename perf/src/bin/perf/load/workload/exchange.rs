@@ -2,9 +2,9 @@
 
 use super::http::{self, Http};
 use super::{Index, base};
-use crate::load::pattern;
 use crate::load::transport::Stream;
 use crate::load::trouble::Trouble;
+use engine::buffer::pattern;
 
 /// What a request is, and what its response must be.
 #[derive(Debug)]
