@@ -8,6 +8,9 @@ const FACTOR: u32 = 2_654_435_761;
 /// byte in the bits that the pattern shows, and by nothing in those below them.
 const TURN: usize = 1 << 16;
 
+/// Bytes compared at a time.
+const PIECE: usize = 1024;
+
 /// The first turn. Every other one is this, with one number added to all of its bytes.
 static FIRST_TURN: [u8; TURN] = {
     let mut turn = [0; TURN];
@@ -42,27 +45,20 @@ pub fn fill(offset: u64, out: &mut [u8]) {
     }
 }
 
-/// Bytes compared at a time.
-const PIECE: usize = 64;
-
 /// How many of `bytes` are the pattern from byte `offset` of the stream on, before the first that
 /// is not.
 #[must_use]
 pub fn matching(offset: u64, bytes: &[u8]) -> usize {
+    let mut expected = [0; PIECE];
     let mut matched = 0;
-    while matched < bytes.len() {
-        let (from, added) = base(offset.wrapping_add(matched as u64));
-        let now = &bytes[matched..];
-        let now = &now[..now.len().min(from.len())];
-        for (piece, first) in now.chunks(PIECE).zip(from.chunks(PIECE)) {
-            let is_right = |(byte, first): (&u8, &u8)| *byte == first.wrapping_add(added);
-            // Looks at all of a piece before it decides: so it is done many bytes at a time.
-            let wrong = piece.iter().zip(first).fold(false, |wrong, pair| wrong | !is_right(pair));
-            if wrong {
-                return matched + piece.iter().zip(first).take_while(|&pair| is_right(pair)).count();
-            }
-            matched += piece.len();
+    for piece in bytes.chunks(PIECE) {
+        let expected = &mut expected[..piece.len()];
+        fill(offset.wrapping_add(matched as u64), expected);
+        if piece != expected {
+            let right = piece.iter().zip(expected).take_while(|(is, should)| is == should).count();
+            return matched + right;
         }
+        matched += piece.len();
     }
     matched
 }
@@ -80,9 +76,8 @@ mod tests {
     fn offsets() -> impl Strategy<Value = u64> {
         prop_oneof![
             any::<u64>(),
-            (any::<u32>(), 0..400_u64).prop_map(|(turn, at)| (u64::from(turn) << 16)
-                .wrapping_add(at)
-                .wrapping_sub(200)),
+            (any::<u32>(), 0..400_u64)
+                .prop_map(|(turn, at)| (u64::from(turn) << 16).wrapping_add(at).wrapping_sub(200)),
         ]
     }
 
