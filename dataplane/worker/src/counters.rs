@@ -116,9 +116,9 @@ counters! {
 }
 
 impl Counters {
-    /// Frames and bytes that passed the service LAN's port, in both directions.
-    pub(crate) fn lan_traffic(&self) -> (u64, u64) {
-        (self.lan_rx_frames + self.lan_tx_frames, self.lan_rx_bytes + self.lan_tx_bytes)
+    /// Frames that passed the service LAN's port, in both directions.
+    pub(crate) fn lan_frames(&self) -> u64 {
+        self.lan_rx_frames + self.lan_tx_frames
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Rest {
 pub(crate) enum Load {
     Nothing,
     /// A burst that is worth a pause, so that the next one is larger.
-    Small,
+    Few,
     /// One packet, which somebody may wait for, or as much as a loop can take.
     Urgent,
 }
@@ -50,9 +50,9 @@ impl Idler {
             self.empty_polls = 0;
             let pause_us = left_us.min(self.idle.coalesce_us.into());
             return match (load, self.idle.strategy) {
-                (Load::Small, _) if pause_us == 0 => Rest::Spin,
-                (Load::Small, IdleStrategy::Sleep) => Rest::Sleep(Duration::from_micros(pause_us)),
-                (Load::Small, _) => Rest::Wait(Duration::from_micros(pause_us)),
+                (Load::Few, _) if pause_us == 0 => Rest::Spin,
+                (Load::Few, IdleStrategy::Sleep) => Rest::Sleep(Duration::from_micros(pause_us)),
+                (Load::Few, _) => Rest::Wait(Duration::from_micros(pause_us)),
                 _ => Rest::Spin,
             };
         }
@@ -132,12 +132,12 @@ mod tests {
     fn small_bursts_are_followed_by_a_pause_and_single_packets_are_not() {
         let pause = Duration::from_micros(10);
         let mut sleeper = idler(IdleStrategy::Sleep);
-        assert_eq!(sleeper.decide(Load::Small, 0, None), Rest::Sleep(pause));
+        assert_eq!(sleeper.decide(Load::Few, 0, None), Rest::Sleep(pause));
         assert_eq!(sleeper.decide(Load::Urgent, 0, None), Rest::Spin);
         let mut spinner = idler(IdleStrategy::Spin);
-        assert_eq!(spinner.decide(Load::Small, 0, None), Rest::Wait(pause));
+        assert_eq!(spinner.decide(Load::Few, 0, None), Rest::Wait(pause));
         let before = Rest::Wait(Duration::from_micros(3));
-        assert_eq!(spinner.decide(Load::Small, 100, Some(103)), before);
-        assert_eq!(spinner.decide(Load::Small, 100, Some(90)), Rest::Spin);
+        assert_eq!(spinner.decide(Load::Few, 100, Some(103)), before);
+        assert_eq!(spinner.decide(Load::Few, 100, Some(90)), Rest::Spin);
     }
 }

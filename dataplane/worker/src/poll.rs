@@ -30,8 +30,6 @@ use crate::takeover::Kicks;
 
 /// Loops between two looks at the queries.
 const QUERY_LOOPS: u64 = 64;
-/// A frame of a bulk transfer, or the mean of its data and acknowledgments, is longer than this.
-const CHATTER_FRAME_BYTES: u64 = 256;
 /// Bursts that are heard before the first decision after a stall: more than a card's ring holds.
 const CATCH_UP_BURSTS: usize = 256;
 
@@ -91,9 +89,9 @@ pub struct Worker<N: Nic, S: Steward> {
 pub struct Turn {
     /// There was something to do.
     pub busy: bool,
-    /// The service exchanged a few small frames, more than one peer's, and nothing waits: a
-    /// later poll may find more of them.
-    pub chatter: bool,
+    /// The service exchanged a few frames, more than one question's and its answer's, and nothing
+    /// waits: a later poll may find more of them.
+    pub few_frames: bool,
     /// When there will be at the latest, as far as this worker knows, in microseconds.
     pub deadline_us: Option<u64>,
     /// When the loop last looked at the clock, in microseconds.
@@ -102,9 +100,9 @@ pub struct Turn {
 
 impl Turn {
     fn load(&self) -> Load {
-        match (self.busy, self.chatter) {
+        match (self.busy, self.few_frames) {
             (false, _) => Load::Nothing,
-            (true, true) => Load::Small,
+            (true, true) => Load::Few,
             (true, false) => Load::Urgent,
         }
     }
@@ -186,7 +184,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let now_ns = clock.now_ns();
         let now_us = now_ns / NS_PER_US;
         self.recorder.begin(now_ns);
-        let lan_before = self.counters.lan_traffic();
+        let lan_before = self.counters.lan_frames();
         let gap_us = self.look_back(now_us);
         let mut busy = self.receive(now_us);
         if !self.trusted {
@@ -216,18 +214,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         Turn {
             busy: busy || backlog,
             // What the pair's link carries is waited for.
-            chatter: !backlog && self.channels.is_empty() && self.has_chattered(lan_before),
+            few_frames: !backlog && self.channels.is_empty() && self.passed_few(lan_before),
             deadline_us: self.next_deadline_us(now_us),
             ended_us: ended_ns / NS_PER_US,
         }
     }
 
-    /// Whether a few small frames passed the LAN port since it had passed `before` (frames, bytes).
-    /// One frame and its answer are not chatter: somebody may wait for the next.
-    fn has_chattered(&self, before: (u64, u64)) -> bool {
-        let (frames, bytes) = self.counters.lan_traffic();
-        let (frames, bytes) = (frames - before.0, bytes - before.1);
-        (3..BURST as u64).contains(&frames) && bytes <= frames * CHATTER_FRAME_BYTES
+    /// Whether a few frames passed the LAN port since it had passed `before`. One frame and its
+    /// answer are not a few: somebody may wait for the next.
+    fn passed_few(&self, before: u64) -> bool {
+        (3..BURST as u64).contains(&(self.counters.lan_frames() - before))
     }
 
     /// How long this loop stood still. After a long gap nothing that was prepared for the service
