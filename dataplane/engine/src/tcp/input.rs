@@ -107,7 +107,7 @@ fn otherwise(
     }
     // Fourth. RFC 5961 4: whatever the sequence number, a genuine peer that has restarted will
     // answer the ACK with a RST that we believe.
-    if flags.syn() {
+    if flags.syn() && !completes_simultaneous_open(tcb, segment) {
         challenge(tcb, cx);
         return Verdict::Done;
     }
@@ -120,9 +120,11 @@ fn otherwise(
             return Verdict::Stray;
         }
         tcb.state = State::Established;
-        tcb.snd_wnd = tcb.scaled_window(segment);
-        tcb.max_window = tcb.snd_wnd;
-        tcb.snd_wl1 = segment.seq;
+        if !flags.syn() {
+            tcb.snd_wnd = tcb.scaled_window(segment);
+            tcb.max_window = tcb.snd_wnd;
+            tcb.snd_wl1 = segment.seq;
+        }
         tcb.active_at = cx.now;
         ack::process(tcb, service, cx, segment);
         establish(tcb, service, cx);
@@ -149,6 +151,15 @@ fn is_first_syn(tcb: &Tcb, segment: &Segment<'_>) -> bool {
         && !segment.flags.ack()
         && !segment.flags.rst()
         && segment.seq + 1 == tcb.rcv_nxt
+}
+
+/// The peer's SYN again, with the acknowledgment of ours: our SYNs have crossed, and so does this
+/// with our own answer (RFC 9293 3.5, Figure 7).
+fn completes_simultaneous_open(tcb: &Tcb, segment: &Segment<'_>) -> bool {
+    tcb.state == State::SynReceived
+        && tcb.has(Marks::ACTIVE)
+        && segment.seq + 1 == tcb.rcv_nxt
+        && segment.ack == tcb.snd_nxt
 }
 
 /// First: the sequence number, and PAWS before it (RFC 7323 5.3). False: drop the segment.

@@ -132,8 +132,12 @@ pub(crate) fn send_again<E: Egress>(
     if sent.has_fin() {
         flags |= Flags::FIN;
     }
-    let offset = sent.seq.distance(tcb.queue_start()).max(0).unsigned_abs();
-    transmit::segment(tcb, cx, egress, sent.seq, flags, offset.into(), sent.payload_len());
+    let offset = u64::from(sent.seq.distance(tcb.queue_start()).max(0).unsigned_abs());
+    let len = sent.payload_len();
+    if len > 0 && offset + u64::from(len) == tcb.send.len() {
+        flags |= Flags::PSH;
+    }
+    transmit::segment(tcb, cx, egress, sent.seq, flags, offset, len);
     // RFC 6298 5.1, and 5.6 for a segment at the head: its answer is what we wait for now.
     if sent.seq == tcb.snd_una || tcb.deadlines.retransmit == NEVER {
         tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
@@ -217,7 +221,7 @@ fn first_transmission<E: Egress>(
     let last = u64::from(len) == tcb.unsent();
     let fin = last && tcb.fin_due();
     let mut flags = Flags::ACK;
-    if last {
+    if last && len > 0 {
         flags |= Flags::PSH;
     }
     if fin {
