@@ -22,7 +22,8 @@ serve_from_kernel() {
     prepare_client
     use_cubic a
     in_ns a sysctl -qw net.ipv4.ip_local_port_range="1024 65000" net.ipv4.tcp_tw_reuse=1 # HAProxy, towards its server
-    spawn echo-server ip netns exec hf-a taskset -c "$SERVER_CORE" "$ECHO_SERVER" --listen "$KERNEL_ADDRESS"
+    spawn echo-server ip netns exec hf-a taskset -c "$SERVER_CORE" "$ECHO_SERVER" --listen "$KERNEL_ADDRESS" \
+        --congestion cubic
     write_nginx_config
     spawn nginx ip netns exec hf-a taskset -c "$SERVER_CORE" nginx -c "$WORK/nginx.conf" -e "$WORK/nginx.log"
     write_haproxy_config

@@ -14,7 +14,7 @@ use rustix::{
     event::epoll::{self, CreateFlags, EventData, EventFlags},
     fd::OwnedFd,
     io::Errno,
-    net::{RecvFlags, SendFlags, SocketFlags, accept_with},
+    net::{RecvFlags, SendFlags, SocketFlags, accept_with, sockopt::set_tcp_congestion},
 };
 
 /// Bytes moved by one system call.
@@ -40,6 +40,9 @@ struct Args {
     /// Port that sends the pattern of a node's `stream` service without end
     #[arg(long, default_value_t = 19)]
     stream: u16,
+    /// Congestion control of its connections, such as cubic [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -50,7 +53,8 @@ fn main() -> anyhow::Result<()> {
         (args.discard, Service::Discard),
         (args.stream, Service::Stream { offset: 0 }),
     ] {
-        server.listen(SocketAddr::new(args.listen, port), service)?;
+        let address = SocketAddr::new(args.listen, port);
+        server.listen(address, service, args.congestion.as_deref())?;
     }
     server.run()
 }
@@ -108,12 +112,22 @@ impl Server {
         })
     }
 
-    fn listen(&mut self, address: SocketAddr, service: Service) -> anyhow::Result<()> {
+    fn listen(
+        &mut self,
+        address: SocketAddr,
+        service: Service,
+        congestion: Option<&str>,
+    ) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address)
             .with_context(|| format!("cannot listen on {address}: is another server there?"))?;
         // The standard library's backlog of 128 is short for thousands that come at once.
         rustix::net::listen(&listener, 4096)?;
         listener.set_nonblocking(true)?;
+        if let Some(name) = congestion {
+            // What is accepted inherits it.
+            set_tcp_congestion(&listener, name)
+                .with_context(|| format!("the kernel has no congestion control {name:?}"))?;
+        }
         let index = listener.as_raw_fd();
         epoll::add(&self.epoll, &listener, data(index), EventFlags::IN)?;
         self.put(index, Entry::Listener(listener, service));
