@@ -5,6 +5,7 @@
 
 mod checker;
 mod error;
+mod limits;
 mod parts;
 mod profiles;
 mod schema;
@@ -21,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::config::{ServiceConfig, TcpConfig};
+use engine::config::{ServiceConfig, SourceLimits, TcpConfig};
 use serde::Serialize;
 
 pub use error::ConfigError;
@@ -58,6 +59,8 @@ pub struct Cluster {
     pub control_port: u16,
     pub mtu: u16,
     pub tcp: TcpConfig,
+    #[serde(rename = "per_source")]
+    pub sources: SourceLimits,
     #[serde(rename = "service")]
     pub services: Vec<ServiceConfig>,
 }

@@ -7,7 +7,7 @@ use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
 use replication::{Incarnation, frame};
 use worker::PortConfig;
 
-use super::{Cluster, NodeConfig};
+use super::{Cluster, NodeConfig, limits};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
@@ -34,7 +34,12 @@ impl Cluster {
             mtu: self.mtu,
             isn_key,
             tcp: self.tcp.clone(),
-            services: self.services.clone(),
+            services: self
+                .services
+                .iter()
+                .map(|service| limits::service_of_shard(service, shards))
+                .collect(),
+            sources: limits::sources_of_shard(&self.sources, shards),
             ..Default::default()
         }
     }

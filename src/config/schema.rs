@@ -52,6 +52,8 @@ pub struct ClusterSection {
     pub mtu: u16,
     #[serde(default)]
     pub tcp: TcpSection,
+    #[serde(default)]
+    pub per_source: PerSourceSection,
     #[serde(default, rename = "service")]
     pub services: Vec<ServiceSection>,
 }
@@ -63,6 +65,20 @@ pub struct TcpSection {
     pub delayed_ack_ms: Option<u32>,
     /// Maximum segment lifetime; TIME-WAIT lasts twice this.
     pub msl_ms: Option<u32>,
+}
+
+/// `[cluster.per_source]`: what one source may take of all services together.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct PerSourceSection {
+    /// Length of the address prefix that makes a source.
+    pub ipv4_prefix: Option<u8>,
+    pub ipv6_prefix: Option<u8>,
+    /// Connections at once.
+    pub max_connections: Option<u32>,
+    /// New connections in each second.
+    pub connections_per_s: Option<u32>,
+    /// New connections at once after a pause; as many as in a second when absent.
+    pub connections_burst: Option<u32>,
 }
 
 /// `[[cluster.service]]`: one listening port.
@@ -94,6 +110,18 @@ pub struct ServiceSection {
     pub recv_buffer_kib: Option<u32>,
     /// Half-open connections that may wait at once.
     pub backlog: Option<u32>,
+    /// Half-open connections from which on SYNs are answered with cookies.
+    pub syn_cookies_above: Option<u32>,
+    /// Connections at once.
+    pub max_connections: Option<u32>,
+    /// Memory that its connections' buffers may take together.
+    pub max_buffer_mib: Option<u32>,
+    /// New connections in each second.
+    pub connections_per_s: Option<u32>,
+    /// New connections at once after a pause; as many as in a second when absent.
+    pub connections_burst: Option<u32>,
+    /// `drop` or `reset`: what becomes of a client beyond a limit.
+    pub at_limit: Option<String>,
 }
 
 /// `[node]`: this machine.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use engine::config::{CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength};
 
-use super::{ContentRoot, checker::Checker, schema::ServiceSection};
+use super::{ContentRoot, checker::Checker, limits, schema::ServiceSection};
 
 /// Time between keepalive probes once they started (RFC 9293 3.8.4 leaves it open).
 const KEEPALIVE_INTERVAL_US: u64 = 15_000_000;
@@ -144,7 +144,5 @@ fn settings(config: &mut ServiceConfig, section: &ServiceSection, key: &str, che
         config.recv_buffer_bytes =
             check.range(&format!("{key}.recv_buffer_kib"), kib, 4, 1 << 20) << 10;
     }
-    if let Some(backlog) = section.backlog {
-        config.backlog = check.range(&format!("{key}.backlog"), backlog, 1, 1 << 24);
-    }
+    limits::service(config, section, key, check);
 }

@@ -1,3 +1,5 @@
+use engine::config::{AtLimit, Rate, ServiceLimits};
+
 use super::testing::{GOOD, read, with};
 
 #[track_caller]
@@ -127,4 +129,44 @@ fn shards_share_what_the_cluster_has() {
     assert!(engine.max_connections * 4 >= 20_000);
     assert_eq!(engine.pool_blocks * 4 * 2048, 256 << 20);
     assert_ne!(engine.isn_key, [0; 16]);
+}
+
+#[test]
+fn limits_are_shared_out_among_the_shards() {
+    let keys = "port = 7\nbacklog = 1000\nmax_connections = 8000\nmax_buffer_mib = 8\n\
+                connections_per_s = 400\nat_limit = \"reset\"\n";
+    let config = with("port = 7", keys).unwrap();
+    let engine = config.cluster.engine();
+    assert_eq!(engine.validate(), Ok(()));
+    let service = &engine.services[0];
+    let burst = 100 + 4 * 10 + 1;
+    assert_eq!(service.limits.rate, Some(Rate { per_second: 100, burst }));
+    assert_eq!(service.limits.max_blocks, Some(8 * 512 / 4));
+    assert_eq!(service.limits.at_limit, AtLimit::Reset);
+    assert_eq!((service.backlog, service.cookies_above), (250 + 60 + 1, 63));
+    assert_eq!(engine.services[1].limits, ServiceLimits::default());
+    assert!(engine.services[1].uses_cookies());
+    let off = with("port = 7", "port = 7\nbacklog = 100\nsyn_cookies_above = 100").unwrap();
+    assert!(!off.cluster.engine().services[0].uses_cookies());
+    let always = with("port = 7", "port = 7\nsyn_cookies_above = 0").unwrap();
+    assert_eq!(always.cluster.engine().services[0].cookies_above, 0);
+}
+
+#[test]
+fn limits_per_source_are_checked_by_name() {
+    let section = |keys: &str| {
+        let head = "[[cluster.service]]\nname = \"echo\"";
+        with(head, &format!("[cluster.per_source]\n{keys}\n{head}"))
+    };
+    let config = section("ipv4_prefix = 24\nmax_connections = 10\nconnections_per_s = 8").unwrap();
+    let sources = config.cluster.engine().sources;
+    assert_eq!((sources.ipv4_prefix, sources.ipv6_prefix), (24, 64));
+    assert_eq!(sources.max_connections, Some(8));
+    assert_eq!(sources.rate, Some(Rate { per_second: 2, burst: 7 }));
+    let message = section("ipv4_prefix = 33").unwrap_err().to_string();
+    assert_says(&message, &["cluster.per_source.ipv4_prefix", "1 to 32"]);
+    let message = section("connections_burst = 5").unwrap_err().to_string();
+    assert_says(&message, &["cluster.per_source.connections_burst", "set connections_per_s too"]);
+    let message = complaint("port = 7", "port = 7\nat_limit = \"refuse\"");
+    assert_says(&message, &["cluster.service[0].at_limit", "\"drop\", \"reset\""]);
 }

@@ -13,6 +13,7 @@ use super::{
     Cluster, ContentRoot, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
     checker::Checker,
     error::Problem,
+    limits,
     schema::{ClusterSection, LogSection, NodeFile, NodeSection, PeerSection, TcpSection},
     services,
     types::{Cidr, MacAddress, Secret},
@@ -96,6 +97,7 @@ fn cluster(
     let control_port = check.range("cluster.control_port", section.control_port, 1, 65_000);
     let mtu = check.range("cluster.mtu", section.mtu, 576, 9216);
     let tcp = tcp(&section.tcp, check);
+    let sources = limits::sources(&section.per_source, check);
     let (services, roots) = services::services(&section.services, base, check);
     let cluster = Cluster {
         name,
@@ -110,6 +112,7 @@ fn cluster(
         control_port,
         mtu,
         tcp,
+        sources,
         services,
     };
     Some((cluster, roots))

@@ -2,6 +2,7 @@
 
 mod latency;
 mod render;
+mod services;
 mod summary;
 
 use std::{

@@ -5,7 +5,7 @@ use controlplane::{
     status::{Gate, PathStatus, Standing},
 };
 
-use super::summary::is_serving;
+use super::{services, summary::is_serving};
 use crate::text::{self, Table};
 
 /// `before`: an earlier status of the same run, to tell rates from.
@@ -44,6 +44,7 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     line("dropped", dropped(status));
     line("uptime", text::duration_us(status.uptime_us));
     let mut text = table.render(0);
+    text.push_str(&services::render(status));
     text.push_str(&takeover(status));
     text.push_str(&refusals(status));
     text

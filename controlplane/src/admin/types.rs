@@ -25,6 +25,9 @@ pub struct Status {
     pub vips: Vec<VipStatus>,
     pub connections: ConnectionCounts,
     pub memory: MemoryStatus,
+    /// In the order of the configuration.
+    #[serde(default)]
+    pub services: Vec<ServiceStatus>,
     pub link: LinkStatus,
     pub workers: Vec<WorkerStatus>,
 }
@@ -56,6 +59,23 @@ pub struct MemoryStatus {
     pub block_bytes: u64,
     /// All memory of the engine, used or reserved.
     pub engine_bytes: u64,
+}
+
+/// One service, all shards together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub port: u16,
+    /// TIME-WAIT not counted.
+    pub connections: u64,
+    /// Of these, those whose handshake is not complete.
+    pub half_open: u64,
+    /// What their buffers take.
+    pub buffer_bytes: u64,
+    /// SYNs are answered with cookies now, in one shard at least.
+    pub syn_cookies: bool,
+    /// `refused_*` says which limit a new connection met.
+    pub counters: Counters,
 }
 
 /// Replication over the link, all workers together.

@@ -1,6 +1,10 @@
 //! The replicated configuration of a shard. Both nodes run with equal values: every limit that a
 //! step can hit is here, so that the same log meets the same limit on any node.
 
+mod limits;
+
+pub use limits::{AtLimit, Rate, ServiceLimits, SourceLimits};
+
 use serde::{Deserialize, Serialize};
 
 use crate::addr::Addr;
@@ -38,6 +42,8 @@ pub struct Config {
     pub tcp: TcpConfig,
     /// What listens where.
     pub services: Vec<ServiceConfig>,
+    /// What one source may take of all services together.
+    pub sources: SourceLimits,
 }
 
 impl Default for Config {
@@ -53,6 +59,7 @@ impl Default for Config {
             isn_key: [0; 16],
             tcp: TcpConfig::default(),
             services: Vec::new(),
+            sources: SourceLimits::default(),
         }
     }
 }
@@ -137,9 +144,17 @@ pub struct ServiceConfig {
     /// Largest receive buffer of a connection; the window grows up to it with need.
     #[serde(default = "default_recv_buffer_bytes")]
     pub recv_buffer_bytes: u32,
-    /// Half-open connections (SYN-RECEIVED) at most; further SYNs are dropped.
+    /// Half-open connections (SYN-RECEIVED) at most; one more pushes out the oldest
+    /// (RFC 4987 3.3).
     #[serde(default = "default_backlog")]
     pub backlog: u32,
+    /// Half-open connections from which on SYNs are answered with cookies; 0: always. Never when
+    /// not below the backlog.
+    #[serde(default = "default_cookies_above")]
+    pub cookies_above: u32,
+    /// What its connections may take.
+    #[serde(default)]
+    pub limits: ServiceLimits,
     /// A connection without any progress for so long is aborted; never when absent.
     #[serde(default)]
     pub idle_timeout_us: Option<u64>,
@@ -159,8 +174,17 @@ impl ServiceConfig {
             send_buffer_bytes: default_send_buffer_bytes(),
             recv_buffer_bytes: default_recv_buffer_bytes(),
             backlog: default_backlog(),
+            cookies_above: default_cookies_above(),
+            limits: ServiceLimits::default(),
             idle_timeout_us: None,
         }
+    }
+
+    /// Whether SYNs may ever be answered with cookies.
+    #[inline]
+    #[must_use]
+    pub fn uses_cookies(&self) -> bool {
+        self.cookies_above < self.backlog
     }
 }
 
@@ -174,6 +198,10 @@ fn default_recv_buffer_bytes() -> u32 {
 
 fn default_backlog() -> u32 {
     4096
+}
+
+fn default_cookies_above() -> u32 {
+    1024
 }
 
 /// What a service does with a connection's byte stream.
@@ -277,6 +305,7 @@ impl Config {
         range("max_packets_per_step", self.max_packets_per_step, 1, 1 << 16, "1 to 65536")?;
         range("mtu", self.mtu, MIN_MTU.into(), 9216, "576 to 9216")?;
         self.tcp.validate()?;
+        self.sources.validate()?;
         for (i, service) in self.services.iter().enumerate() {
             service.validate()?;
             if let Some(first) = self.services[..i].iter().find(|s| s.port == service.port) {
@@ -329,6 +358,7 @@ impl ServiceConfig {
             range(&field("recv_buffer_bytes"), self.recv_buffer_bytes, min, max, expected)?;
         }
         range(&field("backlog"), self.backlog, 1, 1 << 24, "1 to 16777216")?;
+        self.limits.validate(&field("limits"))?;
         if let Some(keepalive) = self.keepalive {
             range(&field("keepalive.idle_us"), keepalive.idle_us, 1000, 1 << 40, "1000 to 2^40")?;
             let interval = keepalive.interval_us;

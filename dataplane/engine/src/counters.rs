@@ -78,10 +78,10 @@ counters! {
     out_of_order,
     /// Segments whose bytes we had already.
     duplicates,
-    /// SYNs dropped, for the service's backlog was full.
-    backlog_full,
-    /// SYNs dropped, for all connections were in use.
-    connections_full,
+    /// Connections that began with the answer to a SYN cookie.
+    cookies_accepted,
+    /// Half-open connections given up for newer ones, for the service's backlog was full.
+    half_open_recycled,
     /// TIME-WAITs cut short to make room for a new connection.
     time_wait_recycled,
     /// Segments dropped, for no buffer block was free.

@@ -49,6 +49,8 @@ counters! {
     steps,
     /// Segments given to those steps.
     segments,
+    /// Segments of no connection that were kept from the log, answered or not.
+    strangers,
     /// Packets that those steps emitted.
     packets,
     /// Log batches closed.

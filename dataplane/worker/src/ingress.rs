@@ -52,7 +52,6 @@ pub(crate) enum Class {
     },
     /// A TCP segment for a service address.
     Segment {
-        source: Ipv4Addr,
         hash: u32,
         port: u16,
         packet: Range<usize>,
@@ -145,7 +144,7 @@ fn parse_ipv4(packet: &[u8], checksum: RxChecksum, local: &Local) -> Result<Clas
             let segment = Segment::parse_ipv4(&ip, checks)?;
             let packet = ethernet::HEADER_LEN..ethernet::HEADER_LEN + ip.bytes.len();
             let (hash, port) = (segment.hash, segment.flow.local.port);
-            Ok(Class::Segment { source, hash, port, packet })
+            Ok(Class::Segment { hash, port, packet })
         }
         ipv4::PROTOCOL_ICMP => Ok(Class::Icmp { service }),
         ipv4::PROTOCOL_UDP if !service => parse_udp(&ip, checks, local),
@@ -247,10 +246,10 @@ mod tests {
         let packet = segment(CLIENT, VIP);
         let mut bytes = frame(VMAC, ethernet::ETHERTYPE_IPV4, &packet);
         bytes.resize(60, 0xee);
-        let Class::Segment { source, port, packet: range, .. } = of(&bytes) else {
+        let Class::Segment { port, packet: range, .. } = of(&bytes) else {
             panic!("{:?}", of(&bytes));
         };
-        assert_eq!((source, port, &bytes[range]), (CLIENT, 7, &packet[..]));
+        assert_eq!((port, &bytes[range]), (7, &packet[..]));
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod announce;
 mod backup;
 mod board;
 mod channel;
+mod door;
 mod duty;
 mod egress;
 mod idle;

@@ -1,7 +1,5 @@
 //! Serving: log the input, step the shard, hold what it sends until the log is safe.
 
-use std::net::Ipv4Addr;
-
 use engine::shard::Shard;
 use engine::time::Instant;
 use engine::wire::Checksums;
@@ -9,10 +7,14 @@ use engine::wire::ethernet;
 use engine::wire::segment::Segment;
 use replication::{GateMode, Position, RecordKind, Role};
 
+use crate::channel::Channel;
+use crate::counters::Counters;
+use crate::door::Door;
 use crate::egress::{FrameEgress, Way};
 use crate::input::{self, LENGTH_BYTES, MAX_BODY_BYTES, Segments, TIME_BYTES};
 use crate::nic::{Frame, Nic};
 use crate::poll::Worker;
+use crate::port::Port;
 use crate::shards::Slot;
 use crate::steward::Steward;
 
@@ -28,6 +30,7 @@ const BACKLOG_FRAMES: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Nothing,
+    /// It has its input, as far as that is for it.
     Stepped,
     /// It has input, or a timer is due, and the gate, the log or the port has no room.
     Blocked,
@@ -87,6 +90,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let shards = self.shards.slots.len();
         let Worker { shards: all, channels, gate, lan, counters, node, recorder, .. } = self;
+        let resets = &mut self.reset_limit;
         let slot = &mut all.slots[place];
         let due = slot.shard.next_deadline().is_some_and(|at| at <= now);
         if kind == Kind::Step && slot.waiting.is_empty() && !due {
@@ -95,51 +99,65 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if lan.backlog() >= BACKLOG_FRAMES {
             return Turn::Blocked;
         }
+        let alone = kind == Kind::Kick || slot.guard.wants_step(&slot.shard, now);
+        let (take, body_len) = if alone { (0, TIME_BYTES) } else { what_fits(slot) };
         let most = node.shard.max_packets_per_step as usize;
-        let (take, body_len) = match kind {
-            Kind::Step => what_fits(slot),
-            Kind::Kick => (0, TIME_BYTES),
+        // Digests of all shards may follow in this batch.
+        let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
+        let room = match channels.first() {
+            _ if !confirmed => lan.room() >= most,
+            Some(channel) => channel.session.room() >= need && gate.room() >= most,
+            None => false,
         };
-        let (held, queued) = (gate.counters().held, lan.backlog());
+        if !room && slot.screened >= take {
+            return Turn::Blocked;
+        }
+        let mut refused = 0;
+        let (held, mut queued) = (gate.counters().held, lan.backlog());
         {
             // A scope of its own: handing the list to `drop` would move all of it.
             let mut segments = Segments::new();
             parse_waiting(&slot.waiting[..take], &mut segments);
-            let way = if confirmed {
-                // Digests of all shards may follow in this batch.
-                let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
-                let Some(channel) = channels.first_mut() else { return Turn::Blocked };
-                if channel.session.room() < need || gate.room() < most {
-                    return Turn::Blocked;
-                }
-                let logged = match kind {
-                    Kind::Step => RecordKind::Input,
-                    Kind::Kick => RecordKind::Kick,
+            if slot.shard.look_up(&mut segments) && slot.screened < take {
+                let mut door = Door { lan, resets, vmac: node.vmac, now_us, counters };
+                let (shard, guard) = (&slot.shard, &mut slot.guard);
+                let frames = &slot.waiting[..take];
+                refused = door.screen(shard, guard, now, &segments, frames, slot.screened);
+                queued = lan.backlog();
+            }
+            if room {
+                // Strangers that were turned away are no neighbours.
+                let frames = slot.waiting[..take].iter();
+                learn(lan, now_us, frames.zip(&segments), refused, counters);
+                keep_others(&mut segments, refused);
+            }
+            if room && (due || alone || !segments.is_empty()) {
+                let way = if confirmed {
+                    let Some(channel) = channels.first_mut() else { return Turn::Blocked };
+                    match append(channel, slot.index, kind, now, &segments) {
+                        Some(position) => Way::Gate(gate, position),
+                        None => return Turn::Blocked,
+                    }
+                } else {
+                    Way::Port
                 };
-                let appended = input::encode(now, &segments, |parts| {
-                    channel.session.append(slot.index, logged, parts)
-                });
-                match appended {
-                    Ok(position) => Way::Gate(gate, position),
-                    Err(_) => return Turn::Blocked,
-                }
-            } else if lan.room() < most {
-                return Turn::Blocked;
-            } else {
-                Way::Port
-            };
-            counters.steps += 1;
-            counters.segments += take as u64;
-            let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
-            // What another node began, and did not end, comes before our own.
-            slot.kick_due &= kind == Kind::Step || slot.shard.kicks_next().is_some();
-            run(&mut slot.shard, now, &segments, kind, &mut egress);
+                counters.steps += 1;
+                counters.segments += segments.len() as u64;
+                let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+                // What another node began, and did not end, comes before our own.
+                slot.kick_due &= kind == Kind::Step || slot.shard.kicks_next().is_some();
+                run(&mut slot.shard, now, &segments, kind, &mut egress);
+                slot.touched = true;
+            }
+        }
+        if !room {
+            slot.turn_away(refused, take);
+            return Turn::Blocked;
         }
         let rx_ns = (take > 0).then_some(slot.waiting_since_ns);
         let into_gate = gate.counters().held - held;
         recorder.stepped(rx_ns, into_gate as usize, lan.backlog() - queued);
-        slot.waiting.drain(..take);
-        slot.touched = true;
+        slot.taken(take);
         Turn::Stepped
     }
 
@@ -181,16 +199,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     /// Takes a segment's frame in for its shard's next step.
-    pub(crate) fn take_segment(
-        &mut self,
-        now_us: u64,
-        shard: u16,
-        source: Ipv4Addr,
-        frame: N::Frame,
-    ) {
-        if let Ok((link, _)) = ethernet::Header::parse(frame.bytes()) {
-            self.lan.learn(now_us, source, link.source, &mut self.counters);
-        }
+    pub(crate) fn take_segment(&mut self, shard: u16, frame: N::Frame) {
         let began_ns = self.recorder.began_ns();
         let taken = self.shards.slot_mut(shard).is_some_and(|slot| {
             if slot.waiting.is_empty() {
@@ -227,6 +236,52 @@ fn parse_waiting<'f, F: Frame>(frames: &'f [F], into: &mut Segments<'f>) {
             into.push(segment);
         }
     }
+}
+
+/// Notes where the senders were heard from, but for those that were refused.
+fn learn<'f, N: Nic>(
+    lan: &mut Port<N>,
+    now_us: u64,
+    segments: impl Iterator<Item = (&'f N::Frame, &'f Segment<'f>)>,
+    refused: u64,
+    counters: &mut Counters,
+) where
+    N::Frame: 'f,
+{
+    for (number, (frame, segment)) in segments.enumerate() {
+        if refused >> number & 1 == 0
+            && let Ok((link, _)) = ethernet::Header::parse(frame.bytes())
+            && let Some(source) = segment.flow.remote.addr.as_ipv4()
+        {
+            lan.learn(now_us, source, link.source, counters);
+        }
+    }
+}
+
+/// Takes out what was refused; the numbers are bits.
+fn keep_others(segments: &mut Segments<'_>, refused: u64) {
+    if refused != 0 {
+        let mut number = 0;
+        segments.retain(|_| {
+            number += 1;
+            refused >> (number - 1) & 1 == 0
+        });
+    }
+}
+
+/// Logs a step; `None` if the log has no room after all.
+fn append(
+    channel: &mut Channel,
+    shard: u16,
+    kind: Kind,
+    now: Instant,
+    segments: &[Segment<'_>],
+) -> Option<Position> {
+    let logged = match kind {
+        Kind::Step => RecordKind::Input,
+        Kind::Kick => RecordKind::Kick,
+    };
+    input::encode(now, segments, |parts| channel.session.append(shard, logged, parts)).ok()
 }
 
 fn run<N: Nic>(

@@ -3,6 +3,7 @@
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use engine::counters::Counters as ShardCounters;
+use engine::guard::GuardCounters;
 use engine::shard::{ConnectionInfo, MemoryUse};
 use replication::{Directive, GateCounters, SessionCounters};
 
@@ -11,6 +12,7 @@ use crate::counters::Counters;
 use crate::latency::Latency;
 use crate::nic::Nic;
 use crate::poll::Worker;
+use crate::shards::Slot;
 use crate::steward::Steward;
 
 /// Questions that wait for one worker.
@@ -80,6 +82,23 @@ pub struct ShardSummary {
     pub counters: ShardCounters,
     /// What it uses.
     pub memory: MemoryUse,
+    /// Its services, in the order of the configuration.
+    pub services: Vec<ServiceSummary>,
+}
+
+/// One service of one shard.
+#[derive(Clone, Debug)]
+pub struct ServiceSummary {
+    /// Connections, TIME-WAIT not counted.
+    pub connections: u32,
+    /// Of these, the half-open ones.
+    pub half_open: u32,
+    /// Buffer blocks that they hold.
+    pub blocks: u32,
+    /// SYNs are answered with cookies at the moment.
+    pub cookies: bool,
+    /// What the guard did, with the refusals of the shard itself.
+    pub guard: GuardCounters,
 }
 
 /// How a worker fares.
@@ -116,6 +135,18 @@ pub(crate) fn channel() -> (Sender<Query>, Receiver<Query>) {
     bounded(CAPACITY)
 }
 
+fn services<F>(slot: &Slot<F>) -> Vec<ServiceSummary> {
+    let services = slot.shard.services().iter().enumerate();
+    let summary = services.map(|(index, usage)| {
+        let (mut guard, cookies) = slot.guard.of_service(index);
+        guard.refused.add(&usage.refused);
+        let (connections, half_open) = (usage.connections, usage.half_open);
+        let blocks = slot.shard.blocks_of(index);
+        ServiceSummary { connections, half_open, blocks, cookies, guard }
+    });
+    summary.collect()
+}
+
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Answers what was asked. An answer that nobody waits for any more is dropped.
     pub(crate) fn answer_queries(&mut self, now_us: u64) {
@@ -143,6 +174,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             now_us: slot.shard.now().as_micros(),
             counters: slot.shard.counters().clone(),
             memory: slot.shard.memory(),
+            services: services(slot),
         });
         let sessions =
             self.channels.iter().map(|channel| (channel.number, *channel.session.counters()));

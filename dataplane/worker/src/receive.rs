@@ -105,7 +105,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 });
                 self.counters.drop_session_datagram += u64::from(!taken);
             }
-            Class::Segment { source, hash, port, packet } => {
+            Class::Segment { hash, port, packet } => {
                 if !self.serving() {
                     self.counters.drop_not_serving += 1;
                 } else if self.node.shard.service_on(port).is_none() {
@@ -113,9 +113,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 } else {
                     let shard = shard_of(hash, self.node.shard.shards);
                     match self.shards.placement.worker_of(shard) {
-                        own if own == self.index => {
-                            self.take_segment(now_us, shard, source, frame);
-                        }
+                        own if own == self.index => self.take_segment(shard, frame),
                         owner => self.hand_over(owner, path, frame),
                     }
                 }

@@ -116,13 +116,26 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if len == 0 {
             return;
         }
-        let mut link = [0; ethernet::HEADER_LEN];
-        link.copy_from_slice(&bytes[..ethernet::HEADER_LEN]);
-        answer_link(&mut link, self.node.vmac);
-        if send(&mut self.lan, &[&link, &reset[..len]], &mut self.counters) {
-            self.counters.resets += 1;
+        let Worker { lan, node, counters, .. } = self;
+        if return_to_sender(lan, frame, node.vmac, &reset[..len], counters) {
+            counters.resets += 1;
         }
     }
+}
+
+/// Sends a packet to the MAC address that `frame` came from. Nobody is asked for the way: who sent
+/// `frame` may not exist.
+pub(crate) fn return_to_sender<N: Nic>(
+    lan: &mut Port<N>,
+    frame: &N::Frame,
+    vmac: Mac,
+    packet: &[u8],
+    counters: &mut Counters,
+) -> bool {
+    let mut link = [0; ethernet::HEADER_LEN];
+    link.copy_from_slice(&frame.bytes()[..ethernet::HEADER_LEN]);
+    answer_link(&mut link, vmac);
+    send(lan, &[&link, packet], counters)
 }
 
 /// Turns an Ethernet header around.

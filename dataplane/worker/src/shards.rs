@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use engine::config::Config;
 use engine::content::Content;
+use engine::guard::Guard;
 use engine::shard::Shard;
 use engine::time::Instant;
 
@@ -47,6 +48,10 @@ pub(crate) struct Slot<F> {
     pub index: u16,
     pub shard: Shard,
     pub waiting: ArrayVec<F, MAX_SEGMENTS>,
+    /// So many of these, from the first one on, were screened by the guard and let in.
+    pub screened: usize,
+    /// Whom the shard gets to see, while this node serves.
+    pub guard: Guard,
     /// When the first of these was taken in, or one before it that was stepped since.
     pub waiting_since_ns: u64,
     /// Stepped since its digest was last logged.
@@ -60,6 +65,26 @@ impl<F> Slot<F> {
     /// it; `None` when there is none left.
     pub fn kicks_next(&self) -> Option<u16> {
         if self.kick_due { Some(0) } else { self.shard.kicks_next() }
+    }
+
+    /// The first `count` waiting frames are done with.
+    pub fn taken(&mut self, count: usize) {
+        self.waiting.drain(..count);
+        self.screened = self.screened.saturating_sub(count);
+        if count > 0 {
+            self.guard.stepped();
+        }
+    }
+
+    /// Of the first `count` waiting frames, which have been screened, those whose bits are set in
+    /// `refused` are done with. The others wait on.
+    pub fn turn_away(&mut self, refused: u64, count: usize) {
+        let mut number = 0;
+        self.waiting.retain(|_| {
+            number += 1;
+            number > count || refused >> (number - 1) & 1 == 0
+        });
+        self.screened = count - refused.count_ones() as usize;
     }
 }
 
@@ -95,8 +120,16 @@ impl<F> Shards<F> {
             places[usize::from(index)] = u16::try_from(slots.len()).ok();
             let shard = Shard::new(index, Arc::clone(config), Arc::clone(content));
             let waiting = ArrayVec::new();
-            let (waiting_since_ns, touched, kick_due) = (0, false, false);
-            slots.push(Slot { index, shard, waiting, waiting_since_ns, touched, kick_due });
+            slots.push(Slot {
+                index,
+                shard,
+                waiting,
+                screened: 0,
+                guard: Guard::new(config, MAX_SEGMENTS),
+                waiting_since_ns: 0,
+                touched: false,
+                kick_due: false,
+            });
         }
         let places = places.into_boxed_slice();
         Shards { slots, placement, places, offset_us: 0, last: Instant::ZERO }

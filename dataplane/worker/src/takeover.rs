@@ -71,6 +71,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.log_to_peer(mode);
         if self.follows_a_log {
             self.shards.go_on_from_log(now_us);
+            let now = self.shards.time(now_us);
+            self.shards.slots.iter_mut().for_each(|slot| slot.guard.take_over(now));
         }
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);

@@ -7,12 +7,12 @@ use controlplane::{
     MemberStatus,
     admin::{
         AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, LatencyReport,
-        LinkStatus, MemoryStatus, Status, TcpState, Unavailable, VipStatus, WorkerStatus,
-        types::Counters,
+        LinkStatus, MemoryStatus, ServiceStatus, Status, TcpState, Unavailable, VipStatus,
+        WorkerStatus, types::Counters,
     },
 };
 use crossbeam::channel::{Sender, bounded};
-use engine::{addr::Endpoint, shard::ConnectionInfo, tcp::State};
+use engine::{addr::Endpoint, config::ServiceConfig, shard::ConnectionInfo, tcp::State};
 use worker::{
     Clock, MonotonicClock, Query,
     query::{AfterReading, Place, Summary},
@@ -78,6 +78,7 @@ impl AdminSource for Sources {
             vips: self.cluster.vips.iter().map(vip).collect(),
             connections: connection_counts(&summaries, self.cluster.max_connections),
             memory: memory(&summaries),
+            services: services(&summaries, &self.cluster),
             link: link(&summaries, now_us),
             workers: summaries.iter().map(|summary| self.worker_status(summary)).collect(),
         })
@@ -170,6 +171,25 @@ fn memory(summaries: &[Summary]) -> MemoryStatus {
         all.engine_bytes += memory.reserved_bytes as u64;
     }
     all
+}
+
+fn services(summaries: &[Summary], cluster: &Cluster) -> Vec<ServiceStatus> {
+    let status = |(index, config): (usize, &ServiceConfig)| {
+        let (name, port) = (config.name.clone(), config.port);
+        let mut all = ServiceStatus { name, port, ..ServiceStatus::default() };
+        for shard in summaries.iter().flat_map(|summary| &summary.shards) {
+            let Some(service) = shard.services.get(index) else { continue };
+            all.connections += u64::from(service.connections);
+            all.half_open += u64::from(service.half_open);
+            all.buffer_bytes += u64::from(service.blocks) * shard.memory.block_bytes as u64;
+            all.syn_cookies |= service.cookies;
+            for (name, value) in service.guard.iter() {
+                *all.counters.entry(name).or_default() += value;
+            }
+        }
+        all
+    };
+    cluster.services.iter().enumerate().map(status).collect()
 }
 
 fn link(summaries: &[Summary], now_us: u64) -> LinkStatus {

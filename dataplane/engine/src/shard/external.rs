@@ -78,8 +78,9 @@ impl Shard {
             return None;
         }
         self.enqueue(id.0);
-        let context = context!(self);
+        let mut context = context!(self);
         let slot = self.slots[id.0 as usize].as_mut()?;
+        context.bill(&slot.tcb);
         Some(Stream::new(&mut slot.tcb, context))
     }
 

@@ -3,6 +3,7 @@
 use super::{Shard, Slot};
 use crate::addr::Flow;
 use crate::buffer::BLOCK_BYTES;
+use crate::sources::SourceCounts;
 use crate::tcp::State;
 
 /// One connection, as a listing shows it. Times in microseconds, sizes in bytes.
@@ -119,7 +120,7 @@ impl Shard {
         let shared = &self.shared;
         MemoryUse {
             connections: u32::try_from(self.table.len()).unwrap_or(u32::MAX),
-            half_open: self.half_open.iter().sum(),
+            half_open: self.usage.services.iter().map(|service| service.half_open).sum(),
             max_connections: self.config.max_connections,
             bytes_per_connection,
             pool_used: shared.buffers.blocks.used(),
@@ -129,7 +130,8 @@ impl Shard {
             sent_segments: self.config.tx_segments,
             reserved_bytes: bytes_per_connection * connections
                 + shared.buffers.memory_bytes()
-                + shared.sent.memory_bytes(),
+                + shared.sent.memory_bytes()
+                + self.usage.sources.as_ref().map_or(0, SourceCounts::memory_bytes),
         }
     }
 }

@@ -271,6 +271,7 @@ impl Shard {
     fn send_kick<E: Egress>(&mut self, id: u32, egress: &mut E, budget: &mut u32) {
         let mut context = context!(self);
         let Some(slot) = &mut self.slots[id as usize] else { return };
+        context.bill(&slot.tcb);
         let mut quota = 1;
         let more = output::run(&mut slot.tcb, &mut context, egress, &mut quota);
         *budget -= 1 - quota;

@@ -1,15 +1,14 @@
 //! How connections come and go: listeners, active opens, TIME-WAIT, and segments that belong to
 //! nobody.
 
-use super::{Context, Instant, NONE, Shard, Slot, context};
+use super::{Context, Instant, NONE, Refusal, Shard, Slot, context};
 use crate::addr::{Endpoint, Flow};
 use crate::egress::{Egress, Outgoing};
 use crate::hash::flow_hash;
 use crate::seq::SeqNumber;
 use crate::service::ServiceState;
-use crate::tcp::State;
 use crate::tcp::tcb::{Marks, Tcb};
-use crate::tcp::timers;
+use crate::tcp::{State, cookie, input, timers};
 use crate::wire::ipv4;
 use crate::wire::segment::{MAX_HEADER_LEN, Segment, SegmentHeader};
 use crate::wire::tcp::{Flags, Options};
@@ -38,11 +37,16 @@ pub enum ConnectError {
     NotIpv4,
 }
 
+/// Whether a segment asks for a connection.
+pub(crate) fn is_opening(segment: &Segment<'_>) -> bool {
+    const OTHERS: u8 = Flags::ACK.0 | Flags::RST.0 | Flags::FIN.0;
+    segment.flags.0 & (Flags::SYN.0 | OTHERS) == Flags::SYN.0
+}
+
 /// Whether a SYN may take over a flow in TIME-WAIT: it must be newer beyond doubt
 /// (RFC 9293 3.6.1, RFC 6191 2).
 pub(super) fn reopens(tcb: &Tcb, segment: &Segment<'_>) -> bool {
-    if segment.flags.0 & (Flags::SYN.0 | Flags::ACK.0 | Flags::RST.0 | Flags::FIN.0) != Flags::SYN.0
-    {
+    if !is_opening(segment) {
         return false;
     }
     let newer = segment.options.timestamps.is_some_and(|timestamps| {
@@ -111,42 +115,92 @@ impl Shard {
         egress: &mut E,
         budget: &mut u32,
     ) {
-        let flags = segment.flags;
-        let opening = flags.0 & (Flags::SYN.0 | Flags::ACK.0 | Flags::RST.0 | Flags::FIN.0);
-        if opening != Flags::SYN.0 {
-            return self.reset_stray(segment, egress, budget);
-        }
         let Some(service) = self.config.service_on(segment.flow.local.port) else {
             return self.reset_stray(segment, egress, budget);
         };
-        self.accept(segment, service, None);
+        let opened = if is_opening(segment) {
+            self.accept(segment, service, None)
+        } else if let Some(syn) = self.syn_of_cookie(segment, service) {
+            self.accept_cookie(segment, &syn, service)
+        } else {
+            return self.reset_stray(segment, egress, budget);
+        };
+        // Who has answered a cookie takes the connection for established.
+        if opened.is_err() && (!is_opening(segment) || self.tells_refusal(service)) {
+            self.reset_stray(segment, egress, budget);
+        }
     }
 
     /// Makes a half-open connection for a SYN. `above`: its numbers must lie above this one.
-    fn accept(&mut self, syn: &Segment<'_>, service: u16, above: Option<SeqNumber>) {
+    fn accept(
+        &mut self,
+        syn: &Segment<'_>,
+        service: u16,
+        above: Option<SeqNumber>,
+    ) -> Result<(), Refusal> {
         let index = usize::from(service);
-        if self.half_open[index] >= self.config.services[index].backlog {
-            self.shared.counters.backlog_full += 1;
-            return;
+        self.check_limits(service, syn)?;
+        // RFC 4987 3.3: the oldest is the least likely to be still completed.
+        if self.usage.services[index].half_open >= self.config.services[index].backlog {
+            self.shared.counters.half_open_recycled += 1;
+            self.evict(self.usage.services[index].waiting.oldest);
         }
         let mut tcb = Tcb::passive(syn, self.now, &self.config, service);
         if let Some(above) = above.filter(|above| tcb.iss.le(*above + REOPEN_GAP)) {
             tcb.renumber(above + REOPEN_GAP);
         }
-        tcb.set(Marks::HALF_OPEN);
-        let Some(id) = self.insert(tcb) else {
-            self.shared.counters.connections_full += 1;
-            return;
+        let id = self.admit(tcb);
+        self.list_half_open(id);
+        Ok(())
+    }
+
+    fn syn_of_cookie<'a>(&self, ack: &Segment<'a>, service: u16) -> Option<Segment<'a>> {
+        let uses_cookies = self.config.services[usize::from(service)].uses_cookies();
+        uses_cookies.then(|| cookie::syn_of(&self.config, ack, self.now)).flatten()
+    }
+
+    /// Makes the connection that a cookie stands for: `ack` has completed the handshake that began
+    /// with `syn`, and may bring data.
+    fn accept_cookie(
+        &mut self,
+        ack: &Segment<'_>,
+        syn: &Segment<'_>,
+        service: u16,
+    ) -> Result<(), Refusal> {
+        self.check_limits(service, syn)?;
+        let mut tcb = Tcb::passive(syn, self.now, &self.config, service);
+        tcb.answered_before(ack.ack - 1);
+        let id = self.admit(tcb);
+        self.shared.counters.cookies_accepted += 1;
+        let mut context = context!(self);
+        if let Some(slot) = &mut self.slots[id as usize] {
+            context.bill(&slot.tcb);
+            let _done = input::segment(&mut slot.tcb, &mut slot.service, &mut context, ack);
+        }
+        Ok(())
+    }
+
+    fn check_limits(&mut self, service: u16, segment: &Segment<'_>) -> Result<(), Refusal> {
+        let Some(refusal) = self.refusal(service, segment.flow.remote.addr) else {
+            return Ok(());
         };
-        self.half_open[index] += 1;
+        self.usage.services[usize::from(service)].refused.count(refusal);
+        Err(refusal)
+    }
+
+    /// Takes up a connection that a client opens.
+    fn admit(&mut self, mut tcb: Tcb) -> u32 {
+        self.usage.count(&self.config, &mut tcb);
+        let id = self.insert(tcb).expect("there was room for it when its limits were checked");
         self.shared.counters.passive_opens += 1;
         self.enqueue(id);
+        id
     }
 
     /// Puts a connection into a slot; the oldest TIME-WAIT makes room if there is none.
     fn insert(&mut self, tcb: Tcb) -> Option<u32> {
         if self.vacant.is_empty() && self.slots.len() >= self.config.max_connections as usize {
-            let oldest = self.time_waits.0;
+            let oldest = self.time_waits.oldest;
             if oldest == NONE {
                 return None;
             }
@@ -176,15 +230,15 @@ impl Shard {
         let mut context = context!(self);
         let Some(slot) = &mut self.slots[id as usize] else { return };
         let tcb = &mut slot.tcb;
+        context.bill(tcb);
         timers::release_buffers(tcb, &mut context);
         self.table.remove(flow_hash(&tcb.flow), &tcb.flow, id);
         self.wheel.cancel(id);
-        if tcb.has(Marks::HALF_OPEN) {
-            self.half_open[usize::from(tcb.service)] -= 1;
-        }
+        self.usage.discount(&self.config, tcb);
         if tcb.has(Marks::WAITING) {
             self.starved.retain(|&waiting| waiting != id);
         }
+        self.unlist_half_open(id);
         self.unlist_time_wait(id);
         self.slots[id as usize] = None;
         self.vacant.push(id);
@@ -210,9 +264,9 @@ impl Shard {
         let Some(slot) = &self.slots[id as usize] else { return };
         let (above, service) = (slot.tcb.snd_nxt, self.config.service_on(syn.flow.local.port));
         self.evict(id);
-        match service {
-            Some(service) => self.accept(syn, service, Some(above)),
-            None => self.reset_stray(syn, egress, budget),
+        let Some(service) = service else { return self.reset_stray(syn, egress, budget) };
+        if self.accept(syn, service, Some(above)).is_err() && self.tells_refusal(service) {
+            self.reset_stray(syn, egress, budget);
         }
     }
 
@@ -265,34 +319,39 @@ impl Shard {
         });
     }
 
-    /// Moves a connection to the young end of the list of TIME-WAITs.
+    /// Moves a connection to the young end of the list of TIME-WAITs, where it counts no more.
     pub(super) fn list_time_wait(&mut self, id: u32) {
         self.unlist_time_wait(id);
-        let newest = self.time_waits.1;
         if let Some(slot) = &mut self.slots[id as usize] {
             slot.tcb.set(Marks::LISTED);
-            slot.tcb.older = newest;
-            slot.tcb.newer = NONE;
+            self.usage.discount(&self.config, &mut slot.tcb);
         }
-        match self.tcb_mut(newest) {
-            Some(tcb) => tcb.newer = id,
-            None => self.time_waits.0 = id,
-        }
-        self.time_waits.1 = id;
+        self.time_waits.append(&mut self.slots, id);
     }
 
     fn unlist_time_wait(&mut self, id: u32) {
         let Some(tcb) = self.tcb_mut(id).filter(|tcb| tcb.has(Marks::LISTED)) else { return };
         tcb.clear(Marks::LISTED);
-        let (older, newer) = (tcb.older, tcb.newer);
-        match self.tcb_mut(older) {
-            Some(tcb) => tcb.newer = newer,
-            None => self.time_waits.0 = newer,
-        }
-        match self.tcb_mut(newer) {
-            Some(tcb) => tcb.older = older,
-            None => self.time_waits.1 = older,
-        }
+        self.time_waits.unlink(&mut self.slots, id);
+    }
+
+    /// Counts a connection as half-open, the newest one of its service.
+    pub(super) fn list_half_open(&mut self, id: u32) {
+        let Some(slot) = &mut self.slots[id as usize] else { return };
+        slot.tcb.set(Marks::HALF_OPEN);
+        let service = &mut self.usage.services[usize::from(slot.tcb.service)];
+        service.half_open += 1;
+        service.waiting.append(&mut self.slots, id);
+    }
+
+    /// A connection is half-open no more, if it was.
+    pub(super) fn unlist_half_open(&mut self, id: u32) {
+        let Some(tcb) = self.tcb_mut(id).filter(|tcb| tcb.has(Marks::HALF_OPEN)) else { return };
+        tcb.clear(Marks::HALF_OPEN);
+        let index = usize::from(tcb.service);
+        let service = &mut self.usage.services[index];
+        service.half_open -= 1;
+        service.waiting.unlink(&mut self.slots, id);
     }
 
     fn tcb_mut(&mut self, id: u32) -> Option<&mut Tcb> {

@@ -8,11 +8,15 @@ mod external;
 mod info;
 mod kick;
 mod lifecycle;
+mod lists;
 mod save;
+mod usage;
 
 pub use external::{End, Ready};
 pub use info::{ConnectionInfo, MemoryUse};
+pub(crate) use lifecycle::is_opening;
 pub use lifecycle::{ConnectError, ConnectionId};
+pub use usage::{Refusal, Refusals, ServiceUse};
 
 pub use crate::tcp::stream::Stream;
 
@@ -64,10 +68,10 @@ pub struct Shard {
     told: usize,
     /// Connections that wait for buffers or scoreboard entries.
     starved: VecDeque<u32>,
-    /// Half-open connections of each service.
-    half_open: Vec<u32>,
-    /// Ends of the list of TIME-WAITs: the oldest, and the newest.
-    time_waits: (u32, u32),
+    /// What services and sources take.
+    usage: usage::Usage,
+    /// Connections in TIME-WAIT, in the order in which they got there.
+    time_waits: lists::List,
     /// The takeover's kick.
     kick: kick::Kick,
 }
@@ -106,11 +110,14 @@ impl Shard {
         assert_eq!(config.validate(), Ok(()), "a shard is made from a checked configuration");
         let connections = config.max_connections as usize;
         let references = config.max_connections.saturating_mul(REFERENCES_PER_CONNECTION);
+        let mut buffers = Buffers::new(config.pool_blocks, references);
+        let limits = config.services.iter().map(|service| service.limits.max_blocks);
+        buffers.blocks.open_accounts(limits);
         Shard {
             index,
             now: Instant::ZERO,
             shared: Shared {
-                buffers: Buffers::new(config.pool_blocks, references),
+                buffers,
                 sent: SentSlab::new(config.tx_segments),
                 counters: Counters::default(),
                 digest: Digest::default(),
@@ -124,8 +131,8 @@ impl Shard {
             run_queue: VecDeque::with_capacity(connections),
             told: 0,
             starved: VecDeque::with_capacity(connections),
-            half_open: vec![0; config.services.len()],
-            time_waits: (NONE, NONE),
+            usage: usage::Usage::new(&config),
+            time_waits: lists::List::default(),
             kick: kick::Kick::with_capacity(connections),
             config,
             content,
@@ -199,7 +206,7 @@ impl Shard {
         self.now = self.now.max(now);
         self.fire_timers();
         for some in segments.chunks(LOOKAHEAD) {
-            let ids = self.look_up(some);
+            let ids = self.fetch(some);
             for (segment, id) in some.iter().zip(ids) {
                 self.receive(segment, id, egress, budget);
             }
@@ -207,12 +214,25 @@ impl Shard {
         self.revive();
     }
 
+    /// Looks up the connections of segments that are about to be given to a step, which spares the
+    /// step the same. Says whether some have none ([`Segment::is_stranger`]).
+    #[must_use]
+    pub fn look_up(&self, segments: &mut [Segment<'_>]) -> bool {
+        let mut strangers = false;
+        for segment in segments {
+            segment.place = self.find(segment).unwrap_or(NONE);
+            strangers |= segment.place == NONE;
+        }
+        strangers
+    }
+
     /// The connections of some segments. Nothing here waits for a result: the caches fetch what
     /// the segments need side by side, not one after the other while each is handled.
-    fn look_up(&self, segments: &[Segment<'_>]) -> [Option<u32>; LOOKAHEAD] {
+    fn fetch(&self, segments: &[Segment<'_>]) -> [Option<u32>; LOOKAHEAD] {
         let (mut ids, mut touched) = ([None; LOOKAHEAD], 0);
         for (id, segment) in ids.iter_mut().zip(segments) {
-            *id = self.find(segment);
+            let known = (segment.place as usize) < self.slots.len();
+            *id = if known { Some(segment.place) } else { self.find(segment) };
             if let Some(Some(slot)) = id.map(|id| &self.slots[id as usize]) {
                 touched ^= slot.tcb.touch();
             }
@@ -241,6 +261,7 @@ impl Shard {
         while let Some(id) = self.wheel.pop_expired(self.now) {
             let mut context = context!(self);
             let Some(slot) = &mut self.slots[id as usize] else { continue };
+            context.bill(&slot.tcb);
             slot.tcb.deadlines.armed = NEVER;
             timers::fire(&mut slot.tcb, &mut slot.service, &mut context);
             self.enqueue(id);
@@ -268,6 +289,7 @@ impl Shard {
             }
             _ => {}
         }
+        context.bill(&slot.tcb);
         let verdict = input::segment(&mut slot.tcb, &mut slot.service, &mut context, segment);
         self.enqueue(id);
         if verdict == Verdict::Stray {
@@ -292,6 +314,7 @@ impl Shard {
             let Some(id) = self.run_queue.pop_front() else { return };
             let mut context = context!(self);
             let Some(slot) = &mut self.slots[id as usize] else { continue };
+            context.bill(&slot.tcb);
             slot.tcb.clear(Marks::QUEUED);
             let share = quantum.min(*budget);
             let mut quota = share;
@@ -309,10 +332,6 @@ impl Shard {
         if tcb.state == State::Closed && !tcb.has(Marks::RESET) {
             return self.remove(id);
         }
-        if tcb.has(Marks::HALF_OPEN) && tcb.state != State::SynReceived {
-            tcb.clear(Marks::HALF_OPEN);
-            self.half_open[usize::from(tcb.service)] -= 1;
-        }
         let earliest = tcb.deadlines.earliest();
         if earliest < tcb.deadlines.armed {
             tcb.deadlines.armed = earliest;
@@ -326,7 +345,12 @@ impl Shard {
             tcb.set(Marks::WAITING);
             self.starved.push_back(id);
         }
-        if tcb.state == State::TimeWait {
+        let opened = tcb.has(Marks::HALF_OPEN) && tcb.state != State::SynReceived;
+        let waits = tcb.state == State::TimeWait;
+        if opened {
+            self.unlist_half_open(id);
+        }
+        if waits {
             self.list_time_wait(id);
         }
         if more {
@@ -341,19 +365,26 @@ impl Shard {
             return;
         }
         let buffers = &self.shared.buffers;
-        let enough = buffers.blocks.free() > buffers.blocks.capacity() / 16
+        let enough = buffers.blocks.unused() > buffers.blocks.capacity() / 16
             && buffers.free_references() > 0
             && self.shared.sent.has_room(false);
         if !enough {
             return;
         }
         let before = self.run_queue.len();
-        for _ in 0..REVIVED_PER_STEP {
+        for _ in 0..REVIVED_PER_STEP.min(self.starved.len()) {
             let Some(id) = self.starved.pop_front() else { break };
             let mut context = context!(self);
             let Some(slot) = &mut self.slots[id as usize] else { continue };
             // The slot may have another connection by now, which does not wait.
             if !slot.tcb.has(Marks::WAITING) {
+                continue;
+            }
+            context.bill(&slot.tcb);
+            let blocks = &context.shared.buffers.blocks;
+            if blocks.free() <= blocks.allowance() / 16 {
+                // Its service holds all that it may: others go on.
+                self.starved.push_back(id);
                 continue;
             }
             slot.tcb.clear(Marks(Marks::WAITING.0 | Marks::STARVED.0));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ChallengeLimit, NONE, Shard, Slot};
+use super::{ChallengeLimit, Refusal, Shard, Slot};
 use crate::config::Config;
 use crate::content::Content;
 use crate::counters::Counters;
@@ -16,7 +16,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.
@@ -41,7 +41,11 @@ impl Shard {
         save_ids(self.vacant.iter(), out);
         save_ids(self.run_queue.iter(), out);
         save_ids(self.starved.iter(), out);
-        save_ids(self.time_wait_ids().iter(), out);
+        save_ids(self.time_waits.ids(&self.slots).iter(), out);
+        for service in &self.usage.services {
+            save_ids(service.waiting.ids(&self.slots).iter(), out);
+            service.refused.0.iter().for_each(|&count| out.u64(count));
+        }
         self.kick.save(out);
         self.wheel.save(out);
     }
@@ -87,9 +91,10 @@ impl Shard {
         let (config, content) = (&self.config, &self.content);
         let mut tcb = connection::restore(config, content, &mut self.shared, input)?;
         let service = ServiceState::restore(input, content)?;
-        tcb.clear(Marks::LISTED);
-        if tcb.has(Marks::HALF_OPEN) {
-            self.half_open[usize::from(tcb.service)] += 1;
+        // Both are set again when the lists are read.
+        tcb.clear(Marks(Marks::LISTED.0 | Marks::HALF_OPEN.0));
+        if tcb.has(Marks::COUNTED) {
+            self.usage.recount(&self.config, &tcb);
         }
         let inserted = self.table.insert(flow_hash(&tcb.flow), &tcb.flow, id);
         inserted.map_err(|_| SnapshotError::Capacity { what: "connections" })?;
@@ -109,6 +114,9 @@ impl Shard {
             }
             self.list_time_wait(id);
         }
+        for index in 0..self.usage.services.len() {
+            self.restore_service(index, input)?;
+        }
         // Room for as many as a new shard has.
         let connections = self.config.max_connections as usize;
         self.vacant.reserve(connections - self.vacant.len());
@@ -117,14 +125,23 @@ impl Shard {
         Ok(())
     }
 
-    fn time_wait_ids(&self) -> Vec<u32> {
-        let mut ids = Vec::new();
-        let mut id = self.time_waits.0;
-        while id != NONE {
-            ids.push(id);
-            id = self.slots[id as usize].as_ref().map_or(NONE, |slot| slot.tcb.newer);
+    fn restore_service(
+        &mut self,
+        index: usize,
+        input: &mut Reader<'_>,
+    ) -> Result<(), SnapshotError> {
+        for id in restore_ids(input, self.slots.len())? {
+            let slot = self.slots[id as usize].as_ref();
+            let own = slot.is_some_and(|slot| usize::from(slot.tcb.service) == index);
+            if !own || slot.is_some_and(|slot| slot.tcb.has(Marks::LISTED)) {
+                return Err(input.invalid("half-open connection", id.into()));
+            }
+            self.list_half_open(id);
         }
-        ids
+        for refusal in Refusal::ALL {
+            self.usage.services[index].refused.0[refusal as usize] = input.u64(refusal.name())?;
+        }
+        Ok(())
     }
 }
 

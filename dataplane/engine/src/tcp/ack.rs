@@ -26,6 +26,8 @@ struct News {
     sampled: Option<Instant>,
     /// A segment that was sent twice has been acknowledged.
     resent: bool,
+    /// It answers a SYN-ACK of which nothing was kept: a cookie.
+    of_cookie: bool,
     /// The peer reports something that it got twice (RFC 2883).
     duplicate_reported: bool,
     /// FlightSize before.
@@ -102,6 +104,7 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
         delivered: 0,
         sampled: None,
         resent: false,
+        of_cookie: false,
         duplicate_reported: false,
         flight: tcb.flight(),
         bytes: 0,
@@ -151,6 +154,7 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
 /// Gives back the acknowledged part of the send queue.
 fn release(tcb: &mut Tcb, cx: &mut Context<'_>, ack: SeqNumber, news: &mut News) {
     let syn = u32::from(tcb.has(Marks::SYN_UNACKED));
+    news.of_cookie = syn > 0 && news.delivered == 0;
     let fin = u32::from(tcb.has(Marks::FIN_SENT) && ack == tcb.snd_nxt);
     let numbers = ack.distance(tcb.snd_una).unsigned_abs();
     let bytes = u64::from(numbers.saturating_sub(syn + fin));
@@ -169,7 +173,8 @@ fn sample_rtt(tcb: &mut Tcb, cx: &Context<'_>, segment: &Segment<'_>, news: &New
         tcb.rtt.sample(cx.now, cx.now.since_us(at));
         return;
     }
-    if !news.advanced || !tcb.has(Marks::TIMESTAMPS) {
+    // The clock of a cookie's timestamp is not exact.
+    if !news.advanced || news.of_cookie || !tcb.has(Marks::TIMESTAMPS) {
         return;
     }
     let Some(timestamps) = segment.options.timestamps else { return };

@@ -1,12 +1,12 @@
-//! Numbers that must not be guessed: initial sequence numbers (RFC 6528) and timestamp offsets
-//! (RFC 7323 5.4 and its advice on randomising them), from a key that all nodes share. The clock
+//! Numbers that must not be guessed: initial sequence numbers (RFC 6528), timestamp offsets
+//! (RFC 7323 5.4 and its advice on randomising them) and SYN cookies, from a key that all nodes share. The clock
 //! is shard time, so that a replica chooses the same ones.
 
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-use crate::addr::Flow;
+use crate::addr::{Addr, Flow};
 use crate::seq::SeqNumber;
 use crate::time::Instant;
 
@@ -14,6 +14,8 @@ use crate::time::Instant;
 const SEQUENCE: u8 = 0;
 const TIMESTAMP: u8 = 1;
 const TABLE: u8 = 2;
+const COOKIE: u8 = 3;
+const SOURCE: u8 = 4;
 
 /// ISN = M + F(local, remote, key), M being a clock of 4 µs (RFC 6528 3).
 pub(crate) fn initial_sequence(key: &[u8; 16], flow: &Flow, now: Instant) -> SeqNumber {
@@ -33,14 +35,33 @@ pub(crate) fn table_secret(key: &[u8; 16]) -> u64 {
     hasher.finish()
 }
 
+/// What a SYN cookie proves itself with: nobody else can compute it for this flow and these words.
+pub(crate) fn cookie(key: &[u8; 16], flow: &Flow, words: [u32; 3]) -> u32 {
+    let mut hasher = hasher(key, COOKIE, flow);
+    words.iter().for_each(|word| hasher.write(&word.to_be_bytes()));
+    hasher.finish() as u32
+}
+
+/// A number for a source of connections. No peer can find two sources with the same one.
+pub(crate) fn source_id(key: &[u8; 16], source: Addr) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(key);
+    hasher.write(&[SOURCE]);
+    hasher.write(&source.octets());
+    hasher.finish()
+}
+
 fn keyed(key: &[u8; 16], domain: u8, flow: &Flow) -> u64 {
+    hasher(key, domain, flow).finish()
+}
+
+fn hasher(key: &[u8; 16], domain: u8, flow: &Flow) -> SipHasher24 {
     let mut hasher = SipHasher24::new_with_key(key);
     hasher.write(&[domain]);
     for endpoint in [flow.local, flow.remote] {
         hasher.write(&endpoint.addr.octets());
         hasher.write(&endpoint.port.to_be_bytes());
     }
-    hasher.finish()
+    hasher
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod congestion;
+pub(crate) mod cookie;
 pub(crate) mod established;
 pub(crate) mod input;
 pub(crate) mod isn;
@@ -59,6 +60,12 @@ impl<'a> Context<'a> {
     #[inline]
     pub(crate) fn reborrow(&mut self) -> Context<'_> {
         Context { shared: &mut *self.shared, ..*self }
+    }
+
+    /// From now on it is this connection that takes and frees blocks.
+    #[inline]
+    pub(crate) fn bill(&mut self, tcb: &Tcb) {
+        self.shared.buffers.blocks.bill(tcb.service);
     }
 
     #[inline]

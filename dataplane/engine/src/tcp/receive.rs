@@ -138,7 +138,7 @@ fn out_of_order(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, payload: &[
     cx.shared.counters.out_of_order += 1;
     let buffers = &mut cx.shared.buffers;
     // In-order data comes first when the pool is scarce: it makes progress.
-    if buffers.blocks.free() <= buffers.blocks.capacity() / 8 {
+    if buffers.blocks.free() <= buffers.blocks.allowance() / 8 {
         cx.shared.counters.pool_exhausted += 1;
         return;
     }
@@ -182,7 +182,7 @@ fn schedule_ack(tcb: &mut Tcb, cx: &Context<'_>, payload_len: usize) {
 fn offer(tcb: &Tcb, cx: &Context<'_>) -> SeqNumber {
     let blocks = &cx.shared.buffers.blocks;
     let mut free = tcb.rcv_limit.saturating_sub(tcb.recv.len() as u32);
-    if blocks.free() <= blocks.capacity() / 8 {
+    if blocks.free() <= blocks.allowance() / 8 {
         free = free.min(4 * u32::from(tcb.mss));
     }
     // Without a scale no more than 16 bits can be told.

@@ -87,6 +87,7 @@ pub(crate) fn restore(
     if usize::from(service) >= config.services.len() {
         return Err(input.invalid("service", service.into()));
     }
+    shared.buffers.blocks.bill(service);
     let mut tcb = Tcb::active(flow, Instant::ZERO, config, service);
     tcb.marks = Marks(input.u32("marks")?);
     restore_fields(&mut tcb, input)?;

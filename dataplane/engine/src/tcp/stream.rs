@@ -69,7 +69,7 @@ impl<'s> Stream<'s> {
     /// which must have a place if the service leaves it, and for others.
     fn spare_blocks(&self) -> usize {
         let blocks = &self.cx.shared.buffers.blocks;
-        let kept = (blocks.capacity() as usize / 16).max(blocks_for(self.packet.len()));
+        let kept = (blocks.allowance() as usize / 16).max(blocks_for(self.packet.len()));
         (blocks.free() as usize).saturating_sub(kept)
     }
 
@@ -83,7 +83,7 @@ impl<'s> Stream<'s> {
             return;
         }
         let blocks = &self.cx.shared.buffers.blocks;
-        if blocks.free() > blocks.capacity() / 4 {
+        if blocks.free() > blocks.allowance() / 4 {
             tcb.rcv_limit = tcb.rcv_limit.saturating_mul(2).min(max);
         }
         tcb.rcv_taken = 0;

@@ -19,7 +19,7 @@ use crate::wire::{ipv4, segment::Segment, tcp};
 /// IP and TCP header without options: what the MSS option leaves out (RFC 6691 2).
 pub(crate) const FIXED_HEADERS: u16 = (ipv4::HEADER_LEN + tcp::HEADER_LEN) as u16;
 /// Segment size to a peer that names none (RFC 9293 3.7.1).
-const DEFAULT_MSS: u16 = 536;
+pub(crate) const DEFAULT_MSS: u16 = 536;
 /// Smallest segment size that we let a peer talk us into.
 const MIN_MSS: u16 = 88;
 /// Length of the timestamps option with its padding.
@@ -88,6 +88,8 @@ impl Marks {
     pub const RACK_LOOK: Marks = Marks(1 << 24);
     /// The outstanding tail loss probe was a retransmission.
     pub const PROBE_RESENT: Marks = Marks(1 << 25);
+    /// Counted among the connections of its service and of its source.
+    pub const COUNTED: Marks = Marks(1 << 31);
 }
 
 impl Marks {
@@ -232,7 +234,7 @@ impl Tcb {
             rtt: Rtt::default(),
             deadlines: Deadlines::default(),
             recovery: Recovery::default(),
-            rcv_limit: INITIAL_RECV_LIMIT.min(service.recv_buffer_bytes),
+            rcv_limit: initial_recv_limit(service),
             rcv_taken: 0,
             max_window: 0,
             recv: Chain::default(),
@@ -263,6 +265,12 @@ impl Tcb {
         self.iss = iss;
         (self.snd_una, self.snd_nxt) = (iss, iss);
         self.rack = Rack::new(iss);
+    }
+
+    /// Our SYN-ACK is out, with the number `iss`; nothing else is known of it.
+    pub(crate) fn answered_before(&mut self, iss: SeqNumber) {
+        self.renumber(iss);
+        self.snd_nxt = iss + 1;
     }
 
     /// Takes numbers and options of the peer's SYN.
@@ -397,8 +405,13 @@ impl Tcb {
     }
 }
 
+/// Receive buffer of a new connection of the service.
+pub(crate) fn initial_recv_limit(service: &ServiceConfig) -> u32 {
+    INITIAL_RECV_LIMIT.min(service.recv_buffer_bytes)
+}
+
 /// Smallest shift with which the service's largest window fits into 16 bits (RFC 7323 2.2).
-fn window_scale(config: &Config, service: &ServiceConfig) -> u8 {
+pub(crate) fn window_scale(config: &Config, service: &ServiceConfig) -> u8 {
     if !config.tcp.window_scaling {
         return 0;
     }

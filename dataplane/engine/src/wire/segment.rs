@@ -31,7 +31,12 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// The whole L3 packet without Ethernet padding: what gets logged.
     pub packet: &'a [u8],
+    /// Where the shard has its connection, if that was looked up; a hint that may be outdated.
+    pub(crate) place: u32,
 }
+
+/// Of a segment whose connection was not looked up, or is not there.
+pub(crate) const NO_PLACE: u32 = u32::MAX;
 
 impl<'a> Segment<'a> {
     /// Takes an L3 packet apart; bytes after its total length are ignored.
@@ -73,7 +78,16 @@ impl<'a> Segment<'a> {
             options: header.options,
             payload,
             packet: ip.bytes,
+            place: NO_PLACE,
         })
+    }
+
+    /// Whether no connection was found for it, as [`Shard::look_up`] left it.
+    ///
+    /// [`Shard::look_up`]: crate::shard::Shard::look_up
+    #[inline]
+    pub fn is_stranger(&self) -> bool {
+        self.place == NO_PLACE
     }
 
     /// The sequence space that it takes (SEG.LEN): data, SYN and FIN.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use engine::addr::Endpoint;
 use engine::egress::{Egress, Outgoing};
+use engine::guard::{Guard, MAX_ANSWER_LEN, Verdict};
 use engine::service::ByteStream;
 use engine::service::external::Events;
 use engine::shard::{ConnectError, ConnectionId, ConnectionInfo, End, Ready, Shard};
 use engine::time::Instant;
 use engine::wire::checksum::finish_tcp;
-use engine::wire::segment::Segment as Received;
+use engine::wire::segment::{Segment as Received, reset_for};
 use engine::wire::{Checksums, Malformed};
 
 use super::check::{compare, render};
@@ -29,6 +30,8 @@ const START_US: u64 = 1_000_000;
 const TOLERANCE_US: u64 = 1_000;
 /// Steps at one moment, after which it is not work any more but a loop.
 const MANY_STEPS: usize = 10_000;
+/// Segments that one line sends together at most.
+const MANY_SEGMENTS: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -91,6 +94,8 @@ struct World {
     setup: Setup,
     mode: Mode,
     shard: Shard,
+    /// As on a node that serves.
+    guard: Option<Guard>,
     now_us: u64,
     flows: BTreeMap<String, Flow>,
     sent: VecDeque<Sent>,
@@ -103,6 +108,7 @@ impl World {
     fn new(setup: Setup, mode: Mode) -> World {
         World {
             shard: Shard::new(0, Arc::clone(&setup.config), Arc::clone(&setup.content)),
+            guard: setup.guarded.then(|| Guard::new(&setup.config, MANY_SEGMENTS)),
             setup,
             mode,
             now_us: START_US,
@@ -233,10 +239,39 @@ impl World {
                 Err(malformed) => *self.malformed.entry(malformed.name()).or_default() += 1,
             }
         }
+        self.screen(&mut segments)?;
         if !segments.is_empty() {
             self.step(&segments, |_| Ok(()))?;
         }
         self.advance(self.now_us)
+    }
+
+    /// Takes out what the guard does not let in; its answers are as good as the shard's.
+    fn screen(&mut self, segments: &mut Vec<Received<'_>>) -> Result<(), String> {
+        let now = Instant::from_micros(self.now_us);
+        if self.guard.as_ref().is_some_and(|guard| guard.wants_step(&self.shard, now)) {
+            self.step(&[], |_| Ok(()))?;
+        }
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        guard.stepped();
+        let mut out = Recorder::default();
+        let _strangers = self.shard.look_up(segments);
+        segments.retain(|segment| {
+            let mut answer = [0; MAX_ANSWER_LEN];
+            let len = match segment.is_stranger() {
+                true => match guard.screen(&self.shard, now, segment, &mut answer) {
+                    Verdict::Log => return true,
+                    Verdict::Answer(len) => len,
+                    Verdict::Reset => reset_for(segment, &mut answer),
+                    Verdict::Drop => 0,
+                },
+                false => return true,
+            };
+            out.packets.extend((len > 0).then(|| answer[..len].to_vec()));
+            false
+        });
+        self.collect(out);
+        Ok(())
     }
 
     /// Takes segments in, lets the program act, and sends.
@@ -541,8 +576,13 @@ impl World {
             }
             Assertion::Counter(counter, test) => {
                 let found = self.shard.counters().iter().find(|(name, _)| name == counter);
-                let (_, value) = found.ok_or_else(|| format!("there is no {counter}"))?;
-                test.check(value)
+                let guard = self.guard.as_ref().map(|guard| guard.of_service(0).0);
+                let found = found.map(|(_, value)| value).or_else(|| {
+                    guard
+                        .and_then(|guard| guard.iter().find(|(name, _)| name == counter))
+                        .map(|c| c.1)
+                });
+                test.check(found.ok_or_else(|| format!("there is no {counter}"))?)
             }
             Assertion::Malformed(kind, test) => {
                 if !Malformed::ALL.iter().any(|known| known.name() == kind) {

@@ -21,6 +21,8 @@ pub struct Setup {
     pub config: Arc<Config>,
     pub content: Arc<Content>,
     pub peer_isn: u32,
+    /// A guard stands before the shard.
+    pub guarded: bool,
     pub local: IpAddr,
     pub remote: IpAddr,
 }
@@ -46,6 +48,7 @@ impl Setup {
             config: Arc::new(config),
             content: Arc::new(Content::default()),
             peer_isn: isn,
+            guarded: peer.get("guarded").and_then(Value::as_bool).unwrap_or(false),
             local: Ipv4Addr::new(10, 77, 0, 100).into(),
             remote: Ipv4Addr::new(10, 77, 0, 9).into(),
         })

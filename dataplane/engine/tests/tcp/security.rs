@@ -138,8 +138,9 @@ fn idle_connection_is_aborted_after_the_timeout_of_its_service() {
     assert_eq!(state(&peer), None);
 }
 
+/// RFC 4987 3.3.
 #[test]
-fn backlog_of_a_service_is_bounded() {
+fn backlog_of_a_service_is_bounded_and_the_oldest_makes_room() {
     let mut config = config();
     config.services[0].backlog = 3;
     let mut peer = Peer::new(config, ECHO);
@@ -148,14 +149,14 @@ fn backlog_of_a_service_is_bounded() {
         peer.local.port = port;
         answered += peer.send_with(SYN, 0, 0, &[], plain_options()).len();
     }
-    assert_eq!(answered, 3);
-    assert_eq!(peer.shard.counters().backlog_full, 7);
-    // One completes its handshake: there is room for one more.
-    peer.local.port = 50_000;
-    peer.send_with(SYN, 0, 0, &[], plain_options());
+    assert_eq!((answered, peer.shard.memory().half_open), (10, 3));
+    assert_eq!(peer.shard.counters().half_open_recycled, 7);
+    // The newest one completes its handshake, which makes room for one more.
     peer.send(ACK, 1, 1, &[]);
+    assert_eq!((state(&peer), peer.shard.memory().half_open), (Some(State::Established), 2));
     peer.local.port = 50_005;
-    assert_eq!(peer.send_with(SYN, 0, 0, &[], plain_options()).len(), 1);
+    peer.send_with(SYN, 0, 0, &[], plain_options());
+    assert_eq!(peer.shard.counters().half_open_recycled, 7);
 }
 
 #[test]
@@ -168,7 +169,8 @@ fn connections_are_bounded() {
         peer.send_with(SYN, 0, 0, &[], plain_options());
     }
     assert_eq!(peer.shard.memory().connections, 3);
-    assert_eq!(peer.shard.counters().connections_full, 7);
+    let refused: Vec<_> = peer.shard.services()[0].refused.iter().filter(|r| r.1 > 0).collect();
+    assert_eq!(refused, [("full", 7)]);
 }
 
 #[test]
@@ -305,4 +307,45 @@ fn garbage_never_panics() {
             peer.local.port = 50_000 + chance.below(4) as u16;
         }
     }
+}
+
+/// What one service may hold is no other's loss, and its own connections go on once it has room.
+#[test]
+fn memory_of_a_service_is_bounded() {
+    let mut config = config();
+    config.services[0].limits.max_blocks = Some(32);
+    let mut peer = Peer::established(config, ECHO);
+    // Whoever reads nothing makes the echo keep what it cannot send.
+    peer.window = 0;
+    let mut seq = 1;
+    for _ in 0..100 {
+        let replies = peer.send(ACK, seq, 1, &[1; 1000]);
+        seq = replies.iter().map(|reply| reply.ack).max().unwrap_or(seq).max(seq);
+    }
+    let held = peer.shard.blocks_of(0);
+    assert!((20..=32).contains(&held), "{held}");
+    assert_eq!(held, peer.shard.memory().pool_used);
+    let (greedy, iss) = (peer.local.port, peer.their_isn);
+    peer.local.port += 1;
+    assert!(peer.send_with(SYN, 0, 0, &[], plain_options()).is_empty());
+    let refused: Vec<_> = peer.shard.services()[0].refused.iter().filter(|r| r.1 > 0).collect();
+    assert_eq!(refused, [("memory", 1)]);
+    // Another service.
+    peer.remote.port = DISCARD;
+    peer.window = 65_535;
+    peer.handshake(&sack_options());
+    peer.send(ACK, 1, 1, &[2; 1000]);
+    assert_eq!(peer.info().map(|info| (info.bytes_in, info.recv_queue)), Some((1000, 0)));
+    // The first one begins to read.
+    (peer.local.port, peer.remote.port, peer.their_isn) = (greedy, ECHO, iss);
+    let (mut read, end) = (1, seq);
+    let mut replies = peer.send(ACK, seq, 1, &[]);
+    for _ in 0..1000 {
+        for reply in &replies {
+            read = read.max(reply.seq + reply.len() as i64);
+        }
+        replies = peer.send(ACK, seq, read, &[]);
+        replies.extend(peer.wait(100_000));
+    }
+    assert_eq!((read, peer.shard.blocks_of(0)), (end, 0));
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job")]
 
 mod client;
+mod flood;
 mod latency;
 mod network;
 mod scripted;
