@@ -258,7 +258,7 @@ impl Sender {
                 counters.batches_confirmed += 1;
             }
             self.missing -= usize::from(slot.missing);
-            self.free.push(slot.buffer);
+            self.give_back(slot.buffer);
             if slot.sends == 1 && !slot.held {
                 newest_sent_once_us = Some(slot.sent_us);
             }
@@ -268,6 +268,14 @@ impl Sender {
         }
         self.oldest = next;
         progress
+    }
+
+    /// The last one stays the open frame's while that has bytes.
+    fn give_back(&mut self, buffer: u32) {
+        self.free.push(buffer);
+        if let (true, [.., open, given]) = (self.open_bytes > 0, &mut self.free[..]) {
+            std::mem::swap(open, given);
+        }
     }
 
     fn mark_missing(&mut self, sequence: u64) {

@@ -236,6 +236,28 @@ fn calm_link_sends_every_frame_once() {
 }
 
 #[test]
+fn confirmation_may_come_while_a_batch_is_open() {
+    let mut pair = Pair::new(config(), Weather::default(), 2);
+    let append = |pair: &mut Pair, body: u8| {
+        let session = &mut pair.nodes[0].session;
+        session.append(0, RecordKind::Input, &[&[body; 100]]).expect("room");
+    };
+    append(&mut pair, 1);
+    pair.nodes[0].session.close_batch();
+    append(&mut pair, 2);
+    while pair.nodes[0].session.confirmed() != Position(1) {
+        pair.turn([0, 0]);
+    }
+    append(&mut pair, 3);
+    pair.nodes[0].session.close_batch();
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 10]);
+    }
+    let taken: Vec<_> = pair.nodes[1].taken.iter().map(|(_, _, body)| body.clone()).collect();
+    assert_eq!(taken, [vec![1; 100], vec![2; 100], vec![3; 100]]);
+}
+
+#[test]
 fn bad_weather_costs_time_and_nothing_else() {
     for (lost, seeds) in [(1, 0..10), (10, 10..20), (30, 20..40)] {
         for seed in seeds {
