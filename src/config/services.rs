@@ -141,8 +141,10 @@ fn settings(config: &mut ServiceConfig, section: &ServiceSection, key: &str, che
             check.range(&format!("{key}.send_buffer_kib"), kib, 4, 1 << 20) << 10;
     }
     if let Some(kib) = section.recv_buffer_kib {
+        // An http request stays in the buffer until its head is whole.
+        let min = if matches!(config.kind, ServiceKind::Http { .. }) { 16 } else { 4 };
         config.recv_buffer_bytes =
-            check.range(&format!("{key}.recv_buffer_kib"), kib, 4, 1 << 20) << 10;
+            check.range(&format!("{key}.recv_buffer_kib"), kib, min, 1 << 20) << 10;
     }
     limits::service(config, section, key, check);
 }

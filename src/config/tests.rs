@@ -170,3 +170,23 @@ fn limits_per_source_are_checked_by_name() {
     let message = complaint("port = 7", "port = 7\nat_limit = \"refuse\"");
     assert_says(&message, &["cluster.service[0].at_limit", "\"drop\", \"reset\""]);
 }
+
+#[test]
+fn buffers_too_small_for_a_shard_are_refused_before_the_start() {
+    let message =
+        complaint("[[cluster.service]]", "shards = 64\nbuffer_mib = 1\n[[cluster.service]]");
+    assert_says(&message, &["cluster.buffer_mib", "16 KiB for each of 64 shards", "32 KiB"]);
+    let message =
+        complaint("[[cluster.service]]", "shards = 1\nbuffer_mib = 1048576\n[[cluster.service]]");
+    assert_says(&message, &["cluster.buffer_mib", "128 GiB for each shard"]);
+    let http = "kind = \"http\"\nroot = \"/\"\nrecv_buffer_kib = 8";
+    let message = complaint("kind = \"echo\"", http);
+    assert_says(&message, &["cluster.service[0].recv_buffer_kib", "expected 16 to"]);
+}
+
+#[test]
+fn more_addresses_than_a_worker_holds_are_refused() {
+    let many: Vec<String> = (100..117).map(|last| format!("\"10.77.0.{last}/24\"")).collect();
+    let message = complaint("\"10.77.0.100/24\"", &many.join(", "));
+    assert_says(&message, &["cluster.vip", "17 addresses", "at most 16"]);
+}

@@ -8,6 +8,7 @@ use std::{
 
 use engine::config::TcpConfig;
 use hw_profiles::Profile;
+use worker::MAX_VIPS;
 
 use super::{
     Cluster, ContentRoot, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
@@ -94,6 +95,7 @@ fn cluster(
     let max_connections =
         check.range("cluster.max_connections", section.max_connections, 1, 16_000_000);
     let buffer_mib = check.range("cluster.buffer_mib", section.buffer_mib, 1, 1 << 20);
+    memory(buffer_mib, shards, check);
     let control_port = check.range("cluster.control_port", section.control_port, 1, 65_000);
     let mtu = check.range("cluster.mtu", section.mtu, 576, 9216);
     let tcp = tcp(&section.tcp, check);
@@ -118,12 +120,23 @@ fn cluster(
     Some((cluster, roots))
 }
 
+/// What a shard's share of the buffers may be.
+fn memory(buffer_mib: u32, shards: u16, check: &mut Checker) {
+    let share_kib = (u64::from(buffer_mib) << 10) / u64::from(shards);
+    let what = format!("{buffer_mib} MiB are {share_kib} KiB for each of {shards} shards");
+    let hint = "expected 32 KiB to 128 GiB for each shard";
+    check.require((32..=128 << 20).contains(&share_kib), "cluster.buffer_mib", what, hint);
+}
+
 fn vips(texts: &[String], check: &mut Checker) -> Option<Vec<Cidr>> {
     if texts.is_empty() {
         let hint = "expected at least one service address, e.g. vip = [\"10.77.0.100/24\"]";
         check.fail("cluster.vip", "is empty", hint);
         return None;
     }
+    let what = format!("has {} addresses", texts.len());
+    let hint = format!("expected at most {MAX_VIPS}");
+    check.require(texts.len() <= MAX_VIPS, "cluster.vip", what, &hint);
     let mut vips: Vec<Cidr> = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         let key = format!("cluster.vip[{index}]");

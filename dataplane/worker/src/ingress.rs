@@ -15,7 +15,7 @@ use crate::counters::Counters;
 use crate::nic::RxChecksum;
 
 /// Service addresses of a node at most.
-pub(crate) const MAX_VIPS: usize = 16;
+pub const MAX_VIPS: usize = 16;
 /// EtherTypes of IEEE 802.1Q and 802.1ad tags.
 const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
 
