@@ -181,12 +181,18 @@ fn restart_after_idle(tcb: &mut Tcb, cx: &Context<'_>) {
     }
 }
 
+/// Numbers that the peer's window has room for: for payload, and for a FIN too (RFC 9293 3.4).
+#[inline]
+fn usable_window(tcb: &Tcb) -> u32 {
+    let edge = tcb.snd_una + tcb.snd_wnd;
+    edge.distance(tcb.snd_nxt).max(0).unsigned_abs()
+}
+
 /// Payload bytes that the next new segment may carry; 0 for a FIN alone. `None`: it must wait for
 /// the peer's window, or for more data (RFC 9293 3.8.6.2.1 and 3.7.4).
 #[inline]
 fn sendable(tcb: &Tcb, cx: &Context<'_>) -> Option<u16> {
-    let edge = tcb.snd_una + tcb.snd_wnd;
-    let usable = edge.distance(tcb.snd_nxt).max(0).unsigned_abs();
+    let usable = usable_window(tcb);
     if usable == 0 {
         return None;
     }
@@ -219,7 +225,7 @@ fn first_transmission<E: Egress>(
     }
     let offset = u64::from(tcb.queue_sent());
     let last = u64::from(len) == tcb.unsent();
-    let fin = last && tcb.fin_due();
+    let fin = last && tcb.fin_due() && usable_window(tcb) > u32::from(len);
     let mut flags = Flags::ACK;
     if last && len > 0 {
         flags |= Flags::PSH;
@@ -228,7 +234,8 @@ fn first_transmission<E: Egress>(
         flags |= Flags::FIN;
     }
     let seq = tcb.snd_nxt;
-    let len = transmit::segment(tcb, cx, egress, seq, flags, offset, len);
+    let (wanted, len) = (len, transmit::segment(tcb, cx, egress, seq, flags, offset, len));
+    let fin = fin && len == wanted;
     let controls = Controls { syn: false, fin };
     let numbers = len + u16::from(fin);
     tcb.sent.push(&mut cx.shared.sent, cx.now, seq, numbers, controls);

@@ -10,7 +10,7 @@ use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::{self, NEVER};
 
 /// Duplicate ACKs that one step sends at most, to a peer without SACK.
-const MAX_DUP_ACKS_OWED: u8 = 8;
+pub(crate) const MAX_DUP_ACKS_OWED: u8 = 8;
 
 /// Takes payload and FIN of an acceptable segment (RFC 9293 3.10.7.4, seventh and eighth).
 pub(crate) fn segment_text(
@@ -36,10 +36,12 @@ pub(crate) fn segment_text(
         tcb.fin_at = seq + payload.len() as u32;
     }
     if tcb.has(Marks::FIN_AHEAD) && tcb.state != State::Closed {
-        if tcb.fin_at == tcb.rcv_nxt {
-            take_fin(tcb, service, cx);
-        } else {
-            tcb.ack_now();
+        tcb.ack_now();
+        match tcb.fin_at.distance(tcb.rcv_nxt) {
+            0 => take_fin(tcb, service, cx),
+            // The peer went on behind its FIN: so it was none.
+            ..0 => tcb.clear(Marks::FIN_AHEAD),
+            _ => {}
         }
     }
 }
@@ -60,12 +62,17 @@ fn trim<'p>(
             duplicate(tcb, cx, seq, seq + cut as u32);
         }
         // A FIN below RCV.NXT has been taken before.
-        fin &= old <= payload.len() && !tcb.has(Marks::FIN_RECEIVED);
+        fin &= old <= payload.len();
         payload = &payload[cut..];
         seq += cut as u32;
         tcb.ack_now();
     }
-    let room = tcb.rcv_adv.distance(seq).max(0).unsigned_abs() as usize;
+    let mut room = tcb.rcv_adv.distance(seq).max(0).unsigned_abs() as usize;
+    if tcb.has(Marks::FIN_RECEIVED) {
+        // Nothing comes behind a FIN (RFC 9293 3.10.7.4, seventh).
+        (room, fin) = (0, false);
+        tcb.ack_now();
+    }
     if payload.len() > room {
         payload = &payload[..room];
         fin = false;
@@ -152,6 +159,8 @@ fn take_fin(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'_>) {
     tcb.clear(Marks::FIN_AHEAD);
     tcb.set(Marks::FIN_RECEIVED);
     tcb.rcv_nxt += 1;
+    // A peer that sent something behind its FIN has contradicted itself.
+    tcb.assembler.clear(&mut cx.shared.buffers);
     tcb.progress_at = cx.now;
     tcb.ack_now();
     tcb.state = tcb.state.fin_received();

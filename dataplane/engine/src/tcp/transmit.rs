@@ -19,7 +19,7 @@ const SACK_HEAD_LEN: usize = 4;
 const SACK_BLOCK_LEN: usize = 8;
 
 /// Sends a segment with up to `len` bytes of the send queue from `offset` on. Returns how many:
-/// fewer only where the queue's pieces are too small to fill one packet.
+/// fewer, and no FIN, only where the queue's pieces are too small to fill one packet.
 pub(crate) fn segment<E: Egress>(
     tcb: &mut Tcb,
     cx: &mut Context<'_>,
@@ -40,7 +40,10 @@ pub(crate) fn segment<E: Egress>(
     let options = if flags.syn() { syn_options(tcb, cx) } else { options(tcb, cx, len) };
     let mut parts: ArrayVec<Part<'_>, MAX_PARTS> = ArrayVec::new();
     let shared = &mut *cx.shared;
-    let len = tcb.send.gather(&shared.buffers, offset, len.into(), &mut parts) as u16;
+    let wanted = len;
+    let len = tcb.send.gather(&shared.buffers, offset, wanted.into(), &mut parts) as u16;
+    // What is left out comes before our FIN.
+    let flags = if len < wanted { flags.without(Flags::FIN | Flags::PSH) } else { flags };
     let ack = if flags.ack() { acknowledged } else { SeqNumber(0) };
     let header = SegmentHeader { flow: tcb.flow, seq, ack, flags, window, options };
     let mut bytes = [0; MAX_HEADER_LEN];

@@ -52,6 +52,13 @@ impl Flags {
         self.0 & flags.0 != 0
     }
 
+    /// All but `flags`.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, flags: Flags) -> Flags {
+        Flags(self.0 & !flags.0)
+    }
+
     /// FIN is set.
     #[inline]
     pub const fn fin(self) -> bool {

@@ -1,10 +1,11 @@
 //! Closing: in either order, at once, half; TIME-WAIT; aborts.
 
+use engine::config::Config;
 use engine::tcp::State;
 use engine::wire::tcp::{Flags, Options};
 
 use crate::support::peer::{ACK, FIN_ACK, Peer, SYN, SYN_ACK, sack_options};
-use crate::support::{DISCARD, DISCARD_INDEX, ECHO, STREAM_N, config};
+use crate::support::{DISCARD, DISCARD_INDEX, ECHO, HTTP, STREAM_N, config};
 
 fn state(peer: &Peer) -> Option<State> {
     peer.info().map(|info| info.state)
@@ -188,4 +189,20 @@ fn active_side_closes_when_its_peer_has() {
     assert!(replies[0].flags.fin());
     peer.send(ACK, 2, 2, &[]);
     assert_eq!(state(&peer), None);
+}
+
+/// Each answer is a head in a block and a byte of a file: more pieces than a packet is made of.
+#[test]
+fn fin_comes_behind_all_pieces_however_small() {
+    let mut peer = Peer::new(Config { mtu: 9000, ..config() }, HTTP);
+    peer.handshake(&Options { mss: Some(8000), ..sack_options() });
+    let line = "GET /file.bin HTTP/1.1\r\nHost: h\r\nRange: bytes=0-0\r\n";
+    let requests = [format!("{line}\r\n").repeat(7), format!("{line}Connection: close\r\n\r\n")];
+    let replies = peer.send(ACK, 1, 1, requests.concat().as_bytes());
+    let bytes: Vec<u8> = replies.iter().flat_map(|reply| reply.payload.clone()).collect();
+    assert_eq!(String::from_utf8_lossy(&bytes).matches("HTTP/1.1 206 ").count(), 8);
+    assert!(bytes.len() < 8000, "room for all of it in one packet");
+    let (last, others) = replies.split_last().expect("answers");
+    assert!(last.flags.fin() && last.seq + last.len() as i64 == 1 + bytes.len() as i64);
+    assert!(others.iter().all(|reply| !reply.flags.fin()), "{replies:?}");
 }
