@@ -23,7 +23,7 @@ macro_rules! counters {
             }
 
             fn restore(input: &mut Reader<'_>) -> Result<Counters, SnapshotError> {
-                Ok(Counters { $($name: input.u64(stringify!($name))?,)* })
+                Ok(Counters { $($name: input.total(stringify!($name))?,)* })
             }
         }
     };

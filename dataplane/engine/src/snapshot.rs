@@ -5,6 +5,9 @@
 
 use thiserror::Error;
 
+/// More than anything can have happened that is counted one by one.
+const MAX_TOTAL: u64 = 1 << 63;
+
 /// State that can be written out and read back to an equal value.
 pub trait Snapshot: Sized {
     /// Appends the state.
@@ -177,6 +180,14 @@ impl<'a> Reader<'a> {
     /// Reads 8 bytes.
     pub fn u64(&mut self, what: &'static str) -> Result<u64, SnapshotError> {
         self.array(what).map(u64::from_le_bytes)
+    }
+
+    /// Reads a number of things that have happened, which has room to go on growing.
+    pub fn total(&mut self, what: &'static str) -> Result<u64, SnapshotError> {
+        match self.u64(what)? {
+            total if total <= MAX_TOTAL => Ok(total),
+            total => Err(self.invalid(what, total)),
+        }
     }
 
     /// Reads an optional number.

@@ -61,6 +61,11 @@ impl TimerWheel {
         }
     }
 
+    /// Whether its time is not ahead of `now`.
+    pub fn has_reached_at_most(&self, now: Instant) -> bool {
+        self.now <= now.as_micros() / TICK_US
+    }
+
     /// How many ids have a deadline.
     pub fn len(&self) -> usize {
         self.len as usize
@@ -244,6 +249,9 @@ impl TimerWheel {
     pub fn restore(ids: usize, input: &mut Reader<'_>) -> Result<TimerWheel, SnapshotError> {
         let mut wheel = TimerWheel::with_capacity(ids);
         wheel.now = input.u64("current tick")?;
+        if wheel.now > LAST_TICK {
+            return Err(input.invalid("current tick", wheel.now));
+        }
         let count = input.u32("number of timers")?;
         for _ in 0..count {
             let id = input.u32("timer id")?;

@@ -2,9 +2,9 @@
 
 use arrayvec::ArrayVec;
 
-use super::Buffers;
 use super::chain::Chain;
 use super::slab::NONE;
+use super::{Buffers, Held};
 use crate::seq::SeqNumber;
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::wire::tcp::{MAX_SACK_BLOCKS, SackBlock};
@@ -203,6 +203,19 @@ impl Assembler {
             }
         }
         newest.into_iter().map(|(_, block)| block).collect()
+    }
+
+    /// First byte of each range and the one behind its last, in order.
+    pub(crate) fn bounds(&self, buffers: &Buffers) -> impl Iterator<Item = SackBlock> {
+        self.iter(buffers).map(|range| (range.start, range.end()))
+    }
+
+    /// Adds what it holds.
+    pub(crate) fn count(&self, buffers: &Buffers, held: &mut Held) {
+        for range in self.iter(buffers) {
+            held.ranges += 1;
+            range.data.count(&buffers.blocks, held);
+        }
     }
 
     /// Drops everything.

@@ -1,5 +1,6 @@
 //! A first-in, first-out queue of bytes in pool blocks.
 
+use super::Held;
 use super::pool::{BLOCK_BYTES, Pool};
 use super::slab::NONE;
 use crate::snapshot::{Reader, SnapshotError, Writer};
@@ -162,6 +163,11 @@ impl Chain {
     /// Drops all bytes.
     pub fn clear(&mut self, pool: &mut Pool) {
         self.consume(pool, self.len());
+    }
+
+    /// Adds the blocks that it holds.
+    pub(crate) fn count(&self, pool: &Pool, held: &mut Held) {
+        held.blocks += self.slices(pool, 0).count() as u32;
     }
 
     /// Appends the bytes, and how they lie in blocks, to a snapshot.

@@ -48,6 +48,16 @@ impl Buffers {
         }
     }
 
+    /// What is given away.
+    pub(crate) fn used(&self) -> Held {
+        Held {
+            blocks: self.blocks.used(),
+            extents: self.extents.used(),
+            ranges: self.ranges.used(),
+            references: self.references_used,
+        }
+    }
+
     /// How many more extents may refer to content or to the pattern.
     pub fn free_references(&self) -> u32 {
         self.references - self.references_used
@@ -57,4 +67,13 @@ impl Buffers {
     pub fn memory_bytes(&self) -> usize {
         self.blocks.memory_bytes() + self.extents.memory_bytes() + self.ranges.memory_bytes()
     }
+}
+
+/// Parts of a [`Buffers`] that somebody holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub blocks: u32,
+    pub extents: u32,
+    pub ranges: u32,
+    pub references: u32,
 }

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::chain::{restore_block, save_block};
 use super::slab::NONE;
-use super::{BLOCK_BYTES, Buffers, pattern};
+use super::{Buffers, Held, pattern};
 use crate::snapshot::{Reader, SnapshotError, Writer};
 
 /// Most parts that one [`SendQueue::gather`] yields.
@@ -343,6 +343,25 @@ const TAG_CONTENT: u8 = 2;
 const TAG_PATTERN: u8 = 3;
 
 impl SendQueue {
+    /// Adds what it holds; an error if that is not as long as it should be.
+    pub(crate) fn count(&self, buffers: &Buffers, held: &mut Held) -> Result<(), &'static str> {
+        let (mut id, mut len) = (self.head, 0_u64);
+        while id != NONE {
+            let extent = buffers.extents.get(id);
+            held.extents += 1;
+            match extent.source {
+                Source::Block(block) if buffers.blocks.len(block) as u64 == extent.len => {
+                    held.blocks += 1;
+                }
+                Source::Block(_) => return Err("length of an extent"),
+                Source::Content { .. } | Source::Pattern { .. } => held.references += 1,
+            }
+            len = len.wrapping_add(extent.len);
+            id = buffers.extents.next(id);
+        }
+        if len == self.len { Ok(()) } else { Err("length of a send queue") }
+    }
+
     /// Appends the queue to a snapshot.
     pub fn save(&self, buffers: &Buffers, out: &mut Writer<'_>) {
         let mut id = self.head;
@@ -384,9 +403,11 @@ impl SendQueue {
                 TAG_BLOCK => {
                     let start = input.u16("start of a block")?;
                     let block = restore_block(&mut buffers.blocks, start, input)?;
-                    queue.len += buffers.blocks.len(block) as u64;
+                    let len = queue.len.checked_add(buffers.blocks.len(block) as u64);
+                    queue.len =
+                        len.ok_or_else(|| input.invalid("length of a send queue", u64::MAX))?;
                     queue.link_block(buffers, block);
-                    queue.len <= u64::MAX - BLOCK_BYTES as u64
+                    true
                 }
                 TAG_CONTENT => {
                     let len = input.u64("length of content")?;

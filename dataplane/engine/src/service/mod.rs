@@ -155,6 +155,12 @@ impl ServiceState {
         }
     }
 
+    /// Whether a service of this kind can have this state.
+    #[must_use]
+    pub fn is_of(&self, kind: &ServiceKind) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(&ServiceState::new(kind))
+    }
+
     /// The connection is established.
     pub fn accept<S: ByteStream>(
         &mut self,

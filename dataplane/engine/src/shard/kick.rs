@@ -88,6 +88,18 @@ impl Kick {
         (self.phase, self.next) = (phase, 0);
     }
 
+    /// `slots`: how many the shard has. What it has noted lies within them.
+    pub fn check(&self, slots: usize) -> Result<(), &'static str> {
+        let places = self.classes.iter().map(|&class| class as usize);
+        let holds = match self.phase {
+            Phase::Rest => self.order.is_empty(),
+            Phase::Count => self.next <= self.slots && places.sum::<usize>() <= self.slots,
+            Phase::Place => self.next <= self.slots && places.max() <= Some(self.order.len()),
+            Phase::Send => self.next <= self.order.len(),
+        };
+        if holds && self.slots <= slots && self.order.len() <= slots { Ok(()) } else { Err("kick") }
+    }
+
     pub fn save(&self, out: &mut Writer<'_>) {
         out.u8(self.phase as u8);
         if self.phase == Phase::Rest {
@@ -224,8 +236,11 @@ impl Shard {
             let Some(slot) = &slots[id] else { continue };
             if waits(&slot.tcb) {
                 let place = &mut kick.classes[class_of(kick.at.since_us(slot.tcb.active_at))];
-                kick.order[*place as usize] = id as u32;
-                *place += 1;
+                // Counts that came in a snapshot may be those of other connections.
+                if let Some(noted) = kick.order.get_mut(*place as usize) {
+                    *noted = id as u32;
+                    *place += 1;
+                }
             }
         }
         if kick.next == kick.slots {

@@ -4,6 +4,7 @@
 //! The order within a step is fixed: timers that are due, then the segments in their order, then
 //! output for each connection that one of these touched, first come, first served.
 
+mod check;
 mod external;
 mod info;
 mod kick;

@@ -84,6 +84,7 @@ impl Shard {
         shard.wheel = TimerWheel::restore(shard.config.max_connections as usize, input)?;
         shard.shared.digest = digest;
         input.clone().finish()?;
+        shard.check().map_err(|what| input.invalid(what, 0))?;
         Ok(shard)
     }
 
@@ -91,6 +92,9 @@ impl Shard {
         let (config, content) = (&self.config, &self.content);
         let mut tcb = connection::restore(config, content, &mut self.shared, input)?;
         let service = ServiceState::restore(input, content)?;
+        if !service.is_of(&config.services[usize::from(tcb.service)].kind) {
+            return Err(input.invalid("service kind", tcb.service.into()));
+        }
         // Both are set again when the lists are read.
         tcb.clear(Marks(Marks::LISTED.0 | Marks::HALF_OPEN.0));
         if tcb.has(Marks::COUNTED) {
@@ -139,7 +143,7 @@ impl Shard {
             self.list_half_open(id);
         }
         for refusal in Refusal::ALL {
-            self.usage.services[index].refused.0[refusal as usize] = input.u64(refusal.name())?;
+            self.usage.services[index].refused.0[refusal as usize] = input.total(refusal.name())?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! Start at `input` (RFC 9293 3.10.7), then `ack`, `established` and `output`.
 
 pub(crate) mod ack;
+pub(crate) mod check;
 pub(crate) mod congestion;
 pub(crate) mod cookie;
 pub(crate) mod established;

@@ -198,7 +198,7 @@ impl Snapshot for Rack {
             fack: SeqNumber(input.u32("RACK.fack")?),
             dsack_round_end: SeqNumber(input.u32("RACK.dsack_round")?),
             in_dsack_round: input.bool("RACK.dsack_round")?,
-            reo_wnd_mult: input.u8("RACK.reo_wnd_mult")?,
+            reo_wnd_mult: input.u8("RACK.reo_wnd_mult")?.clamp(1, MAX_REO_WND_MULT),
             reo_wnd_persist: input.u8("RACK.reo_wnd_persist")?,
             reordering_seen: input.bool("RACK.reordering_seen")?,
             probe_end: input.option_u64("TLP.end_seq")?.map(seq),

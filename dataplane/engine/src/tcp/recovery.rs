@@ -52,7 +52,8 @@ impl ProportionalRate {
         } else {
             // Slow start reduction bound: what was delivered, and a segment more if it went well.
             let bonus = if una_advanced { u32::from(mss) } else { 0 };
-            let bound = self.delivered.saturating_sub(self.sent).max(delivered) + bonus;
+            let bound =
+                self.delivered.saturating_sub(self.sent).max(delivered).saturating_add(bonus);
             bound.min(ssthresh - pipe)
         };
         // The first retransmission leaves at once (RFC 6675 5 step 4.3).

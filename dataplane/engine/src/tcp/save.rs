@@ -16,9 +16,6 @@ use crate::tcp::timers::Deadlines;
 use crate::tcp::{Shared, State};
 use crate::time::Instant;
 
-/// Smallest segment size that a connection can have.
-const MIN_MSS: u16 = 64;
-
 /// Appends a connection.
 pub(crate) fn save(tcb: &Tcb, shared: &Shared, out: &mut Writer<'_>) {
     for endpoint in [tcb.flow.local, tcb.flow.remote] {
@@ -105,7 +102,7 @@ pub(crate) fn restore(
     };
     tcb.send = SendQueue::restore(&mut shared.buffers, input, exists)?;
     tcb.assembler = Assembler::restore(&mut shared.buffers, input)?;
-    check(&tcb, config, input)?;
+    check(&tcb, input)?;
     Ok(tcb)
 }
 
@@ -143,20 +140,14 @@ fn restore_fields(tcb: &mut Tcb, input: &mut Reader<'_>) -> Result<(), SnapshotE
     tcb.sent_at = at("time of the last sending")?;
     tcb.progress_at = at("time of the last progress")?;
     tcb.kicked_at = input.option_u64("time of a kick")?.map(Instant::from_micros);
-    tcb.bytes_in = input.u64("bytes in")?;
-    tcb.bytes_out = input.u64("bytes out")?;
+    tcb.bytes_in = input.total("bytes in")?;
+    tcb.bytes_out = input.total("bytes out")?;
     Ok(())
 }
 
-/// Refuses what would make arithmetic on the connection fail later.
-fn check(tcb: &Tcb, config: &Config, input: &Reader<'_>) -> Result<(), SnapshotError> {
-    if tcb.mss < MIN_MSS || tcb.mss > config.mtu {
-        return Err(input.invalid("segment size", tcb.mss.into()));
-    }
-    let sent = u64::from(tcb.queue_sent());
-    if sent > tcb.send.len() {
-        return Err(input.invalid("length of a send queue", tcb.send.len()));
-    }
+/// Refuses what no connection of this kind can have. What must hold of any connection is asked
+/// when the whole shard is there ([`check`](crate::tcp::check)).
+fn check(tcb: &Tcb, input: &Reader<'_>) -> Result<(), SnapshotError> {
     let flow = tcb.flow;
     if flow.local.addr.as_ipv4().is_none() || flow.remote.addr.as_ipv4().is_none() {
         return Err(input.invalid("address family", 6));

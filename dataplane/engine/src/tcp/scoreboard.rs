@@ -387,6 +387,32 @@ impl SentQueue {
         *self = SentQueue::default();
     }
 
+    /// The entries are what was sent from `una` up to `nxt`, without gaps, and the sums are theirs.
+    pub(crate) fn check(
+        &self,
+        slab: &SentSlab,
+        una: SeqNumber,
+        nxt: SeqNumber,
+    ) -> Result<(), &'static str> {
+        let (mut at, mut hint_passed) = (una, self.hint == NONE);
+        let mut sums =
+            SentQueue { head: self.head, tail: self.tail, hint: self.hint, ..Self::default() };
+        let mut index = self.head;
+        for entry in self.iter(slab) {
+            hint_passed |= index == self.hint;
+            if entry.seq != at || entry.len == 0 || entry.is_lost() && !hint_passed {
+                return Err("sent segment");
+            }
+            at = entry.end();
+            sums.count += 1;
+            sums.sacked += u32::from(entry.is_sacked());
+            sums.lost += u32::from(entry.is_lost());
+            sums.in_flight += if entry.in_flight() { u32::from(entry.len) } else { 0 };
+            index = entry.next;
+        }
+        if at == nxt && sums == *self { Ok(()) } else { Err("sums of sent segments") }
+    }
+
     pub(crate) fn save(&self, slab: &SentSlab, out: &mut Writer<'_>) {
         out.u32(self.count);
         for entry in self.iter(slab) {

@@ -23,7 +23,7 @@ pub(crate) const DEFAULT_MSS: u16 = 536;
 /// Smallest segment size that we let a peer talk us into.
 const MIN_MSS: u16 = 88;
 /// Length of the timestamps option with its padding.
-const TIMESTAMPS_LEN: u16 = 12;
+pub(crate) const TIMESTAMPS_LEN: u16 = 12;
 /// Largest shift of a window (RFC 7323 2.3).
 const MAX_WINDOW_SCALE: u8 = 14;
 /// Receive buffer at the start; more with need.

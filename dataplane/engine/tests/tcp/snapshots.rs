@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::support::link::Quality;
 use crate::support::pair::Pair;
+use crate::support::peer::Peer;
 use crate::support::{DISCARD, DISCARD_INDEX, ECHO, STREAM, STREAM_N, config, content};
 
 fn small() -> Config {
@@ -77,9 +78,27 @@ proptest! {
         prop_assert!(Shard::restore(Arc::new(small()), content(), short).is_err());
         let at = at % bytes.len();
         bytes[at] = value;
-        // Whether it is refused depends on the byte; it never panics.
-        let _ = Shard::restore(Arc::new(small()), content(), &bytes);
+        // Whether it is refused depends on the byte; if not, the shard runs on like any other.
+        if let Ok(shard) = Shard::restore(Arc::new(small()), content(), &bytes) {
+            pair.server = shard;
+            for _ in 0..10 {
+                pair.run(100_000);
+                prop_assert_eq!(pair.server.check(), Ok(()));
+            }
+        }
     }
+}
+
+#[test]
+fn timer_of_a_connection_that_is_not_there_is_refused() {
+    let peer = Peer::established(small(), ECHO);
+    let mut bytes = saved(&peer.shard);
+    // A snapshot ends with the timers: id and tick.
+    let last = bytes.len() - 12;
+    let id = &mut bytes[last..last + 4];
+    assert_eq!(id, 0_u32.to_le_bytes(), "the only connection has the only timer");
+    id.copy_from_slice(&7_u32.to_le_bytes());
+    assert!(Shard::restore(Arc::new(small()), content(), &bytes).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::buffer::BLOCK_BYTES;
 
 const FILE: [u8; 4] = [3, 1, 4, 1];
 

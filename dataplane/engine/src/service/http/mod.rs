@@ -113,7 +113,7 @@ impl Http {
     fn find_end<S: ByteStream>(&mut self, stream: &S) -> Option<usize> {
         let limit = stream.readable().min(MAX_HEAD_BYTES);
         // An end that was not complete may have begun in the last two bytes.
-        let from = usize::from(self.scanned).saturating_sub(2);
+        let from = usize::from(self.scanned).saturating_sub(2).min(limit);
         let first = stream.read_slice();
         let found = if first.len() >= limit {
             request::head_end(&first[from..limit])

@@ -82,9 +82,9 @@ impl Cubic {
             self.prior = self.prior.max(cwnd);
         }
         // K = cbrt((W_max - cwnd) / C), in segments and seconds; 2^30 turns s^3 into 1/1024 s.
-        let distance = u64::from(self.w_max - cwnd);
-        let cube = ((distance * 1024) << 30) / (C.unsigned_abs() * u64::from(mss.max(1)));
-        self.k = cube_root(cube);
+        let distance = u128::from(self.w_max - cwnd);
+        let cube = ((distance * 1024) << 30) / u128::from(C.unsigned_abs() * u64::from(mss.max(1)));
+        self.k = cube_root(u64::try_from(cube).unwrap_or(u64::MAX));
         now
     }
 

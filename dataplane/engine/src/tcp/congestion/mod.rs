@@ -62,7 +62,7 @@ impl Congestion {
         let mut bytes = bytes;
         if self.in_slow_start() {
             let grown = bytes.min(self.ssthresh - self.cwnd);
-            self.cwnd = (self.cwnd + grown).min(MAX_CWND);
+            self.cwnd = self.cwnd.saturating_add(grown).min(MAX_CWND);
             bytes -= grown;
             if bytes == 0 {
                 return;
@@ -74,7 +74,7 @@ impl Congestion {
                 cubic.growth(now, self.cwnd, self.ssthresh, bytes, mss, srtt_us)
             }
         };
-        self.cwnd = (self.cwnd + grown).min(MAX_CWND);
+        self.cwnd = self.cwnd.saturating_add(grown).min(MAX_CWND);
     }
 
     /// A loss was seen (fast recovery starts): sets the threshold. `flight` is what was out.
