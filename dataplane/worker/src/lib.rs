@@ -19,6 +19,7 @@ pub mod events;
 pub mod latency;
 pub mod neighbours;
 pub mod nic;
+#[cfg(feature = "dpdk")]
 pub mod nic_dpdk;
 pub mod nic_memory;
 pub mod poll;
@@ -49,7 +50,9 @@ pub use config::{NodeConfig, PortConfig};
 pub use counters::Counters;
 pub use crew::{Crew, CrewError, Shares, crew, spawn};
 pub use events::Event;
+pub use ingress::MAX_VIPS;
 pub use nic::{Frame, Nic, Offloads, RxChecksum, TxChecksum};
+#[cfg(feature = "dpdk")]
 pub use nic_dpdk::DpdkNic;
 pub use nic_memory::{MemoryNic, Wire};
 pub use poll::{Turn, Worker};
