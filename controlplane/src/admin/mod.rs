@@ -22,7 +22,7 @@ pub mod types;
 pub use client::{AdminClient, AdminError};
 pub use filter::{Filter, FilterError};
 pub use latency::{Bucket, Distribution, Distributions, LatencyReport, WorkerLatency};
-pub use server::{AdminSource, Unavailable, serve};
+pub use server::{AdminSource, Unavailable, router, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{
     ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, LinkStatus, MemoryStatus,

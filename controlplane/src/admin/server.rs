@@ -76,7 +76,8 @@ pub async fn serve<S: AdminSource>(
     axum::serve(listener, router(source)).with_graceful_shutdown(stop).await
 }
 
-fn router<S: AdminSource>(source: Arc<S>) -> Router {
+/// The requests that [`serve`] answers, for whoever has a connection of another kind.
+pub fn router<S: AdminSource>(source: Arc<S>) -> Router {
     Router::new()
         .route("/v1/status", get(status::<S>))
         .route("/v1/conns", get(connections::<S>))

@@ -1,0 +1,101 @@
+//! Every wire format on any frame. The first byte says whether lengths and checksums are made right
+//! before: most mutations would not get past them.
+
+use engine::wire::segment::{MAX_HEADER_LEN, RESET_LEN, Segment, SegmentHeader, reset_for};
+use engine::wire::{Checksums, Malformed, arp, checksum, ethernet, icmpv4, ipv4, udp};
+
+use crate::packets;
+
+pub fn run(input: &[u8]) {
+    let Some((&mode, bytes)) = input.split_first() else { return };
+    let mut frame = bytes.to_vec();
+    if mode & 1 == 1 && frame.len() > ethernet::HEADER_LEN {
+        packets::mend_ipv4(&mut frame[ethernet::HEADER_LEN..]);
+    }
+    let Ok((header, packet)) = ethernet::Header::parse(&frame) else { return };
+    assert_eq!(header.to_bytes(), frame[..ethernet::HEADER_LEN]);
+    // Each parser on its own: what a frame says it carries is for the worker to act on.
+    arp(packet);
+    ipv4(packet);
+    icmp(packet);
+}
+
+fn arp(bytes: &[u8]) {
+    if let Ok(packet) = arp::Packet::parse(bytes) {
+        assert_eq!(packet.to_bytes(), bytes[..arp::PACKET_LEN]);
+        let reply = packet.reply(packet.sender_mac);
+        assert_eq!(arp::Packet::parse(&reply.to_bytes()), Ok(reply));
+    }
+}
+
+fn ipv4(bytes: &[u8]) {
+    let verified = ipv4::Packet::parse(bytes, Checksums::Verify);
+    let trusted = ipv4::Packet::parse(bytes, Checksums::Trusted);
+    agree(&verified, &trusted);
+    let Ok(ip) = trusted else { return };
+    assert!(ip.bytes.len() <= bytes.len() && ip.payload.len() + 20 <= ip.bytes.len());
+    let as_udp = udp::Datagram::parse(&ip, Checksums::Trusted);
+    agree(&udp::Datagram::parse(&ip, Checksums::Verify), &as_udp);
+    as_udp.iter().for_each(|datagram| emit_udp(&ip.header, datagram));
+    let segment = Segment::parse(bytes, Checksums::Trusted);
+    agree(&Segment::parse(bytes, Checksums::Verify), &segment);
+    segment.iter().for_each(tcp);
+}
+
+/// Checking more can only refuse more.
+fn agree<T: PartialEq + std::fmt::Debug>(
+    verified: &Result<T, Malformed>,
+    trusted: &Result<T, Malformed>,
+) {
+    assert!(verified == trusted || *verified == Err(Malformed::Checksum));
+}
+
+fn emit_udp(ip: &ipv4::Header, datagram: &udp::Datagram<'_>) {
+    let ports = (datagram.source_port, datagram.destination_port);
+    let mut out = vec![0; ipv4::HEADER_LEN + udp::HEADER_LEN];
+    if datagram.payload.len() > 1472 {
+        return;
+    }
+    udp::emit(ip, ports, &[datagram.payload], &mut out);
+    out.extend_from_slice(datagram.payload);
+    let ip = ipv4::Packet::parse(&out, Checksums::Verify).expect("our own header is right");
+    assert_eq!(udp::Datagram::parse(&ip, Checksums::Verify), Ok(*datagram));
+}
+
+fn tcp(segment: &Segment<'_>) {
+    let options = segment.options.clone();
+    let header = SegmentHeader {
+        flow: engine::addr::Flow { local: segment.flow.remote, remote: segment.flow.local },
+        seq: segment.seq,
+        ack: segment.ack,
+        flags: segment.flags,
+        window: segment.window,
+        options,
+    };
+    let mut out = [0; MAX_HEADER_LEN];
+    let len = header.emit(0, &mut out);
+    checksum::finish_tcp(&mut out[..len], ipv4::HEADER_LEN, &[]);
+    let again = Segment::parse(&out[..len], Checksums::Verify).expect("our own header is right");
+    assert_eq!((again.flow, again.hash), (segment.flow, segment.hash));
+    assert_eq!((again.seq, again.ack, again.flags), (segment.seq, segment.ack, segment.flags));
+    let mut reset = [0; RESET_LEN];
+    let len = reset_for(segment, &mut reset);
+    assert_eq!(len == 0, segment.flags.rst(), "a reset answers everything but a reset");
+    if len > 0 {
+        let reset = Segment::parse(&reset[..len], Checksums::Verify).expect("it is right");
+        assert!(reset.flags.rst() && reset.flow.local == segment.flow.remote);
+    }
+}
+
+fn icmp(bytes: &[u8]) {
+    let mut packet = bytes.to_vec();
+    match icmpv4::reply_in_place(&mut packet) {
+        Ok(len) => {
+            let reply = ipv4::Packet::parse(&packet[..len], Checksums::Verify);
+            let reply = reply.expect("our own header is right");
+            assert_eq!(checksum::checksum(reply.payload), 0);
+            assert_eq!(icmpv4::reply_in_place(&mut packet), Err(Malformed::Protocol));
+        }
+        Err(_) => assert_eq!(packet, bytes, "what is no request is left alone"),
+    }
+}
