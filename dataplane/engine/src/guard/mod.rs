@@ -201,7 +201,8 @@ impl Guard {
         service: u16,
     ) -> Verdict {
         let guard = &mut self.services[usize::from(service)];
-        if segment.flags.rst() {
+        // RFC 9293 3.10.7.2: a listener drops a RST, and what neither opens nor acknowledges.
+        if segment.flags.rst() || !segment.flags.ack() {
             guard.counters.strays += 1;
             return Verdict::Drop;
         }

@@ -122,8 +122,12 @@ impl Shard {
             self.accept(segment, service, None)
         } else if let Some(syn) = self.syn_of_cookie(segment, service) {
             self.accept_cookie(segment, &syn, service)
-        } else {
+        } else if segment.flags.ack() {
             return self.reset_stray(segment, egress, budget);
+        } else {
+            // RFC 9293 3.10.7.2, fourth: a listener drops what neither opens nor acknowledges.
+            self.shared.counters.strays_dropped += 1;
+            return;
         };
         // Who has answered a cookie takes the connection for established.
         if opened.is_err() && (!is_opening(segment) || self.tells_refusal(service)) {
