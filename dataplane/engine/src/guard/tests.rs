@@ -360,7 +360,8 @@ fn strangers_other_than_clients_are_refused_and_not_logged() {
         let (seq, ack, options) = (SeqNumber(1), SeqNumber(2), Options::default());
         let segment =
             packet(&SegmentHeader { flow: flow(1), seq, ack, flags, window: 100, options }, &[]);
-        let expected = if flags.rst() { Answer::Nothing } else { Answer::Reset };
+        let refused = flags.ack() && !flags.rst();
+        let expected = if refused { Answer::Reset } else { Answer::Nothing };
         let opens = is_opening(&Segment::parse(&segment, Checksums::Verify).unwrap());
         if !opens {
             assert_eq!(door.give(&segment), expected, "{flags:?}");
