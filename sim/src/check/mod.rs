@@ -1,0 +1,109 @@
+//! What must hold at every moment, whatever fails. The checkers see the wires, and the service's
+//! documentation; nothing of the nodes' inside.
+
+pub mod connection;
+mod ranges;
+pub mod segment;
+
+use std::collections::BTreeMap;
+
+use replication::{Directive, Role};
+
+use crate::coverage::Coverage;
+use crate::net::Frame;
+use crate::plan::{VIP, VMAC};
+use connection::{Connection, Speaker};
+use segment::{Segment, flags};
+
+/// A connection's name: the client's end, and the service's port.
+pub type Key = (u32, u16, u16);
+
+/// All connections that the wires have seen.
+#[derive(Clone, Debug, Default)]
+pub struct Checker {
+    connections: BTreeMap<Key, Connection>,
+    off: bool,
+}
+
+impl Checker {
+    /// The service's state is lost by definition: there is nothing left to promise.
+    pub fn give_up(&mut self) {
+        self.off = true;
+    }
+
+    /// A node's card has taken a frame in.
+    pub fn node_received(&mut self, now_ns: u64, frame: &Frame, speaker: Speaker) {
+        if frame.damaged || self.off {
+            return;
+        }
+        let Ok(Some(segment)) = Segment::parse(&frame.bytes) else { return };
+        if segment.destination.0 != VIP.to_bits() {
+            return;
+        }
+        let key = (segment.source.0, segment.source.1, segment.destination.1);
+        let opens = segment.has(flags::SYN) && !segment.has(flags::ACK);
+        match self.connections.get_mut(&key) {
+            Some(connection) if !opens || connection.is_of(&segment) => {
+                connection.client_heard(now_ns, &segment);
+            }
+            _ if opens => {
+                let connection = Connection::new(now_ns, &segment, speaker);
+                self.connections.insert(key, connection);
+            }
+            _ => {}
+        }
+    }
+
+    /// A frame leaves a node for the service LAN.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn node_sent(
+        &mut self,
+        now_ns: u64,
+        frame: &[u8],
+        mtu: u16,
+        directive: &Directive,
+        run: u64,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        if self.off {
+            return Ok(());
+        }
+        if frame.get(6..12) == Some(&VMAC.0) && !matches!(directive.role, Role::Primary(_)) {
+            return Err("a node that is not the primary speaks for the service".to_owned());
+        }
+        if frame.len() > usize::from(mtu) + 14 {
+            return Err(format!("a frame of {} bytes for an MTU of {mtu}", frame.len()));
+        }
+        let Some(segment) = Segment::parse(frame)? else { return Ok(()) };
+        if segment.source.0 != VIP.to_bits() {
+            return Err(format!(
+                "a segment leaves that is not the service's: {}",
+                segment.describe()
+            ));
+        }
+        let key = (segment.destination.0, segment.destination.1, segment.source.1);
+        let speaker = Speaker { epoch: directive.epoch.0, run };
+        let verdict = match self.connections.get_mut(&key) {
+            Some(connection) => connection.service_spoke(now_ns, &segment, speaker, coverage),
+            None if segment.has(flags::RST) => Ok(()),
+            None => Err("the service speaks to nobody".to_owned()),
+        };
+        verdict.map_err(|wrong| format!("{wrong}\n  {}", segment.describe()))
+    }
+
+    /// When any connection last went forward.
+    #[must_use]
+    pub fn progress_ns(&self) -> u64 {
+        self.connections.values().map(|connection| connection.progress_ns).max().unwrap_or(0)
+    }
+
+    /// Counts the states in which connections are.
+    pub fn count_states(&self, coverage: &mut Coverage) {
+        for connection in self.connections.values() {
+            let state = format!("{:?}", connection.state);
+            coverage.count("last state of a connection", &state);
+        }
+    }
+}

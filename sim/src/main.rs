@@ -1,0 +1,193 @@
+//! `sim`: worlds from seeds, until one of them breaks a promise.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use sim::coverage::Coverage;
+use sim::panics;
+use sim::plan::Plan;
+use sim::shrink::shrink;
+use sim::world::{Failure, World};
+
+/// Seeds that once failed, run before all others.
+const REGRESSIONS: &str = include_str!("../regressions.txt");
+/// Worlds in which a failing one is made smaller.
+const SHRINK_BUDGET: usize = 150;
+/// Lines of a failing world's story that are printed.
+const TAIL_LINES: usize = 60;
+
+/// Simulates clusters with faults and checks what clients were promised.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Worlds to run after the regression list.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of their seeds.
+    #[arg(long, default_value_t = 0)]
+    base: u64,
+    /// Run this seed alone.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print the story of that seed, and write it with its frames.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Threads; as many as there are cores unless said otherwise.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Stop at the first failure, and don't make it smaller.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Where stories and captures of failing worlds go.
+    #[arg(long, default_value = "target/sim")]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    panics::keep();
+    if let Some(seed) = args.seed {
+        return one(&args, seed);
+    }
+    many(&args)
+}
+
+/// What all threads add to.
+#[derive(Default)]
+struct Sum {
+    coverage: Coverage,
+    failures: Vec<(u64, Failure)>,
+    connection_ns: u64,
+    worlds: u64,
+}
+
+fn many(args: &Args) -> anyhow::Result<ExitCode> {
+    let regressions = regressions()?;
+    let listed: BTreeSet<u64> = regressions.iter().copied().collect();
+    let fresh = (args.base..args.base.saturating_add(args.seeds)).filter(|s| !listed.contains(s));
+    let seeds: Vec<u64> = regressions.iter().copied().chain(fresh).collect();
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} worlds, {eta} left {msg}")?;
+    let bar = ProgressBar::new(seeds.len() as u64).with_style(style);
+    let (sum, next) = (Mutex::new(Sum::default()), AtomicU64::new(0));
+    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let report = World::new(Plan::new(*seed), false).run();
+                    let Ok(mut sum) = sum.lock() else { return };
+                    sum.coverage.merge(&report.coverage);
+                    sum.connection_ns += report.connection_ns;
+                    sum.worlds += 1;
+                    if let Some(failure) = report.failure {
+                        bar.println(format!("seed {seed} fails: {}", first_line(&failure.what)));
+                        sum.failures.push((*seed, failure));
+                        if args.fail_fast {
+                            next.store(u64::MAX / 2, Ordering::Relaxed);
+                        }
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let Ok(mut sum) = sum.into_inner() else { anyhow::bail!("a thread has panicked") };
+    sum.failures.sort_by_key(|(seed, _)| *seed);
+    print(&sum, began.elapsed());
+    if let Some((seed, _)) = sum.failures.first() {
+        println!("\nagain: sim --seed {seed}   (add --trace for its whole story)");
+        if !args.fail_fast {
+            explain(args, *seed)?;
+        }
+    }
+    Ok(if sum.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(sum: &Sum, took: Duration) {
+    println!("{}", sum.coverage);
+    let connection_s = sum.connection_ns as f64 / 1e9;
+    println!(
+        "{} worlds in {:.1} s, {connection_s:.0} connection-seconds: {:.0} per second",
+        sum.worlds,
+        took.as_secs_f64(),
+        connection_s / took.as_secs_f64()
+    );
+    for (seed, failure) in &sum.failures {
+        println!("seed {seed} fails after {:.3} ms: {}", ms(failure), first_line(&failure.what));
+    }
+    println!("{} of {} worlds failed", sum.failures.len(), sum.worlds);
+}
+
+fn one(args: &Args, seed: u64) -> anyhow::Result<ExitCode> {
+    let report = World::new(Plan::new(seed), args.trace).run();
+    let failed = report.failure.is_some();
+    println!("{}", report.coverage);
+    println!("digest of the story: {:016x}", report.trace.digest());
+    if let Some(failure) = &report.failure {
+        println!("seed {seed} fails after {:.3} ms: {}", ms(failure), failure.what);
+    }
+    if let (true, Some(story)) = (args.trace, report.trace.story()) {
+        let path = args.out.join(format!("seed-{seed}"));
+        std::fs::create_dir_all(&args.out)
+            .with_context(|| format!("cannot make {}", args.out.display()))?;
+        story.write_lines(&path.with_extension("txt"))?;
+        story.write_pcap(&path.with_extension("pcap"))?;
+        println!("the story is in {0}.txt, its frames are in {0}.pcap", path.display());
+    }
+    if failed && !args.fail_fast {
+        explain(args, seed)?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What a failing seed needs in order to fail, and how it does.
+fn explain(args: &Args, seed: u64) -> anyhow::Result<()> {
+    let plan = Plan::new(seed);
+    let Some(failure) = World::new(plan.clone(), false).run().failure else {
+        anyhow::bail!("seed {seed} does not fail again: the world is not deterministic");
+    };
+    let shrunk = shrink(plan, failure, SHRINK_BUDGET);
+    println!("\nseed {seed}, made smaller in {} worlds: {}", shrunk.tried, shrunk.failure.what);
+    println!("faults:");
+    shrunk.plan.faults.iter().for_each(|timed| println!("  {timed}"));
+    println!("connections:");
+    for (index, host) in shrunk.plan.hosts.iter().enumerate() {
+        for job in &host.jobs {
+            println!("  client {index} ({:?}): {job:?}", host.stack);
+        }
+    }
+    let report = World::new(shrunk.plan, true).run();
+    let Some(story) = report.trace.story() else { return Ok(()) };
+    println!("its last words:");
+    story.tail(TAIL_LINES).iter().for_each(|line| println!("  {line}"));
+    let path = args.out.join(format!("seed-{seed}-small"));
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make {}", args.out.display()))?;
+    story.write_lines(&path.with_extension("txt"))?;
+    story.write_pcap(&path.with_extension("pcap"))?;
+    println!("the story is in {0}.txt, its frames are in {0}.pcap", path.display());
+    Ok(())
+}
+
+fn regressions() -> anyhow::Result<Vec<u64>> {
+    let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let seeds = lines.filter(|line| !line.is_empty());
+    seeds.map(|seed| seed.parse().with_context(|| format!("\"{seed}\" is no seed"))).collect()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn ms(failure: &Failure) -> f64 {
+    failure.at_ns as f64 / 1e6
+}

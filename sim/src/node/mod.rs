@@ -1,0 +1,276 @@
+//! A machine with its runs of the appliance: the very workers, replication and control plane that
+//! ship, behind cards and a clock of the world.
+
+pub mod card;
+pub mod fuse;
+mod steward;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use engine::wire::ethernet::Mac;
+use replication::{Directive, Incarnation, Role, frame};
+use worker::query::Summary;
+use worker::{Clock, Event, NodeConfig, PortConfig, Query, Shares, Worker, crew};
+
+use crate::net::Place;
+use crate::plan::Machine;
+use crate::time::{DriftingClock, MS, US};
+use card::{Card, CardEnd};
+use fuse::{Fuse, Point};
+use steward::{MemberSteward, MemberView};
+
+/// The most that an idle node sleeps.
+const LONGEST_SLEEP_NS: u64 = MS;
+/// How soon a node looks again that waits for its peer.
+const WAITING_LOOK_NS: u64 = 30 * US;
+/// Loops within which a worker answers a question.
+const ANSWER_LOOPS: u32 = 70;
+
+/// One run of the appliance: from the start of the process to its end.
+#[derive(Debug)]
+pub struct Run {
+    workers: Vec<Worker<Card, MemberSteward>>,
+    queries: Vec<Sender<Query>>,
+    events: Receiver<(u16, u64, Event)>,
+    member: MemberView,
+    /// The world's ends of the cards.
+    pub lan: CardEnd,
+    /// As above.
+    pub link: CardEnd,
+    /// Where it will stop.
+    pub fuse: Rc<Fuse>,
+    /// Its time.
+    pub clock: DriftingClock,
+    /// Which run this is.
+    pub incarnation: Incarnation,
+    /// It stands still until then.
+    pub frozen_until_ns: u64,
+    /// When it looks around again by itself.
+    wake_ns: u64,
+    /// When the last loop was done.
+    busy_until_ns: u64,
+    last_local_ns: u64,
+    /// What a loop costs.
+    pub loop_ns: u64,
+}
+
+/// What a loop did to the world.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Frames, with when they left.
+    pub sent: Vec<(u64, Place, Vec<u8>)>,
+    /// What the control plane tells.
+    pub decisions: Vec<controlplane::Event>,
+    /// What the workers tell.
+    pub events: Vec<Event>,
+    /// The fuse has burnt down here.
+    pub blown_at: Option<Point>,
+}
+
+/// The clock of one loop: every look at it finds that the loop has taken time.
+struct LoopClock<'a> {
+    begin_ns: u64,
+    clock: DriftingClock,
+    fuse: &'a Fuse,
+    looks: u64,
+    step_ns: u64,
+    last_ns: &'a mut u64,
+}
+
+impl Clock for LoopClock<'_> {
+    fn now_ns(&mut self) -> u64 {
+        self.fuse.pass(Point::Clock);
+        let world_ns = self.begin_ns + self.looks * self.step_ns + self.fuse.late_ns();
+        self.looks += 1;
+        *self.last_ns = (*self.last_ns).max(self.clock.local_ns(world_ns));
+        *self.last_ns
+    }
+}
+
+impl Run {
+    /// Starts the appliance on a machine.
+    ///
+    /// # Panics
+    /// When the plan's configuration cannot run, which is the plan's fault.
+    #[must_use]
+    pub fn start(now_ns: u64, machine: &Machine, clock: DriftingClock, run: u64) -> Run {
+        let fuse = Rc::new(Fuse::default());
+        let index = machine.index;
+        let incarnation = Incarnation(run);
+        let (lan, lan_end) = Card::new(mac(index, 1), machine.mtu, false, Rc::clone(&fuse));
+        let (link, link_end) = Card::new(mac(index, 2), machine.link_mtu, true, Rc::clone(&fuse));
+        let others = (1..machine.workers)
+            .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() });
+        let mut shares: Vec<_> = others.collect();
+        shares.insert(0, Shares { lan, link });
+        let member = Member::new(
+            machine.member.clone(),
+            identity(machine, incarnation),
+            clock_us(clock, now_ns),
+        )
+        .expect("a plan's timing can work");
+        let (steward, view) = MemberSteward::new(member, Rc::clone(&fuse));
+        let crew =
+            crew(config(machine, incarnation), shares, steward).expect("a plan's node can work");
+        Run {
+            workers: crew.workers,
+            queries: crew.queries,
+            events: crew.events,
+            member: view,
+            lan: lan_end,
+            link: link_end,
+            fuse,
+            clock,
+            incarnation,
+            frozen_until_ns: 0,
+            wake_ns: now_ns,
+            busy_until_ns: now_ns,
+            last_local_ns: 0,
+            loop_ns: machine.loop_ns,
+        }
+    }
+
+    /// What the node is told to be.
+    #[must_use]
+    pub fn directive(&self) -> Directive {
+        self.member.directive.get()
+    }
+
+    /// Whether it holds the state of the service, as far as it knows.
+    #[must_use]
+    pub fn holds_state(&self) -> bool {
+        self.directive().role != Role::Spare
+    }
+
+    /// When its next loop begins.
+    #[must_use]
+    pub fn next_ns(&self) -> u64 {
+        let input = self.lan.has_input() || self.link.has_input();
+        let wake_ns = if input { 0 } else { self.wake_ns };
+        wake_ns.max(self.busy_until_ns).max(self.frozen_until_ns)
+    }
+
+    /// One loop of each worker.
+    pub fn turn(&mut self, now_ns: u64, index: usize) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut wake_ns = now_ns + LONGEST_SLEEP_NS;
+        self.fuse.awake();
+        for worker in &mut self.workers {
+            let mut clock = LoopClock {
+                begin_ns: now_ns,
+                clock: self.clock,
+                fuse: &self.fuse,
+                looks: 0,
+                step_ns: self.loop_ns / 2,
+                last_ns: &mut self.last_local_ns,
+            };
+            let turn = worker.run_once(&mut clock);
+            let deadline_ns = turn.deadline_us.map(|at_us| self.clock.world_ns(at_us * US));
+            let waits = deadline_ns.is_some_and(|at_ns| at_ns <= now_ns);
+            let next_ns = match (turn.busy, waits) {
+                (true, _) => now_ns,
+                (false, true) => now_ns + WAITING_LOOK_NS,
+                (false, false) => deadline_ns.unwrap_or(u64::MAX),
+            };
+            wake_ns = wake_ns.min(next_ns);
+        }
+        outcome.blown_at = self.fuse.blown_at();
+        let left_ns = now_ns + self.loop_ns;
+        for (end, place) in [(&self.link, Place::Link(index)), (&self.lan, Place::Lan(index))] {
+            let sent = end.take_sent().into_iter();
+            outcome.sent.extend(sent.map(|(late_ns, bytes)| (left_ns + late_ns, place, bytes)));
+        }
+        if !self.fuse.dead() {
+            outcome.events.extend(self.events.try_iter().map(|(_, _, event)| event));
+            outcome.decisions.extend(self.member.events.take().into_iter().map(|(_, event)| event));
+        }
+        self.frozen_until_ns = self.frozen_until_ns.max(now_ns + self.fuse.late_ns());
+        self.wake_ns = wake_ns;
+        self.busy_until_ns = left_ns;
+        outcome
+    }
+
+    /// Asks each worker how it fares. Runs as many loops as that takes, at one moment of the world;
+    /// what they do is as real as any other loop's.
+    pub fn summaries(&mut self, now_ns: u64, index: usize) -> (Vec<Summary>, Vec<Outcome>) {
+        let ask = |queries: &Sender<Query>| {
+            let (sender, receiver) = bounded(1);
+            let asked = queries.try_send(Query::Summary(sender));
+            asked.ok().map(|()| receiver)
+        };
+        let answers: Vec<Receiver<Summary>> = self.queries.iter().filter_map(ask).collect();
+        let (mut found, mut outcomes) = (Vec::new(), Vec::new());
+        for _ in 0..ANSWER_LOOPS {
+            outcomes.push(self.turn(now_ns, index));
+        }
+        for answer in answers {
+            match answer.try_recv() {
+                Ok(summary) => found.push(summary),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            }
+        }
+        (found, outcomes)
+    }
+}
+
+fn clock_us(clock: DriftingClock, now_ns: u64) -> u64 {
+    clock.local_ns(now_ns) / US
+}
+
+/// Address of a node's port: 1 for the service LAN, 2 for the link.
+#[must_use]
+pub fn mac(node: usize, port: u8) -> Mac {
+    Mac([2, 0, 0, 0, port, 1 + node as u8])
+}
+
+fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
+    let name = |index: usize| NodeName::new(["a", "b"][index]).expect("a letter is a name");
+    Identity {
+        name: name(machine.index),
+        incarnation,
+        peer: name(1 - machine.index),
+        key: ClusterKey::derive("sim", b"sim"),
+        config: Manifest::new("the same for both\n"),
+        content: Manifest::new(""),
+        log_version: frame::VERSION.into(),
+        workers: machine.workers,
+    }
+}
+
+fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
+    let own = |net: u8, node: usize| std::net::Ipv4Addr::new(10, net, 0, 1 + node as u8);
+    let port = |net| PortConfig {
+        address: own(net, machine.index),
+        prefix_len: 24,
+        gateway: None,
+        peer: own(net, 1 - machine.index),
+    };
+    NodeConfig {
+        incarnation,
+        vmac: crate::plan::VMAC,
+        lan: port(77),
+        link: port(78),
+        control_port: 7400,
+        detection_timeout_us: machine.member.self_doubt_us(),
+        idle: hw_profiles::Idle {
+            strategy: hw_profiles::IdleStrategy::Spin,
+            spin_polls: 0,
+            yield_polls: 0,
+            sleep_us: 0,
+            coalesce_us: 0,
+        },
+        shard: Arc::clone(&machine.shard),
+        content: Arc::clone(&machine.content),
+        pending_log_bytes: machine.pending_log_bytes,
+        gate_frames: machine.gate_frames,
+    }
+}
+
+/// How quickly nodes of the simulation notice that one is dead.
+#[must_use]
+pub fn member_config() -> MemberConfig {
+    MemberConfig { lone_start_us: 600_000, ..MemberConfig::default() }
+}

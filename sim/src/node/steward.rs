@@ -1,0 +1,64 @@
+//! The control plane's member in its place on the lead worker, as the appliance has it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use controlplane::{Event, Member};
+use replication::{Directive, Path, Report};
+use worker::Steward;
+
+use super::fuse::{Fuse, Point};
+
+/// What the world can see of a member.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// What happened, with the node's time in microseconds.
+    pub events: Rc<RefCell<Vec<(u64, Event)>>>,
+    /// What it last told its workers.
+    pub directive: Rc<Cell<Directive>>,
+}
+
+/// A member, with a window for the world.
+#[derive(Debug)]
+pub struct MemberSteward {
+    member: Member,
+    view: MemberView,
+    fuse: Rc<Fuse>,
+}
+
+impl MemberSteward {
+    /// Puts `member` to work.
+    #[must_use]
+    pub fn new(member: Member, fuse: Rc<Fuse>) -> (MemberSteward, MemberView) {
+        let directive = Rc::new(Cell::new(member.directive()));
+        let view = MemberView { events: Rc::default(), directive };
+        (MemberSteward { member, view: view.clone(), fuse }, view)
+    }
+}
+
+impl Steward for MemberSteward {
+    fn receive(&mut self, now_us: u64, path: Path, datagram: &[u8]) {
+        // A refusal is counted by the member.
+        let _refused = self.member.receive(now_us, path, datagram);
+    }
+
+    fn poll(
+        &mut self,
+        now_us: u64,
+        report: &Report,
+        emit: &mut impl FnMut(Path, &[u8]),
+    ) -> Directive {
+        self.fuse.pass(Point::Consult);
+        let directive = self.member.poll(now_us, report, emit);
+        if !self.fuse.dead() {
+            let mut events = self.view.events.borrow_mut();
+            events.extend(std::iter::from_fn(|| self.member.next_event()));
+            self.view.directive.set(directive);
+        }
+        directive
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        Some(self.member.next_deadline_us())
+    }
+}

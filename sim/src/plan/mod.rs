@@ -1,0 +1,225 @@
+//! What happens in a world: all of it follows from a seed, before the world begins.
+
+mod clients;
+mod faults;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use controlplane::MemberConfig;
+use engine::addr::Addr;
+use engine::config::{
+    Config, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength,
+};
+use engine::content::{Content, SourceFile};
+use engine::wire::ethernet::Mac;
+
+use crate::host::work::{self, FILES};
+use crate::net::{LineId, Place, Way, Weather};
+use crate::node;
+use crate::random::Random;
+use crate::time::{MS, S, US};
+
+pub use clients::{Congestion, HostPlan, JobPlan, Stack};
+pub use faults::{Fault, Timed};
+
+/// The service's addresses.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+/// As above.
+pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
+/// Nodes of a cluster.
+pub const NODES: usize = 2;
+
+/// What a node is made of.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its number: 0 is preferred as the first primary.
+    pub index: usize,
+    /// Worker threads of the appliance, all of which share one queue of each card.
+    pub workers: u16,
+    /// The shards' configuration.
+    pub shard: Arc<Config>,
+    /// Files that are served.
+    pub content: Arc<Content>,
+    /// Timing of the control plane.
+    pub member: MemberConfig,
+    /// MTU of the service LAN.
+    pub mtu: u16,
+    /// MTU of the link.
+    pub link_mtu: u16,
+    /// Received log that may wait.
+    pub pending_log_bytes: usize,
+    /// Packets that may wait for the log.
+    pub gate_frames: usize,
+    /// What a loop costs.
+    pub loop_ns: u64,
+    /// What its clock shows at the start of the world.
+    pub clock_ns: u64,
+    /// How much too fast that runs.
+    pub drift_ppm: i64,
+    /// When it starts.
+    pub start_ns: u64,
+}
+
+/// All that will happen in a world.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where it comes from.
+    pub seed: u64,
+    /// The nodes.
+    pub machines: Vec<Machine>,
+    /// The clients' machines, and what they do.
+    pub hosts: Vec<HostPlan>,
+    /// Everyday weather of each line.
+    pub lines: Vec<(LineId, Weather)>,
+    /// What goes wrong, in order. Times count from the moment that the pair has formed.
+    pub faults: Vec<Timed>,
+    /// When everything is mended, from the same moment on.
+    pub calm_ns: u64,
+    /// The backup was built with another configuration; this must be noticed.
+    pub diverges: Option<&'static str>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Plan {
+        let mut random = Random::new(seed, 1);
+        let hosts = clients::plan(&mut Random::new(seed, 2));
+        let (machines, diverges) = machines(&mut random);
+        let lines = lines(&mut Random::new(seed, 3), hosts.len());
+        let faults = faults::plan(&mut Random::new(seed, 4), hosts.len());
+        let last_ns = faults.iter().map(|timed| timed.at_ns).max().unwrap_or(0);
+        let calm_ns = last_ns + random.between(200, 2500) * MS;
+        Plan { seed, machines, hosts, lines, faults, calm_ns, diverges }
+    }
+}
+
+fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
+    let shard = shard_config(random);
+    let content = Arc::new(content());
+    let link_mtu = random.pick(&[1500, 1500, 9000]);
+    let (pending_log_bytes, gate_frames) = (random.pick(&[0, 1 << 20]), random.pick(&[64, 4096]));
+    let workers = random.pick(&[[1, 1], [1, 1], [1, 1], [2, 2], [2, 1], [1, 3]]);
+    let mut machines: Vec<Machine> = (0..NODES)
+        .map(|index| Machine {
+            index,
+            workers: workers[index],
+            shard: Arc::new(shard.clone()),
+            content: Arc::clone(&content),
+            member: node::member_config(),
+            mtu: 1500,
+            link_mtu,
+            pending_log_bytes,
+            gate_frames,
+            loop_ns: random.magnitude(2, 60) * US,
+            clock_ns: random.magnitude(S, 1 << 45),
+            drift_ppm: random.between(0, 400) as i64 - 200,
+            start_ns: random.below(100) * MS,
+        })
+        .collect();
+    let diverges = random.permille(40).then(|| diverge(random, &mut machines[1].shard));
+    (machines, diverges)
+}
+
+/// One number of the backup's configuration is another, which no manifest tells. Whatever it is,
+/// it changes what a connection remembers long before it changes a packet.
+fn diverge(random: &mut Random, shard: &mut Arc<Config>) -> &'static str {
+    let config = Arc::make_mut(shard);
+    match random.below(3) {
+        0 => {
+            config.tcp.initial_cwnd += 1;
+            "initial_cwnd"
+        }
+        1 => {
+            config.services.iter_mut().for_each(|service| {
+                service.keepalive.iter_mut().for_each(|keepalive| keepalive.idle_us += 1);
+            });
+            "keepalive"
+        }
+        _ => {
+            config.isn_key[3] ^= 1;
+            "isn_key"
+        }
+    }
+}
+
+fn shard_config(random: &mut Random) -> Config {
+    let requested =
+        ServiceKind::Stream { length: StreamLength::Requested, rate_bps: None, seed: 0 };
+    let paced = ServiceKind::Stream {
+        length: StreamLength::Requested,
+        rate_bps: Some(random.magnitude(200_000, 20_000_000)),
+        seed: 77,
+    };
+    let http = ServiceKind::Http { root: "www".to_owned(), directory_index: false };
+    let mut services = vec![
+        ServiceConfig::new("echo", work::ECHO_PORT, ServiceKind::Echo),
+        ServiceConfig::new("discard", work::DISCARD_PORT, ServiceKind::Discard),
+        ServiceConfig::new("stream-n", work::STREAM_PORT, requested),
+        ServiceConfig::new("paced", work::PACED_PORT, paced),
+        ServiceConfig::new("http", work::HTTP_PORT, http),
+    ];
+    let newreno = random.permille(300);
+    for service in &mut services {
+        service.nagle = random.permille(200);
+        if newreno {
+            service.congestion = CongestionControl::NewReno;
+        }
+        service.keepalive =
+            Some(Keepalive { idle_us: 3_000_000, interval_us: 1_000_000, probes: 6 });
+        service.send_buffer_bytes = random.pick(&[8 << 10, 64 << 10, 256 << 10]);
+        service.recv_buffer_bytes = random.pick(&[16 << 10, 64 << 10, 1 << 20]);
+    }
+    let mut config = Config {
+        vips: vec![Addr::from(VIP)],
+        shards: random.pick(&[1, 4, 4, 7]),
+        max_connections: 128,
+        pool_blocks: random.pick(&[512, 4096]),
+        tx_segments: random.pick(&[256, 4096]),
+        max_packets_per_step: random.pick(&[16, 64, 256]),
+        mtu: 1500,
+        isn_key: [9; 16],
+        services,
+        ..Config::default()
+    };
+    config.tcp.msl_us = random.magnitude(20_000, 1_000_000);
+    config.tcp.fin_wait_2_us = 20_000_000;
+    config.tcp.timestamps = !random.permille(150);
+    config.tcp.sack = !random.permille(150);
+    config.tcp.window_scaling = !random.permille(150);
+    config
+}
+
+fn content() -> Content {
+    let file = |(path, len): &(&str, u64)| {
+        SourceFile::new("www", path, work::file_bytes(path, *len).into(), 1_700_000_000)
+    };
+    Content::new(FILES.iter().map(file)).expect("the paths differ")
+}
+
+fn lines(random: &mut Random, hosts: usize) -> Vec<(LineId, Weather)> {
+    let mut lines = Vec::new();
+    for node in 0..NODES {
+        let link = Weather { delay_ns: random.magnitude(5, 300) * US, ..Weather::FAIR };
+        lines.push(((Place::Link(node), Way::Out), link));
+        for way in [Way::Out, Way::In] {
+            lines.push(((Place::Lan(node), way), Weather::FAIR));
+        }
+    }
+    for host in 0..hosts {
+        // To each of them from across the room to across an ocean.
+        let delay_ns = random.magnitude(10, 60_000) * US;
+        let rate = random.magnitude(2_000_000, 10_000_000_000);
+        // From a router with too little memory to one with too much.
+        let product = rate / 8 * delay_ns.max(MS) / S;
+        let queue_bytes = (product * random.between(1, 8) / 2).max(20_000);
+        for way in [Way::Out, Way::In] {
+            let jitter_ns = if random.permille(300) { delay_ns / random.between(4, 50) } else { 0 };
+            let weather =
+                Weather { delay_ns, jitter_ns, bits_per_s: rate, queue_bytes, ..Weather::FAIR };
+            lines.push(((Place::Host(host), way), weather));
+        }
+    }
+    lines
+}
