@@ -11,11 +11,11 @@ impl Random {
     pub fn new(seed: u64, purpose: u64) -> Random {
         let mut random = Random(seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93));
         // Neighbouring seeds must not have neighbouring streams.
-        Random(random.next().wrapping_add(purpose))
+        Random(random.bits().wrapping_add(purpose))
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +25,7 @@ impl Random {
 
     /// Less than `bound`, which is 1 or more.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.bits() % bound
     }
 
     /// From `low` to `high`, both included.
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn purposes_have_streams_of_their_own() {
-        assert_ne!(Random::new(7, 1).next(), Random::new(7, 2).next());
-        assert_ne!(Random::new(7, 1).next(), Random::new(8, 1).next());
+        assert_ne!(Random::new(7, 1).bits(), Random::new(7, 2).bits());
+        assert_ne!(Random::new(7, 1).bits(), Random::new(8, 1).bits());
     }
 }

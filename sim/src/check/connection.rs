@@ -27,7 +27,7 @@ const BACKOFF_PERCENT: u64 = 150;
 const LONGEST_RTO_NS: u64 = 29_000 * MS;
 
 /// The service's state, as its segments tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     SynReceived,
     Established,
@@ -288,7 +288,8 @@ impl Connection {
                 return Err(format!("SACK of {start}..{end}, of which something never came"));
             }
         }
-        if !segment.sack.is_empty() && !(self.client_sack && self.server_sack) {
+        let permitted = self.client_sack && self.server_sack;
+        if !segment.sack.is_empty() && !permitted {
             return Err("SACK blocks without permission".to_owned());
         }
         Ok(())

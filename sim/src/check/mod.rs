@@ -7,12 +7,12 @@ pub mod segment;
 
 use std::collections::BTreeMap;
 
-use replication::{Directive, Role};
+use replication::{Directive, GateMode, Role};
 
 use crate::coverage::Coverage;
 use crate::net::Frame;
 use crate::plan::{VIP, VMAC};
-use connection::{Connection, Speaker};
+use connection::{Connection, Speaker, State};
 use segment::{Segment, flags};
 
 /// A connection's name: the client's end, and the service's port.
@@ -22,6 +22,8 @@ pub type Key = (u32, u16, u16);
 #[derive(Clone, Debug, Default)]
 pub struct Checker {
     connections: BTreeMap<Key, Connection>,
+    /// A connection was established, and the backup had confirmed it.
+    pub replicated: bool,
     off: bool,
 }
 
@@ -86,7 +88,11 @@ impl Checker {
         let key = (segment.destination.0, segment.destination.1, segment.source.1);
         let speaker = Speaker { epoch: directive.epoch.0, run };
         let verdict = match self.connections.get_mut(&key) {
-            Some(connection) => connection.service_spoke(now_ns, &segment, speaker, coverage),
+            Some(connection) => {
+                let confirmed = directive.role == Role::Primary(GateMode::Confirmed);
+                self.replicated |= confirmed && connection.state >= State::Established;
+                connection.service_spoke(now_ns, &segment, speaker, coverage)
+            }
             None if segment.has(flags::RST) => Ok(()),
             None => Err("the service speaks to nobody".to_owned()),
         };

@@ -23,6 +23,8 @@ pub const FILES: [(&str, u64); 4] =
 
 /// The longest head of a response that is believed.
 const MAX_HEAD: usize = 2048;
+/// How often a client that reads slowly does so.
+const READ_PAUSES: u64 = 6;
 /// Bytes that are written at once.
 const PIECE: u64 = 4096;
 
@@ -46,7 +48,7 @@ pub struct Habits {
     pub chunk: u64,
     /// Length of a pause.
     pub pause_ns: u64,
-    /// Time between two looks at what has come; nothing is read in between.
+    /// Time between two looks at what has come, for the first ones; nothing is read in between.
     pub read_pause_ns: u64,
     /// The client says nothing for so long when half is done.
     pub silence_ns: u64,
@@ -184,6 +186,7 @@ pub struct Job {
     write_at_ns: u64,
     read_at_ns: u64,
     was_silent: bool,
+    read_pauses: u64,
     /// How it came out.
     pub end: Option<End>,
     /// When it last went forward.
@@ -204,6 +207,7 @@ impl Job {
             write_at_ns: 0,
             read_at_ns: 0,
             was_silent: false,
+            read_pauses: 0,
             end: None,
             moved_ns: now_ns,
         }
@@ -259,7 +263,8 @@ impl Job {
         if let Some(wrong) = wrong {
             self.end = Some(End::Wrong(wrong));
         }
-        if self.received > before && self.plan.habits.read_pause_ns > 0 {
+        if self.received > before && self.read_pauses < READ_PAUSES {
+            self.read_pauses += 1;
             self.read_at_ns = now_ns + self.plan.habits.read_pause_ns;
         }
     }

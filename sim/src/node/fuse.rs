@@ -43,6 +43,20 @@ impl fmt::Display for Point {
     }
 }
 
+impl Point {
+    /// All kinds.
+    pub const ALL: [Point; 8] = [
+        Point::Clock,
+        Point::ReceiveLink,
+        Point::ReceiveLan,
+        Point::Consult,
+        Point::AllocateLan,
+        Point::AllocateLink,
+        Point::TransmitLink,
+        Point::TransmitLan,
+    ];
+}
+
 /// What happens when the fuse has burnt down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
@@ -54,6 +68,8 @@ pub enum Blow {
 
 #[derive(Clone, Copy, Debug)]
 struct Lit {
+    /// Only these calls count, if one kind is named.
+    aim: Option<Point>,
     calls: u64,
     blow: Blow,
     /// Chooses how much of a burst a card has taken.
@@ -70,9 +86,10 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// Lights the fuse: the call after `calls` others is the last one before `blow`.
-    pub fn light(&self, calls: u64, blow: Blow, part: u64) {
-        self.lit.set(Some(Lit { calls, blow, part }));
+    /// Lights the fuse: the call after `calls` others is the last one before `blow`. With an `aim`
+    /// only calls of that kind count.
+    pub fn light(&self, aim: Option<Point>, calls: u64, blow: Blow, part: u64) {
+        self.lit.set(Some(Lit { aim, calls, blow, part }));
     }
 
     /// Whether the node is dead.
@@ -108,6 +125,9 @@ impl Fuse {
             return 0;
         }
         let Some(lit) = self.lit.get() else { return frames };
+        if lit.aim.is_some_and(|aim| aim != point) {
+            return frames;
+        }
         if lit.calls > 0 {
             self.lit.set(Some(Lit { calls: lit.calls - 1, ..lit }));
             return frames;
@@ -134,7 +154,7 @@ mod tests {
     #[test]
     fn the_call_after_so_many_others_is_the_last_one() {
         let fuse = Fuse::default();
-        fuse.light(2, Blow::Crash, 3);
+        fuse.light(None, 2, Blow::Crash, 3);
         assert_eq!(fuse.pass_some(Point::TransmitLan, 5), 5);
         fuse.pass(Point::Clock);
         assert!(!fuse.dead());
@@ -147,7 +167,9 @@ mod tests {
     #[test]
     fn what_follows_a_freeze_is_late() {
         let fuse = Fuse::default();
-        fuse.light(0, Blow::Freeze(70), 0);
+        fuse.light(Some(Point::TransmitLink), 0, Blow::Freeze(70), 0);
+        assert_eq!(fuse.pass_some(Point::TransmitLan, 4), 4);
+        assert_eq!(fuse.late_ns(), 0);
         assert_eq!(fuse.pass_some(Point::TransmitLink, 4), 4);
         assert_eq!((fuse.late_ns(), fuse.dead()), (70, false));
         fuse.awake();

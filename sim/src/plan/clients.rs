@@ -90,7 +90,7 @@ fn job(random: &mut Random) -> JobPlan {
     // A small piece at long intervals would take forever.
     let pieces = work.sends() / chunk.max(1);
     let pause_ns = pause_ns.min(3 * S / (pieces + 1));
-    let read_pause_ns = if random.permille(200) { random.magnitude(1, 100) * MS } else { 0 };
+    let read_pause_ns = if random.permille(250) { random.magnitude(1, 3000) * MS } else { 0 };
     let ending = match random.below(20) {
         0 => Ending::AbortAfter(random.below(work.sends() + 1)),
         1 => Ending::AbandonAfter(random.below(work.sends() + 1)),

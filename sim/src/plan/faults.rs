@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::net::{Burst, LineId, Place, Way};
-use crate::node::fuse::Blow;
+use crate::node::fuse::{Blow, Point};
 use crate::plan::NODES;
 use crate::random::Random;
 use crate::time::{MS, S, US};
@@ -20,9 +20,11 @@ pub struct Timed {
 /// Something that goes wrong. What has a length ends by itself, or with the calm at the latest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A node dies, or stands still, at the `calls`-th call of its loops to cards and clock.
+    /// A node dies, or stands still, after `calls` calls of its loops to cards and clock; after so
+    /// many of one kind if it has an aim.
     Blow {
         node: usize,
+        aim: Option<Point>,
         calls: u64,
         blow: Blow,
         /// Chooses how much of the last burst the card has taken.
@@ -52,6 +54,8 @@ pub enum Fault {
     Tail { place: Place, frames: usize },
     /// A client's machine hears nothing and is not heard.
     Unplug { host: usize, for_ns: u64 },
+    /// A client's machine is gone for ever.
+    Vanish { host: usize },
 }
 
 impl Fault {
@@ -73,6 +77,7 @@ impl Fault {
             Fault::Throttle { .. } => "narrow line",
             Fault::Tail { .. } => "tail loss",
             Fault::Unplug { .. } => "client unplugged",
+            Fault::Vanish { .. } => "client gone for ever",
         }
     }
 }
@@ -92,6 +97,10 @@ pub(super) fn plan(random: &mut Random, hosts: usize) -> Vec<Timed> {
     for _ in 0..random.pick(&[0, 0, 1, 2, 3, 5]) {
         let fault = weather(random, hosts);
         faults.push(Timed { at_ns: random.below(span_ns), fault });
+    }
+    if random.permille(60) {
+        let host = random.below(hosts as u64) as usize;
+        faults.push(Timed { at_ns: random.below(span_ns), fault: Fault::Vanish { host } });
     }
     for _ in 0..random.pick(&[0, 0, 0, 1, 2]) {
         let node = random.below(NODES as u64) as usize;
@@ -115,9 +124,10 @@ pub(super) fn plan(random: &mut Random, hosts: usize) -> Vec<Timed> {
 }
 
 fn blow(random: &mut Random, node: usize, blow: Blow) -> Fault {
+    let aim = random.permille(600).then(|| random.pick(&Point::ALL));
     // A loop makes about ten calls.
-    let calls = random.below(40);
-    Fault::Blow { node, calls, blow, part: random.below(64), card_dies: random.permille(600) }
+    let calls = random.below(if aim.is_some() { 10 } else { 40 });
+    Fault::Blow { node, aim, calls, blow, part: random.below(64), card_dies: random.permille(600) }
 }
 
 /// Trouble of a node that does not kill it.

@@ -175,8 +175,8 @@ fn shard_config(random: &mut Random) -> Config {
         vips: vec![Addr::from(VIP)],
         shards: random.pick(&[1, 4, 4, 7]),
         max_connections: 128,
-        pool_blocks: random.pick(&[512, 4096]),
-        tx_segments: random.pick(&[256, 4096]),
+        pool_blocks: random.pick(&[128, 512, 4096, 4096]),
+        tx_segments: random.pick(&[128, 4096, 4096]),
         max_packets_per_step: random.pick(&[16, 64, 256]),
         mtu: 1500,
         isn_key: [9; 16],
@@ -185,6 +185,7 @@ fn shard_config(random: &mut Random) -> Config {
     };
     config.tcp.msl_us = random.magnitude(20_000, 1_000_000);
     config.tcp.fin_wait_2_us = 20_000_000;
+    config.tcp.max_data_retries = 9;
     config.tcp.timestamps = !random.permille(150);
     config.tcp.sack = !random.permille(150);
     config.tcp.window_scaling = !random.permille(150);

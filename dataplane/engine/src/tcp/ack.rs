@@ -72,14 +72,16 @@ fn is_duplicate(tcb: &Tcb, segment: &Segment<'_>) -> bool {
 }
 
 /// RFC 9293 3.10.7.4: the window of the newest segment counts. SND.WL2 is not kept: it is never
-/// above SND.UNA, so that what is not below the latter is not below the former.
+/// above SND.UNA, so that what is not below the latter is not below the former. A segment that
+/// acknowledges more is newer whatever its number: the peer may have sent it again. With the rule's
+/// letter SND.UNA would move and the window stay, and its edge would be one that nobody offered.
 #[inline]
 fn update_window(tcb: &mut Tcb, segment: &Segment<'_>) {
     // RFC 7323 2.2: the window of a SYN is not scaled, and was taken with its options.
     if segment.ack.lt(tcb.snd_una) || segment.flags.syn() {
         return;
     }
-    if tcb.snd_wl1.gt(segment.seq) {
+    if segment.ack == tcb.snd_una && tcb.snd_wl1.gt(segment.seq) {
         return;
     }
     let window = tcb.scaled_window(segment);

@@ -37,6 +37,22 @@ fn sender_never_exceeds_the_window() {
     assert!(sent <= 2500, "{sent}");
 }
 
+/// The peer sends an old segment again, with a new ACK and the window that is left.
+#[test]
+fn window_beside_an_ack_of_more_counts_in_a_retransmission_too() {
+    let mut peer = Peer::new(config(), ECHO);
+    peer.window = 4000;
+    peer.handshake(&sack_options());
+    let replies = peer.send(ACK, 1, 1, &[1; 1000]);
+    assert_eq!(replies.iter().map(|reply| reply.len()).sum::<usize>(), 1000);
+    // 1001 to 2000 is lost. What follows has the newest number so far.
+    peer.window = 3000;
+    peer.send(ACK, 2001, 1, &[1; 1000]);
+    peer.window = 2000;
+    peer.send(ACK, 1001, 1001, &[1; 1000]);
+    assert_eq!(peer.info().map(|info| info.send_window), Some(2000));
+}
+
 /// RFC 9293 3.8.6.2.1: no small segments into a small opening.
 #[test]
 fn sender_waits_for_a_window_worth_a_segment() {
