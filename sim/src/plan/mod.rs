@@ -161,8 +161,10 @@ fn shard_config(random: &mut Random) -> Config {
         ServiceConfig::new("http", work::HTTP_PORT, http),
     ];
     let newreno = random.permille(300);
+    let cookies_above = random.pick(&[1024, 1024, 2, 0]);
     for service in &mut services {
         service.nagle = random.permille(200);
+        service.cookies_above = cookies_above;
         if newreno {
             service.congestion = CongestionControl::NewReno;
         }
