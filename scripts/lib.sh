@@ -12,6 +12,9 @@ PROBE=$BIN/holdfast-probe
 # One place for what the lab leaves on disk; LAB_DIR=… moves it.
 LAB_DIR=${LAB_DIR:-/var/tmp/holdfast-lab}
 
+# Worlds that scripts/test simulates: less than three minutes on two slow cores. A planted bug must be found in as many.
+SIM_WORLDS=${SIM_WORLDS:-3000}
+
 say() { printf '%s\n' "$*" >&2; }
 die() {
     say "$(basename "$0"): $*"
