@@ -34,7 +34,7 @@ use crate::service::ServiceState;
 use crate::table::FlowTable;
 use crate::tcp::input::Verdict;
 use crate::tcp::scoreboard::SentSlab;
-use crate::tcp::stream::{Event, call};
+use crate::tcp::stream::{Event, call, kept};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
 use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, output, timers};
@@ -366,7 +366,8 @@ impl Shard {
             return;
         }
         let buffers = &self.shared.buffers;
-        let enough = buffers.blocks.unused() > buffers.blocks.capacity() / 16
+        // With less a write would take nothing, and the connection starve again at once.
+        let enough = buffers.blocks.unused() as usize > kept(buffers.blocks.capacity())
             && buffers.free_references() > 0
             && self.shared.sent.has_room(false);
         if !enough {
@@ -383,7 +384,7 @@ impl Shard {
             }
             context.bill(&slot.tcb);
             let blocks = &context.shared.buffers.blocks;
-            if blocks.free() <= blocks.allowance() / 16 {
+            if blocks.free() as usize <= kept(blocks.allowance()) {
                 // Its service holds all that it may: others go on.
                 self.starved.push_back(id);
                 continue;

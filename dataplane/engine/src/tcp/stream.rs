@@ -47,6 +47,12 @@ pub(crate) fn blocks_for(len: usize) -> usize {
     len / BLOCK_BYTES + 2
 }
 
+/// Blocks of so many that no write takes.
+#[inline]
+pub(crate) fn kept(blocks: u32) -> usize {
+    (blocks as usize / 16).max(blocks_for(0))
+}
+
 /// The byte stream of a connection of a shard.
 #[derive(Debug)]
 pub struct Stream<'s> {
@@ -69,7 +75,7 @@ impl<'s> Stream<'s> {
     /// which must have a place if the service leaves it, and for others.
     fn spare_blocks(&self) -> usize {
         let blocks = &self.cx.shared.buffers.blocks;
-        let kept = (blocks.allowance() as usize / 16).max(blocks_for(self.packet.len()));
+        let kept = kept(blocks.allowance()).max(blocks_for(self.packet.len()));
         (blocks.free() as usize).saturating_sub(kept)
     }
 

@@ -1,9 +1,11 @@
 //! Flow control: closed and small windows, silly windows on both sides, Nagle, growth.
 
+use engine::config::Config;
+use engine::time::Instant;
 use engine::wire::tcp::Options;
 
 use crate::support::peer::{ACK, Peer, sack_options};
-use crate::support::{DISCARD, ECHO, STREAM, STREAM_N, config};
+use crate::support::{DISCARD, ECHO, HTTP, STREAM, STREAM_N, config};
 
 #[test]
 fn closed_window_is_probed_with_backoff_until_it_opens() {
@@ -184,4 +186,21 @@ fn window_without_scaling_stays_within_16_bits() {
     }
     let window = peer.info().map(|info| info.recv_window);
     assert!(window.is_some_and(|window| window <= 65_535), "{window:?}");
+}
+
+/// Between the step that frees a block and the one that a write needs, there is nothing to do.
+#[test]
+fn starved_connection_waits_for_memory_that_it_can_use() {
+    let mut peer = Peer::established(Config { pool_blocks: 16, ..config() }, HTTP);
+    let request = b"GET /file.bin HTTP/1.1\r\nHost: h\r\nRange: bytes=0-0\r\n\r\n".repeat(15);
+    let mut seq = 1;
+    for piece in [&request, &request, &request] {
+        peer.send(ACK, seq, 1, piece);
+        seq += piece.len() as i64;
+    }
+    for ack in (1..2000).step_by(100) {
+        peer.send(ACK, seq, ack, &[]);
+        let now = Instant::from_micros(peer.now_us);
+        assert!(peer.shard.next_deadline().is_none_or(|at| at > now), "busy at {ack}");
+    }
 }
