@@ -52,7 +52,7 @@ impl FlowTable {
 
     /// The id that was inserted for this flow. `is_flow` tells whether the connection with an id
     /// has this flow; it is asked for few ids besides the right one.
-    #[inline]
+    #[inline(always)]
     pub fn find(
         &self,
         hash: u32,

@@ -418,6 +418,39 @@ fn service_has_no_more_connections_than_it_may() {
     }
 }
 
+/// What waits for late segments only keeps nobody out.
+#[test]
+fn time_wait_does_not_count() {
+    let mut config = always_cookies();
+    config.services[0].limits.max_connections = Some(1);
+    config.sources.max_connections = Some(1);
+    config.services[0].kind = ServiceKind::Stream {
+        length: crate::config::StreamLength::Requested,
+        rate_bps: None,
+        seed: 0,
+    };
+    let mut door = Door::new(config);
+    let cookie = door.cookie(1, Options { timestamps: None, ..options() });
+    assert!(matches!(door.give(&answer_to(&cookie, b"0\n")), Answer::Packets(_)));
+    assert_eq!(door.shard.services()[0].connections, 1);
+    let theirs = Segment::parse(&cookie, Checksums::Trusted).unwrap();
+    let fin = SegmentHeader {
+        flow: theirs.flow,
+        seq: theirs.ack + 2,
+        ack: theirs.seq + 2,
+        flags: Flags::FIN | Flags::ACK,
+        window: 8000,
+        options: Options::default(),
+    };
+    door.give(&packet(&fin, &[]));
+    assert_eq!(door.shard.count_in(State::TimeWait), 1);
+    assert_eq!(door.shard.services()[0].connections, 0);
+    let mut other = syn(1, options());
+    other[20] ^= 1;
+    refresh_checksum(&mut other);
+    assert!(matches!(door.give(&other), Answer::Cookie(_)));
+}
+
 /// The guard sees none of them in the shard yet; the step must count.
 #[test]
 fn limit_holds_within_one_step() {

@@ -242,9 +242,15 @@ impl Shard {
         ids
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, segment: &Segment<'_>) -> Option<u32> {
         self.table.find(segment.hash, &segment.flow, |id| self.has_flow(id, segment))
+    }
+
+    /// For the few that had no connection when they were looked up, or another one.
+    #[cold]
+    fn find_again(&self, segment: &Segment<'_>) -> Option<u32> {
+        self.find(segment)
     }
 
     #[inline]
@@ -279,7 +285,7 @@ impl Shard {
     ) {
         self.shared.counters.segments_in += 1;
         let expected = expected.filter(|&id| self.has_flow(id, segment));
-        let found = expected.or_else(|| self.find(segment));
+        let found = expected.or_else(|| self.find_again(segment));
         let Some(id) = found else { return self.listen(segment, egress, budget) };
         let mut context = context!(self);
         let Some(slot) = &mut self.slots[id as usize] else { return };

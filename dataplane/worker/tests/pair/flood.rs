@@ -6,6 +6,7 @@ use engine::seq::SeqNumber;
 use engine::wire::ethernet::ETHERTYPE_IPV4;
 use engine::wire::segment::SegmentHeader;
 use engine::wire::{checksum, ipv4, tcp};
+use replication::Role;
 use worker::query::{ServiceSummary, Summary};
 
 use crate::client::Work;
@@ -170,4 +171,26 @@ fn segments_of_no_connection_are_not_logged_whatever_their_flags() {
     assert!(counters.resets >= 1_000 && counters.drop_rate_limited > 10_000, "{counters:?}");
     world.clients[0].wake();
     world.run_clients();
+}
+
+/// What waits for the peer's confirmation must not be crowded out by what waits for nothing.
+#[test]
+fn flood_is_turned_away_while_the_peer_is_late_to_confirm() {
+    let mut world = world(30, 8);
+    for client in 0..8 {
+        (0..14).for_each(|_| world.start(client, Work::Download(400_000)));
+    }
+    world.run_for(4_000);
+    // What the downloads have under way fills the gate.
+    world.freeze(1, 45_000);
+    world.run_for(10_000);
+    let before = world.counters(0);
+    flood(&mut world, 20 * BURST, |number| forged(number, 7, tcp::Flags::FIN));
+    let after = world.counters(0);
+    assert!(after.back_pressure_loops > before.back_pressure_loops, "{after:?}");
+    // As far as the shards' own segments leave them a place to wait in.
+    assert!(after.strangers >= before.strangers + 64, "{after:?}");
+    assert_eq!(after.segments, before.segments, "nothing was logged");
+    world.run_clients();
+    assert_eq!(world.role(1), Role::Backup);
 }
