@@ -535,13 +535,19 @@ fn snapshot_keeps_what_is_counted() {
     config.services[0].limits.max_connections = Some(6);
     let shared = Arc::new(config.clone());
     let mut door = Door::new(config);
-    for client in 0..8 {
-        door.give(&syn(client / 3, options()));
-        let mut other = syn(client, options());
-        other[20] ^= 2;
-        refresh_checksum(&mut other);
-        door.give(&other);
-    }
+    let packets: Vec<_> = (0..16_u32)
+        .map(|number| {
+            let mut packet = syn(number / 5, options());
+            packet[20..22].copy_from_slice(&(5000 + number as u16).to_be_bytes());
+            refresh_checksum(&mut packet);
+            packet
+        })
+        .collect();
+    let segments: Vec<_> =
+        packets.iter().map(|p| Segment::parse(p, Checksums::Verify).unwrap()).collect();
+    door.step(&segments);
+    assert_eq!(door.shard.services()[0].connections, 6);
+    assert_ne!(door.shard.services()[0].refused, Refusals::default());
     let mut bytes = Vec::new();
     door.shard.save(&mut bytes);
     let restored = Shard::restore(shared, Arc::new(Content::default()), &bytes).unwrap();
