@@ -19,6 +19,8 @@ pub enum RecordKind {
     Kick = 2,
     /// The shard's digest after all records before this one: body is a `u64` LE.
     Digest = 3,
+    /// An ICMP error that a shard heeds: a time and what the error says.
+    Icmp = 4,
 }
 
 impl RecordKind {
@@ -27,6 +29,7 @@ impl RecordKind {
             1 => Some(RecordKind::Input),
             2 => Some(RecordKind::Kick),
             3 => Some(RecordKind::Digest),
+            4 => Some(RecordKind::Icmp),
             _ => None,
         }
     }
@@ -89,7 +92,7 @@ impl<'a> Record<'a> {
     pub fn digest(&self) -> Option<u64> {
         match self.kind {
             RecordKind::Digest => self.body.try_into().ok().map(u64::from_le_bytes),
-            RecordKind::Input | RecordKind::Kick => None,
+            RecordKind::Input | RecordKind::Kick | RecordKind::Icmp => None,
         }
     }
 }
@@ -154,7 +157,7 @@ mod tests {
     use super::*;
 
     fn kinds() -> impl Strategy<Value = RecordKind> {
-        prop_oneof![Just(RecordKind::Input), Just(RecordKind::Kick)]
+        prop_oneof![Just(RecordKind::Input), Just(RecordKind::Kick), Just(RecordKind::Icmp)]
     }
 
     proptest! {

@@ -65,6 +65,8 @@ pub struct TcpSection {
     pub delayed_ack_ms: Option<u32>,
     /// Maximum segment lifetime; TIME-WAIT lasts twice this.
     pub msl_ms: Option<u32>,
+    /// Explicit congestion notification, when a client asks for it.
+    pub ecn: Option<bool>,
 }
 
 /// `[cluster.per_source]`: what one source may take of all services together.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::config::TcpConfig;
+use engine::config::{Ecn, TcpConfig};
 use hw_profiles::Profile;
 use worker::MAX_VIPS;
 
@@ -185,6 +185,9 @@ fn tcp(section: &TcpSection, check: &mut Checker) -> TcpConfig {
         if let Some(value_ms) = value_ms {
             *into_us = u64::from(check.range(key, value_ms, min, max)) * 1000;
         }
+    }
+    if section.ecn == Some(false) {
+        tcp.ecn = Ecn::Off;
     }
     tcp
 }

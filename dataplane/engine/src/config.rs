@@ -68,7 +68,8 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TcpConfig {
-    /// Floor of the retransmission timeout. RFC 6298 says 1 s; every stack in use has 200 ms.
+    /// Least time above the smoothed round trip until a retransmission timeout. RFC 6298 says 1 s in
+    /// all; every stack in use has 200 ms.
     pub min_rto_us: u64,
     /// Ceiling of the retransmission timeout (RFC 6298 2.5: 60 s or more).
     pub max_rto_us: u64,
@@ -96,6 +97,8 @@ pub struct TcpConfig {
     pub timestamps: bool,
     /// RFC 7323 window scaling, offered and accepted.
     pub window_scaling: bool,
+    /// Explicit congestion notification.
+    pub ecn: Ecn,
 }
 
 impl Default for TcpConfig {
@@ -115,8 +118,22 @@ impl Default for TcpConfig {
             sack: true,
             timestamps: true,
             window_scaling: true,
+            ecn: Ecn::default(),
         }
     }
+}
+
+/// Use of explicit congestion notification (RFC 3168).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ecn {
+    /// Never.
+    Off,
+    /// When the peer asks for it.
+    #[default]
+    Accept,
+    /// As above, and asked for when we open a connection.
+    Ask,
 }
 
 /// One service: what listens on one port of every VIP.

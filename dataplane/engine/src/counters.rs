@@ -60,6 +60,23 @@ counters! {
     recoveries,
     /// Retransmission timeouts.
     timeouts,
+    /// Recoveries and timeouts that turned out to be needless and were undone (RFC 3522, RFC 5682).
+    undone,
+    /// Windows reduced for the peer's echo of a mark (RFC 3168 6.1.2).
+    ecn_reductions,
+    /// Segments that came with a mark (RFC 3168 6.1.3).
+    ecn_marks,
+    /// Times that ICMP lowered the path MTU of a connection (RFC 1191), or told that a probe of it was
+    /// too large.
+    path_mtu_told,
+    /// Segment sizes lowered for full segments that vanish (RFC 4821 7.7).
+    black_holes,
+    /// Larger segments sent to see whether the path takes them (RFC 4821 7.3).
+    mtu_probes,
+    /// Active opens that ICMP ended (RFC 1122 4.2.3.9).
+    icmp_aborts,
+    /// ICMP errors that changed nothing.
+    icmp_ignored,
     /// Tail loss probes sent (RFC 8985).
     tail_loss_probes,
     /// Zero-window probes sent.

@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 
 use engine::egress::CountingEgress;
+use engine::shard::Shard;
+use engine::time::Instant;
 use replication::{Mismatch, PendingLog, Position, Record, RecordKind};
 
 use crate::counters::Counters;
@@ -108,6 +110,15 @@ fn apply_record<F>(
         counters.digests_equal += 1;
         return Ok(None);
     }
+    if record.kind == RecordKind::Icmp {
+        let result = apply_error(record, &mut slot.shard);
+        let now = result.map_err(|reason| {
+            counters.records_refused += 1;
+            refuse(reason)
+        })?;
+        shards.logged(now);
+        return Ok(None);
+    }
     let mut segments = Segments::new();
     let decoded = input::decode(record.body, &mut segments).and_then(|now| {
         if now < slot.shard.now() {
@@ -123,8 +134,19 @@ fn apply_record<F>(
     let mut egress = CountingEgress::default();
     match record.kind {
         RecordKind::Kick => slot.shard.kick(now, &mut egress),
-        RecordKind::Input | RecordKind::Digest => slot.shard.step(now, &segments, &mut egress),
+        RecordKind::Input | RecordKind::Digest | RecordKind::Icmp => {
+            slot.shard.step(now, &segments, &mut egress)
+        }
     }
     shards.logged(now);
     Ok(segments.last().and_then(|segment| segment.flow.remote.addr.as_ipv4()))
+}
+
+fn apply_error(record: &Record<'_>, shard: &mut Shard) -> Result<Instant, RefusedRecord> {
+    let (now, error) = input::decode_error(record.body)?;
+    if now < shard.now() {
+        return Err(RefusedRecord::Time);
+    }
+    shard.icmp_error(now, &error, &mut CountingEgress::default());
+    Ok(now)
 }

@@ -73,6 +73,8 @@ counters! {
     gratuitous_arps,
     /// ICMP echo replies sent.
     echo_replies,
+    /// ICMP errors given to shards.
+    icmp_errors,
     /// Stateless resets sent for ports without a service.
     resets,
     /// Frames handed to another worker.
@@ -99,6 +101,8 @@ counters! {
     drop_not_serving,
     /// A reset or echo reply that the rate limit held back.
     drop_rate_limited,
+    /// ICMP errors that are damaged, about nothing that is in flight, without news, or too many.
+    drop_icmp_error,
     /// No room for a segment while the peer was late to confirm.
     drop_back_pressure,
     /// The ring to the worker that owns the frame was full.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use arrayvec::ArrayVec;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
-use engine::wire::{Checksums, Malformed, arp, ipv4, udp};
+use engine::wire::{Checksums, Malformed, arp, icmpv4, ipv4, udp};
 use replication::Path;
 
 use crate::config::PortConfig;
@@ -39,6 +39,10 @@ pub(crate) enum Class {
     /// ICMP for one of our addresses; `service` when for a service address.
     Icmp {
         service: bool,
+    },
+    /// An ICMP error for a service address, which may be about a segment of ours.
+    IcmpError {
+        packet: Range<usize>,
     },
     /// A datagram for the control plane.
     Control {
@@ -145,6 +149,11 @@ fn parse_ipv4(packet: &[u8], checksum: RxChecksum, local: &Local) -> Result<Clas
             let packet = ethernet::HEADER_LEN..ethernet::HEADER_LEN + ip.bytes.len();
             let (hash, port) = (segment.hash, segment.flow.local.port);
             Ok(Class::Segment { hash, port, packet })
+        }
+        // ICMPv6 errors (RFC 4443 3) end in the same class.
+        ipv4::PROTOCOL_ICMP if service && icmpv4::is_error(ip.payload) => {
+            let packet = ethernet::HEADER_LEN..ethernet::HEADER_LEN + ip.bytes.len();
+            Ok(Class::IcmpError { packet })
         }
         ipv4::PROTOCOL_ICMP => Ok(Class::Icmp { service }),
         ipv4::PROTOCOL_UDP if !service => parse_udp(&ip, checks, local),

@@ -1,13 +1,23 @@
-//! The body of an input record: what one step of a shard is given.
+//! The bodies of records that are a shard's input. Of a step:
 //!
 //! ```text
 //! | now, microseconds of shard time | length  | L3 packet ... | length | ...
 //! | u64 LE                          | u16 LE  |               |
 //! ```
+//!
+//! Of an ICMP error, whatever the IP version (a version 4 address is an IPv4-mapped one):
+//!
+//! ```text
+//! | now    | local address, port | remote address, port | sequence number | kind | MTU    |
+//! | u64 LE | 16 bytes, u16 LE    | 16 bytes, u16 LE     | u32 LE          | u8   | u16 LE |
+//! ```
 
 use arrayvec::ArrayVec;
+use engine::addr::{Addr, Endpoint, Flow};
+use engine::seq::SeqNumber;
 use engine::time::Instant;
 use engine::wire::Checksums;
+use engine::wire::icmp_error::{IcmpError, IcmpErrorKind};
 use engine::wire::segment::Segment;
 
 use crate::events::RefusedRecord;
@@ -20,6 +30,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 128 * 1024;
 pub(crate) const TIME_BYTES: usize = 8;
 /// Bytes of a body beside each segment.
 pub(crate) const LENGTH_BYTES: usize = 2;
+
+/// Bytes of an ICMP error's body.
+pub(crate) const ERROR_BYTES: usize = TIME_BYTES + 2 * (16 + 2) + 4 + 1 + 2;
 
 /// Segments of one step.
 pub(crate) type Segments<'a> = ArrayVec<Segment<'a>, MAX_SEGMENTS>;
@@ -61,10 +74,64 @@ pub(crate) fn decode<'b>(
     Ok(Instant::from_micros(u64::from_le_bytes(*now)))
 }
 
+const KIND_TOO_BIG: u8 = 0;
+const KIND_HARD: u8 = 1;
+const KIND_SOFT: u8 = 2;
+
+/// The body that stands for an ICMP error.
+pub(crate) fn encode_error(now: Instant, error: &IcmpError) -> [u8; ERROR_BYTES] {
+    let (kind, mtu) = match error.kind {
+        IcmpErrorKind::TooBig { mtu } => (KIND_TOO_BIG, mtu),
+        IcmpErrorKind::Hard => (KIND_HARD, 0),
+        IcmpErrorKind::Soft => (KIND_SOFT, 0),
+    };
+    let (mut body, mut at) = ([0; ERROR_BYTES], 0);
+    let mut put = |bytes: &[u8]| {
+        body[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    put(&now.as_micros().to_le_bytes());
+    for end in [error.flow.local, error.flow.remote] {
+        put(&end.addr.octets());
+        put(&end.port.to_le_bytes());
+    }
+    put(&error.seq.0.to_le_bytes());
+    put(&[kind]);
+    put(&mtu.to_le_bytes());
+    body
+}
+
+/// Inverse of [`encode_error`].
+pub(crate) fn decode_error(body: &[u8]) -> Result<(Instant, IcmpError), RefusedRecord> {
+    fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], RefusedRecord> {
+        let (taken, behind) = rest.split_first_chunk::<N>().ok_or(RefusedRecord::Torn)?;
+        *rest = behind;
+        Ok(*taken)
+    }
+    let mut rest = body;
+    let now = Instant::from_micros(u64::from_le_bytes(take(&mut rest)?));
+    let mut end = || {
+        let addr = Addr::from_octets(take(&mut rest)?);
+        Ok(Endpoint { addr, port: u16::from_le_bytes(take(&mut rest)?) })
+    };
+    let flow = Flow { local: end()?, remote: end()? };
+    let seq = SeqNumber(u32::from_le_bytes(take(&mut rest)?));
+    let [kind] = take(&mut rest)?;
+    let mtu = u16::from_le_bytes(take(&mut rest)?);
+    let kind = match kind {
+        KIND_TOO_BIG => IcmpErrorKind::TooBig { mtu },
+        KIND_HARD => IcmpErrorKind::Hard,
+        KIND_SOFT => IcmpErrorKind::Soft,
+        _ => return Err(RefusedRecord::Segment),
+    };
+    if !rest.is_empty() {
+        return Err(RefusedRecord::Torn);
+    }
+    Ok((now, IcmpError { flow, seq, kind }))
+}
+
 #[cfg(test)]
 mod tests {
-    use engine::addr::{Addr, Endpoint, Flow};
-    use engine::seq::SeqNumber;
     use engine::wire::segment::SegmentHeader;
     use engine::wire::tcp;
     use proptest::prelude::*;
@@ -123,6 +190,20 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes, &mut Segments::new());
+            let _ = decode_error(&bytes);
+        }
+
+        #[test]
+        fn error_comes_back_as_it_was_given(us: u32, port: u16, number: u32, mtu: u16) {
+            let end = |last, port| Endpoint::new(Addr::from_ipv4_octets([10, 0, 0, last]), port);
+            let flow = Flow { local: end(1, 80), remote: end(2, port) };
+            let now = Instant::from_micros(us.into());
+            for kind in [IcmpErrorKind::TooBig { mtu }, IcmpErrorKind::Hard, IcmpErrorKind::Soft] {
+                let error = IcmpError { flow, seq: SeqNumber(number), kind };
+                let body = encode_error(now, &error);
+                prop_assert_eq!(decode_error(&body), Ok((now, error)));
+                prop_assert!(decode_error(&body[..ERROR_BYTES - 1]).is_err());
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ mod channel;
 mod door;
 mod duty;
 mod egress;
+mod icmp;
 mod idle;
 mod ingress;
 mod input;

@@ -76,6 +76,7 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) first_packet_us: Option<u64>,
     pub(crate) echo_limit: RateLimit,
     pub(crate) reset_limit: RateLimit,
+    pub(crate) icmp_limit: RateLimit,
 
     pub(crate) counters: Counters,
     pub(crate) recorder: Recorder,
@@ -161,6 +162,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             first_packet_us: None,
             echo_limit: RateLimit::per_second(ECHO_REPLIES_PER_SECOND),
             reset_limit: RateLimit::per_second(RESETS_PER_SECOND),
+            icmp_limit: RateLimit::per_second(ICMP_ERRORS_PER_SECOND),
             counters: Counters::default(),
             recorder: Recorder::new(),
             events: parts.events,
@@ -422,6 +424,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 const ECHO_REPLIES_PER_SECOND: u32 = 50_000;
 /// Stateless resets of a worker.
 const RESETS_PER_SECOND: u32 = 10_000;
+/// ICMP errors that a worker's shards are given: all their connections may meet a narrower path at
+/// once, but who guesses numbers in flight must not fill the log.
+const ICMP_ERRORS_PER_SECOND: u32 = 1_000;
 
 impl<N: Nic, S: Steward> std::fmt::Debug for Worker<N, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

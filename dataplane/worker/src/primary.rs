@@ -19,8 +19,8 @@ use crate::shards::Slot;
 use crate::steward::Steward;
 
 /// What a record costs in a batch beside its body, and a digest record as a whole.
-const RECORD_BYTES: usize = replication::record::HEADER_BYTES;
-const DIGEST_BYTES: usize = RECORD_BYTES + 8;
+pub(crate) const RECORD_BYTES: usize = replication::record::HEADER_BYTES;
+pub(crate) const DIGEST_BYTES: usize = RECORD_BYTES + 8;
 
 /// Frames that wait for the card before the shards have to wait for it, too: a longer queue would
 /// only be delay, for bulk and interactive connections alike. About 3 ms at 1 Gbit/s.
@@ -51,7 +51,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         // Both take turns to be first at a port that has no room for all.
         let kick_first = self.counters.loops.is_multiple_of(2);
         let mut busy = kick_first && self.kick_next(now, now_us);
-        let mut blocked = false;
+        let mut blocked = self.take_in_errors(now, now_us);
         let count = self.shards.slots.len();
         let first = (self.counters.loops % count.max(1) as u64) as usize;
         for place in (first..count).chain(0..first) {

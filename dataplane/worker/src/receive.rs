@@ -86,6 +86,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Class::Drop(reason) => reason.count(&mut self.counters),
             Class::Arp(packet) => self.answer_arp(now_us, path, &packet),
             Class::Icmp { service } => self.answer_icmp(now_us, path, frame, service),
+            Class::IcmpError { packet } => self.take_icmp_error(now_us, path, frame, packet),
             Class::Control { source, payload } => {
                 self.learn_from(now_us, path, source, &frame);
                 match &mut self.steward {
@@ -121,7 +122,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    fn hand_over(&mut self, worker: u16, path: Path, frame: N::Frame) {
+    pub(crate) fn hand_over(&mut self, worker: u16, path: Path, frame: N::Frame) {
         match self.spread.hand(worker, Parcel::Received(path, frame)) {
             Ok(()) => self.counters.handed_over += 1,
             Err(_) => self.counters.drop_ring_full += 1,

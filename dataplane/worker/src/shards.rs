@@ -8,6 +8,7 @@ use engine::content::Content;
 use engine::guard::Guard;
 use engine::shard::Shard;
 use engine::time::Instant;
+use engine::wire::icmp_error::IcmpError;
 
 use crate::board::worker_of_channel;
 use crate::input::MAX_SEGMENTS;
@@ -42,6 +43,9 @@ impl Placement {
     }
 }
 
+/// ICMP errors that wait for a shard's next turn at most; more are as good as lost on the way.
+const MAX_ERRORS: usize = 8;
+
 /// One shard, and the frames that wait for its next step.
 #[derive(Debug)]
 pub(crate) struct Slot<F> {
@@ -52,6 +56,8 @@ pub(crate) struct Slot<F> {
     pub screened: usize,
     /// Whom the shard gets to see, while this node serves.
     pub guard: Guard,
+    /// ICMP errors that wait to be taken in.
+    pub errors: ArrayVec<IcmpError, MAX_ERRORS>,
     /// When the first of these was taken in, or one before it that was stepped since.
     pub waiting_since_ns: u64,
     /// Stepped since its digest was last logged.
@@ -124,6 +130,7 @@ impl<F> Shards<F> {
                 index,
                 shard,
                 waiting,
+                errors: ArrayVec::new(),
                 screened: 0,
                 guard: Guard::new(config, MAX_SEGMENTS),
                 waiting_since_ns: 0,

@@ -116,6 +116,11 @@ impl Assembler {
         (self.bytes - before) as usize
     }
 
+    /// Whether one range has all from `start` to before `end`.
+    pub fn holds(&self, buffers: &Buffers, start: SeqNumber, end: SeqNumber) -> bool {
+        self.iter(buffers).any(|range| range.start.le(start) && range.end().ge(end))
+    }
+
     /// Puts bytes into the gap between two ranges, each of which may be missing. Returns the range
     /// that they are in now and how many there was room for; `None` if for none.
     fn store(

@@ -24,12 +24,14 @@ pub use crate::tcp::stream::Stream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::addr::Flow;
 use crate::buffer::Buffers;
 use crate::config::Config;
 use crate::content::Content;
 use crate::counters::Counters;
 use crate::digest::Digest;
 use crate::egress::Egress;
+use crate::hash::flow_hash;
 use crate::service::ServiceState;
 use crate::table::FlowTable;
 use crate::tcp::input::Verdict;
@@ -37,9 +39,10 @@ use crate::tcp::scoreboard::SentSlab;
 use crate::tcp::stream::{Event, call, kept};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, output, timers};
+use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, output, path, timers};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
+use crate::wire::icmp_error::IcmpError;
 use crate::wire::segment::Segment;
 
 /// Extents of content and pattern that each connection may hold on the average.
@@ -195,6 +198,38 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// Whether [`icmp_error`](Self::icmp_error) would change anything: what would not need not be
+    /// logged.
+    #[must_use]
+    pub fn heeds(&self, error: &IcmpError) -> bool {
+        let slot = self.connection(&error.flow).and_then(|id| self.slots[id as usize].as_ref());
+        slot.is_some_and(|slot| path::heeds(&slot.tcb, &self.shared.sent, error))
+    }
+
+    /// Takes an ICMP error about a segment of ours, and sends again what that calls for. The same
+    /// rules hold as for a [`step`](Self::step).
+    pub fn icmp_error<E: Egress>(&mut self, now: Instant, error: &IcmpError, egress: &mut E) {
+        self.take_in_error(now, error);
+        let mut budget = self.config.max_packets_per_step;
+        self.send_all(egress, &mut budget);
+    }
+
+    /// First half of [`icmp_error`](Self::icmp_error): what it calls for leaves with the next step or
+    /// [`flush`](Self::flush).
+    pub fn take_in_error(&mut self, now: Instant, error: &IcmpError) {
+        self.now = self.now.max(now);
+        let Some(id) = self.connection(&error.flow) else { return };
+        let mut context = context!(self);
+        let Some(slot) = &mut self.slots[id as usize] else { return };
+        path::icmp_error(&mut slot.tcb, &mut context, error);
+        self.enqueue(id);
+    }
+
+    fn connection(&self, flow: &Flow) -> Option<u32> {
+        let is_it = |id: u32| self.slots[id as usize].as_ref().is_some_and(|s| s.tcb.flow == *flow);
+        self.table.find(flow_hash(flow), flow, is_it)
     }
 
     fn receive_all<E: Egress>(

@@ -3,15 +3,17 @@
 
 use crate::seq::SeqNumber;
 use crate::service::ServiceState;
+use crate::tcp::congestion::Acked;
 use crate::tcp::rack::{Echo, Rack, timestamp};
-use crate::tcp::recovery::{DUP_ACKS, Phase, ProportionalRate, Recovery};
+use crate::tcp::recovery::{self, DUP_ACKS, Forward, Phase, Recovery};
 use crate::tcp::scoreboard::Sent;
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State};
+use crate::tcp::{Context, State, ecn, path};
 use crate::time::Instant;
 use crate::wire::segment::Segment;
+use crate::wire::tcp::Flags;
 
 /// What an acknowledgment told.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ struct News {
     resent: bool,
     /// It answers a SYN-ACK of which nothing was kept: a cookie.
     of_cookie: bool,
+    /// After a timeout: one has that was not, though it was held to be lost.
+    original: bool,
     /// The peer reports something that it got twice (RFC 2883).
     duplicate_reported: bool,
     /// FlightSize before.
@@ -46,14 +50,23 @@ pub(crate) fn process(
 ) {
     let duplicate = is_duplicate(tcb, segment);
     update_window(tcb, segment);
+    // In a SYN-ACK the flag says something else (RFC 3168 6.1.1).
+    if tcb.has(Marks::ECN) && segment.flags.contains(Flags::ECE) && !segment.flags.syn() {
+        ecn::echoed(tcb, cx);
+    }
     if !segment.ack.gt(tcb.snd_una) && !duplicate && segment.options.sack.is_empty() {
         return;
     }
     let news = take(tcb, cx, segment, duplicate);
-    sample_rtt(tcb, cx, segment, &news);
+    let sample_us = sample_rtt(tcb, cx, segment, &news);
+    if !tcb.recovery.is_open() || news.duplicate_reported {
+        second_thoughts(tcb, cx, segment, &news);
+    }
+    let lost = tcb.sent.lost;
     let again = find_losses(tcb, cx, &news);
     probe_answered(tcb, segment.ack, &news);
-    adjust_window(tcb, cx, &news);
+    let safe = news.advanced && tcb.sent.lost <= lost;
+    adjust_window(tcb, cx, &news, safe, sample_us);
     set_timers(tcb, cx, &news, again);
     if news.bytes > 0 {
         tcb.progress_at = cx.now;
@@ -107,16 +120,24 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
         sampled: None,
         resent: false,
         of_cookie: false,
+        original: false,
         duplicate_reported: false,
         flight: tcb.flight(),
         bytes: 0,
     };
     let shared = &mut *cx.shared;
     let rack = &mut tcb.rack;
+    let mut proved = 0;
+    let asking = tcb.recovery.forward != Forward::Off;
+    let point = tcb.recovery.point;
     let mut oldest = NEVER;
     let mut delivered = |sent: &Sent| {
         rack.delivered(sent, &echo);
-        news.resent |= sent.is_retransmitted();
+        if sent.is_special() {
+            news.resent |= sent.is_retransmitted();
+            proved = if sent.is_mtu_probe() { sent.payload_len() } else { proved };
+        }
+        news.original |= asking && !sent.is_retransmitted() && sent.end().le(point);
         oldest = oldest.min(sent.at);
     };
     if advanced {
@@ -144,6 +165,9 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
             }
         }
     }
+    if proved > 0 {
+        path::probe_arrived(tcb, cx, proved);
+    }
     if !news.resent && oldest != NEVER {
         news.sampled = Some(oldest);
     }
@@ -169,21 +193,63 @@ fn release(tcb: &mut Tcb, cx: &mut Context<'_>, ack: SeqNumber, news: &mut News)
     tcb.unanswered = 0;
 }
 
-/// RFC 6298 3 (Karn), RFC 7323 4: a segment that was sent twice is timed by its echo only.
-fn sample_rtt(tcb: &mut Tcb, cx: &Context<'_>, segment: &Segment<'_>, news: &News) {
+/// RFC 6298 3 (Karn), RFC 7323 4: a segment that was sent twice is timed by its echo only. Returns
+/// what was measured to the microsecond, or 0.
+fn sample_rtt(tcb: &mut Tcb, cx: &Context<'_>, segment: &Segment<'_>, news: &News) -> u32 {
     if let Some(at) = news.sampled {
-        tcb.rtt.sample(cx.now, cx.now.since_us(at));
-        return;
+        let rtt_us = cx.now.since_us(at);
+        tcb.rtt.sample(cx.now, rtt_us);
+        return u32::try_from(rtt_us).unwrap_or(u32::MAX);
     }
     // The clock of a cookie's timestamp is not exact.
     if !news.advanced || news.of_cookie || !tcb.has(Marks::TIMESTAMPS) {
-        return;
+        return 0;
     }
-    let Some(timestamps) = segment.options.timestamps else { return };
+    let Some(timestamps) = segment.options.timestamps else { return 0 };
     let elapsed_ms = timestamp(cx.now, tcb.ts_offset).wrapping_sub(timestamps.echo);
     if timestamps.echo != 0 && elapsed_ms < 1 << 24 {
         tcb.rtt.sample(cx.now, (u64::from(elapsed_ms) * 1000).max(1000));
     }
+    0
+}
+
+/// Whether a recovery or a timeout was needless, as far as this acknowledgment tells.
+fn second_thoughts(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, news: &News) {
+    let echo = segment.options.timestamps.filter(|_| tcb.has(Marks::TIMESTAMPS));
+    let late = news.advanced
+        && news.resent
+        && echo.is_some_and(|timestamps| tcb.recovery.original_answered(timestamps.echo));
+    // A tail loss probe that came twice is no retransmission of a recovery.
+    let probe = tcb.rack.probe_end().is_some() && tcb.has(Marks::PROBE_RESENT);
+    let twice = news.duplicate_reported && !probe && tcb.recovery.duplicate_reported();
+    if late || twice || forward(tcb, news) {
+        recovery::undo(tcb, cx);
+    }
+}
+
+/// F-RTO (RFC 5682 2.1, 3.1). True: the timeout was needless.
+fn forward(tcb: &mut Tcb, news: &News) -> bool {
+    let told = news.advanced || news.delivered > 0;
+    if tcb.recovery.forward == Forward::Off || !told && !news.duplicate {
+        return false;
+    }
+    // Steps 2a and 3a: no news, or all news at once, say nothing for it.
+    if !news.advanced || tcb.snd_una.ge(tcb.recovery.point) {
+        let needless = tcb.recovery.forward == Forward::Second && news.original;
+        tcb.recovery.forward = Forward::Off;
+        return needless;
+    }
+    if tcb.recovery.forward == Forward::Second {
+        tcb.recovery.forward = Forward::Off;
+        // Step 3b: what was not sent again has arrived.
+        return news.original;
+    }
+    // Step 2b, if there is new data and a window for it.
+    let edge = tcb.snd_una + tcb.snd_wnd;
+    let room = edge.distance(tcb.snd_nxt) >= i32::from(tcb.mss);
+    let possible = room && tcb.unsent() > 0 && tcb.state.can_send();
+    tcb.recovery.forward = if possible { Forward::Second } else { Forward::Off };
+    false
 }
 
 /// Marks what is lost, and starts or ends the phases of its repair. Returns when to look again.
@@ -191,10 +257,10 @@ fn find_losses(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) -> Option<Insta
     if news.duplicate_reported {
         tcb.rack.duplicate_reported(tcb.snd_nxt);
     }
-    if news.advanced && !tcb.recovery.is_open() {
+    if news.advanced && tcb.recovery.phase != Phase::Open {
         // What is now the head has not been probed for.
-        tcb.rack.probe_end = None;
-        if tcb.snd_una.ge(tcb.recovery.point) {
+        tcb.rack.forget_probe();
+        if is_over(tcb) {
             leave(tcb);
         }
     }
@@ -232,6 +298,8 @@ fn detect(tcb: &mut Tcb, cx: &mut Context<'_>) -> Option<Instant> {
         tcb.rack.detect_loss(&mut tcb.sent, &mut cx.shared.sent, cx.now, &tcb.rtt, recovering);
     if let Some(newest) = found.newest_lost {
         enter(tcb, cx, newest);
+    } else if found.probe_lost {
+        path::repair(tcb);
     }
     found.again
 }
@@ -241,7 +309,7 @@ fn count_duplicates(tcb: &mut Tcb, cx: &mut Context<'_>, news: &News) {
     let recovery = &mut tcb.recovery;
     if news.advanced {
         match recovery.phase {
-            Phase::Open => recovery.dup_acks = 0,
+            Phase::Open | Phase::Reduced => recovery.dup_acks = 0,
             // A partial acknowledgment: the next segment is missing too.
             Phase::Recovery => {
                 mark_head_lost(tcb, cx);
@@ -275,47 +343,57 @@ fn enter(tcb: &mut Tcb, cx: &mut Context<'_>, newest: Instant) {
         Phase::Repair if before_kick => {}
         Phase::Open | Phase::Repair => {
             cx.shared.counters.recoveries += 1;
-            // RFC 6675 5 step 4.
-            let flight = tcb.flight();
-            tcb.congestion.lost(flight, tcb.mss);
+            recovery::reduce(tcb, Phase::Recovery);
+        }
+        Phase::Reduced => {
+            // The window shrinks for this round trip already.
+            cx.shared.counters.recoveries += 1;
             tcb.recovery.phase = Phase::Recovery;
-            tcb.recovery.rate = ProportionalRate { delivered: 0, sent: 0, flight };
             tcb.recovery.point = tcb.snd_nxt;
         }
         Phase::Recovery | Phase::Loss => {}
     }
-    tcb.rack.probe_end = None;
+    tcb.rack.forget_probe();
+}
+
+/// All that was out when the phase began is acknowledged. With ECN something sent since must be too:
+/// only then the peer may know of the reduction (RFC 3168 6.1.2).
+fn is_over(tcb: &Tcb) -> bool {
+    let point = tcb.recovery.point;
+    tcb.snd_una.gt(point) || tcb.snd_una == point && (!tcb.has(Marks::ECN) || tcb.sent.count == 0)
 }
 
 fn leave(tcb: &mut Tcb) {
-    if tcb.recovery.phase == Phase::Recovery {
+    if tcb.recovery.is_reducing() {
         tcb.congestion.recovered(tcb.mss);
+    }
+    if tcb.recovery.phase == Phase::Recovery {
         tcb.rack.recovered();
     }
+    tcb.recovery.forward = Forward::Off;
     tcb.recovery.phase = Phase::Open;
     tcb.recovery.dup_acks = 0;
 }
 
 /// RFC 8985 7.4.2: a tail loss probe may itself have repaired a loss, which means congestion.
 fn probe_answered(tcb: &mut Tcb, ack: SeqNumber, news: &News) {
-    let Some(end) = tcb.rack.probe_end.filter(|&end| ack.ge(end)) else { return };
+    let Some(end) = tcb.rack.probe_end().filter(|&end| ack.ge(end)) else { return };
     if !tcb.has(Marks::PROBE_RESENT) || news.duplicate_reported {
-        tcb.rack.probe_end = None;
+        tcb.rack.forget_probe();
     } else if ack.gt(end) {
-        tcb.rack.probe_end = None;
-        tcb.congestion.lost(news.flight, tcb.mss);
-        tcb.congestion.recovered(tcb.mss);
+        tcb.rack.forget_probe();
+        recovery::reduce_at_once(tcb, news.flight);
     } else if news.duplicate {
-        tcb.rack.probe_end = None;
+        tcb.rack.forget_probe();
     }
 }
 
 /// The congestion window after this acknowledgment.
-fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News) {
+fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News, safe: bool, sample_us: u32) {
     let pipe = tcb.pipe();
     let mss = tcb.mss;
     match tcb.recovery.phase {
-        Phase::Recovery => {
+        Phase::Recovery | Phase::Reduced => {
             let rate = &mut tcb.recovery.rate;
             let lone = if news.duplicate && news.delivered == 0 { u32::from(mss) } else { 0 };
             let delivered = if tcb.marks.contains(Marks::SACK) {
@@ -324,7 +402,7 @@ fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News) {
                 news.delivered.max(lone)
             };
             let ssthresh = tcb.congestion.ssthresh;
-            let mut window = rate.window(delivered, pipe, ssthresh, mss, news.advanced);
+            let mut window = rate.window(delivered, pipe, ssthresh, mss, safe);
             if news.advanced && !tcb.marks.contains(Marks::SACK) {
                 // RFC 6582 3.2 step 3: a partial acknowledgment lets the next hole be filled.
                 window = window.max(pipe + u32::from(mss));
@@ -339,7 +417,15 @@ fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News) {
             let used = tcb.marks.contains(Marks::CWND_LIMITED)
                 || (congestion.in_slow_start() && news.flight >= congestion.cwnd / 2);
             if news.advanced && used && news.delivered > 0 {
-                congestion.acknowledged(cx.now, news.delivered, mss, tcb.rtt.srtt_us());
+                congestion.acknowledged(&Acked {
+                    now: cx.now,
+                    bytes: news.delivered,
+                    mss,
+                    srtt_us: tcb.rtt.srtt_us(),
+                    sample_us,
+                    una: tcb.snd_una,
+                    nxt: tcb.snd_nxt,
+                });
             }
         }
     }
@@ -371,7 +457,7 @@ pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
     tcb.deadlines.loss = NEVER;
     let possible = tcb.has(Marks::SACK)
         && tcb.sent.count > 0
-        && tcb.rack.probe_end.is_none()
+        && tcb.rack.probe_end().is_none()
         && tcb.state != State::SynReceived;
     if !possible {
         return;

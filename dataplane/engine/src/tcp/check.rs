@@ -18,7 +18,8 @@ const HALF: i32 = 1 << 30;
 pub(crate) fn connection(tcb: &Tcb, shared: &Shared, config: &Config) -> Result<(), &'static str> {
     let tell = |holds: bool, what| if holds { Ok(()) } else { Err(what) };
     let most = largest_payload(tcb, config);
-    tell((MIN_MSS..=most).contains(&tcb.mss), "segment size")?;
+    tell((MIN_MSS..=tcb.path.limit).contains(&tcb.mss), "segment size")?;
+    tell(tcb.path.limit <= most, "largest segment size")?;
     tell((0..=HALF).contains(&tcb.snd_nxt.distance(tcb.snd_una)), "SND.NXT")?;
     opening(tcb)?;
     closing(tcb)?;

@@ -18,6 +18,7 @@ pub(crate) fn predicted(
 ) -> bool {
     let plain = segment.flags.0 & !Flags::PSH.0 == Flags::ACK.0;
     if !plain
+        || segment.congestion_experienced
         || tcb.state != State::Established
         || segment.seq != tcb.rcv_nxt
         || !segment.options.sack.is_empty()

@@ -4,7 +4,7 @@ use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
-use crate::tcp::{Context, State, ack, challenge, established, receive, timers};
+use crate::tcp::{Context, State, ack, challenge, ecn, established, receive, timers};
 use crate::wire::segment::Segment;
 
 /// After an idle time like this TS.Recent says nothing (RFC 7323 5.5).
@@ -95,6 +95,7 @@ fn otherwise(
 ) -> Verdict {
     let flags = segment.flags;
     if tcb.state == State::SynReceived && is_first_syn(tcb, segment) {
+        ecn::asked_again(tcb, segment);
         resend_syn(tcb, cx);
         return Verdict::Done;
     }
@@ -139,6 +140,7 @@ fn otherwise(
         }
         return Verdict::Done;
     }
+    ecn::arrived(tcb, cx, segment);
     if segment.len_seq() > 0 && (tcb.state.can_receive() || tcb.has(Marks::FIN_RECEIVED)) {
         receive::segment_text(tcb, service, cx, segment.seq, segment.payload, flags.fin());
     }

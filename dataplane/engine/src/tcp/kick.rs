@@ -48,7 +48,7 @@ fn prepare(tcb: &mut Tcb, cx: &Context<'_>) {
     // Silence until now was ours, not the peer's.
     tcb.rtt.reset_backoff();
     tcb.unanswered = 0;
-    tcb.rack.probe_end = None;
+    tcb.rack.forget_probe();
     tcb.clear(Marks::TAIL_PROBE);
     tcb.kicked_at = Some(cx.now);
     tcb.recovery.point = tcb.snd_nxt;

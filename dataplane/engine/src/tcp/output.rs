@@ -3,10 +3,12 @@
 //! acknowledgments ride on data where there is some.
 
 use crate::egress::Egress;
+use crate::tcp::rack::timestamp;
+use crate::tcp::recovery::Forward;
 use crate::tcp::scoreboard::{Controls, Sent};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State, ack, kick, receive, transmit};
+use crate::tcp::{Context, State, ack, ecn, kick, path, receive, transmit};
 use crate::wire::tcp::Flags;
 
 /// Lets this connection send up to `quota` packets, which is counted down. True: it has more.
@@ -27,7 +29,8 @@ pub(crate) fn run<E: Egress>(
         kick::send(tcb, cx, egress, quota);
     }
     let mut more = false;
-    if tcb.sent.lost > 0 {
+    let held_back = tcb.sent.lost > 0 && tcb.recovery.forward == Forward::Second;
+    if tcb.sent.lost > 0 && !held_back {
         more |= retransmit(tcb, cx, egress, quota);
     }
     if tcb.has(Marks::SYN_UNACKED) {
@@ -37,7 +40,7 @@ pub(crate) fn run<E: Egress>(
             // What is missing must be said now; data may be long in coming, or have no room for it.
             more |= acknowledge(tcb, cx, egress, quota);
         }
-        if tcb.sent.lost == 0 && (tcb.unsent() > 0 || tcb.fin_due()) {
+        if (tcb.sent.lost == 0 || held_back) && (tcb.unsent() > 0 || tcb.fin_due()) {
             more |= new_data(tcb, cx, egress, quota);
         }
         if tcb.has(Marks::TAIL_PROBE) {
@@ -89,7 +92,8 @@ fn syn<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E, quota: &m
 }
 
 fn syn_flags(tcb: &Tcb) -> Flags {
-    if tcb.state == State::SynSent { Flags::SYN } else { Flags::SYN | Flags::ACK }
+    let flags = if tcb.state == State::SynSent { Flags::SYN } else { Flags::SYN | Flags::ACK };
+    ecn::handshake_flags(tcb, flags)
 }
 
 /// Sends again what is held to be lost, as far as the congestion window lets it.
@@ -101,7 +105,9 @@ fn retransmit<E: Egress>(
 ) -> bool {
     while let Some((index, sent)) = tcb.sent.next_lost(&cx.shared.sent) {
         let pipe = tcb.pipe();
-        if pipe > 0 && pipe + u32::from(sent.len) > tcb.congestion.cwnd {
+        let len = u32::from(sent.len.min(tcb.mss));
+        if pipe > 0 && pipe + len > tcb.congestion.cwnd {
+            tcb.set(Marks::CWND_LIMITED);
             break;
         }
         if *quota == 0 {
@@ -116,7 +122,7 @@ fn retransmit<E: Egress>(
     false
 }
 
-/// Sends the scoreboard's segment `index` once more.
+/// Sends the scoreboard's segment `index` once more, or as much of it as the path takes by now.
 pub(crate) fn send_again<E: Egress>(
     tcb: &mut Tcb,
     cx: &mut Context<'_>,
@@ -124,10 +130,16 @@ pub(crate) fn send_again<E: Egress>(
     index: u32,
     sent: &Sent,
 ) {
+    let sent = if sent.payload_len() > tcb.mss {
+        tcb.sent.split(&mut cx.shared.sent, index, tcb.mss)
+    } else {
+        *sent
+    };
     tcb.sent.resent(&mut cx.shared.sent, index, cx.now);
     tcb.retransmissions = tcb.retransmissions.saturating_add(1);
     cx.shared.counters.retransmissions += 1;
     tcb.recovery.sent(sent.len);
+    tcb.recovery.sent_again(timestamp(cx.now, tcb.ts_offset));
     let mut flags = if sent.has_syn() { syn_flags(tcb) } else { Flags::ACK };
     if sent.has_fin() {
         flags |= Flags::FIN;
@@ -156,6 +168,9 @@ fn new_data<E: Egress>(
     }
     restart_after_idle(tcb, cx);
     tcb.clear(Marks::CWND_LIMITED);
+    if tcb.mss < tcb.path.limit && *quota > 0 {
+        *quota -= u32::from(mtu_probe(tcb, cx, egress));
+    }
     while tcb.unsent() > 0 || tcb.fin_due() {
         let Some(len) = sendable(tcb, cx) else { break };
         let pipe = tcb.pipe();
@@ -172,6 +187,16 @@ fn new_data<E: Egress>(
         *quota -= 1;
     }
     false
+}
+
+/// Tries a larger segment when it is time to. True if one has left.
+fn mtu_probe<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E) -> bool {
+    let Some(len) = path::probe_len(tcb, cx.now) else { return false };
+    if !first_transmission(tcb, cx, egress, len) {
+        return false;
+    }
+    path::probe_left(tcb, cx);
+    true
 }
 
 /// RFC 5681 4.1: the window is not trusted after a pause of more than an RTO.
@@ -263,7 +288,7 @@ fn tail_probe<E: Egress>(
 ) -> bool {
     let repair = !tcb.recovery.is_open();
     let moot = tcb.sent.count == 0
-        || tcb.rack.probe_end.is_some()
+        || tcb.rack.probe_end().is_some()
         || repair && !ack::repair_is_under_way(tcb, cx);
     if moot {
         tcb.clear(Marks::TAIL_PROBE);
@@ -286,7 +311,7 @@ fn tail_probe<E: Egress>(
     }
     *quota -= 1;
     cx.shared.counters.tail_loss_probes += 1;
-    tcb.rack.probe_end = Some(tcb.snd_nxt);
+    tcb.rack.probe_left(tcb.snd_nxt);
     tcb.put(Marks::PROBE_RESENT, !sent_new);
     tcb.deadlines.loss = NEVER;
     tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
@@ -297,7 +322,7 @@ fn repair_probe<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E) 
     let Some((index, sent)) = tcb.sent.head(&cx.shared.sent) else { return };
     send_again(tcb, cx, egress, index, &sent);
     cx.shared.counters.tail_loss_probes += 1;
-    tcb.rack.probe_end = Some(tcb.snd_nxt);
+    tcb.rack.probe_left(tcb.snd_nxt);
     // The window has shrunk for this loss already.
     tcb.clear(Marks::PROBE_RESENT);
     tcb.deadlines.loss = NEVER;

@@ -30,13 +30,19 @@ pub(crate) struct Rack {
     fack: SeqNumber,
     /// Where the round ends in which a DSACK has widened the window, if one has.
     dsack_round_end: SeqNumber,
-    in_dsack_round: bool,
+    /// End of the flight behind an outstanding tail loss probe, if there is one.
+    probe_end: SeqNumber,
+    flags: u8,
     reo_wnd_mult: u8,
     reo_wnd_persist: u8,
-    reordering_seen: bool,
-    /// End of the flight behind an outstanding tail loss probe.
-    pub(crate) probe_end: Option<SeqNumber>,
 }
+
+/// Flags of [`Rack`]: a DSACK has widened the window in this round.
+const DSACK_ROUND: u8 = 1;
+/// Reordering was seen.
+const REORDERING: u8 = 2;
+/// A tail loss probe is out.
+const PROBE: u8 = 4;
 
 /// What an acknowledgment says about time.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +63,8 @@ pub(crate) struct Found {
     pub newest_lost: Option<Instant>,
     /// When to look again, for a segment that may only be late.
     pub again: Option<Instant>,
+    /// A probe of the path's MTU is lost: that alone is no congestion.
+    pub probe_lost: bool,
 }
 
 /// Our timestamp clock: milliseconds of shard time and an offset (RFC 7323 5.4).
@@ -91,7 +99,7 @@ impl Rack {
                 return;
             }
         } else if end.lt(self.fack) {
-            self.reordering_seen = true;
+            self.flags |= REORDERING;
         }
         self.fack = self.fack.max(end);
         if sent_after((sent.at, end), (self.sent_at, self.end_seq)) {
@@ -103,8 +111,8 @@ impl Rack {
 
     /// RFC 8985 6.2 step 4: the peer got something twice, so we were hasty.
     pub(crate) fn duplicate_reported(&mut self, snd_nxt: SeqNumber) {
-        if !self.in_dsack_round {
-            self.in_dsack_round = true;
+        if self.flags & DSACK_ROUND == 0 {
+            self.flags |= DSACK_ROUND;
             self.dsack_round_end = snd_nxt;
             self.reo_wnd_mult = (self.reo_wnd_mult + 1).min(MAX_REO_WND_MULT);
             self.reo_wnd_persist = REO_WND_PERSIST;
@@ -113,7 +121,32 @@ impl Rack {
 
     /// Ends the round of a DSACK once `una` has passed it.
     pub(crate) fn advance(&mut self, una: SeqNumber) {
-        self.in_dsack_round &= una.lt(self.dsack_round_end);
+        if self.flags & DSACK_ROUND != 0 && una.ge(self.dsack_round_end) {
+            self.flags &= !DSACK_ROUND;
+        }
+    }
+
+    /// What was held to be lost was only late.
+    pub(crate) fn was_hasty(&mut self) {
+        self.flags |= REORDERING;
+    }
+
+    /// End of the flight behind an outstanding tail loss probe.
+    #[inline]
+    pub(crate) fn probe_end(&self) -> Option<SeqNumber> {
+        (self.flags & PROBE != 0).then_some(self.probe_end)
+    }
+
+    /// A tail loss probe has left; the flight ends before `end`.
+    pub(crate) fn probe_left(&mut self, end: SeqNumber) {
+        self.flags |= PROBE;
+        self.probe_end = end;
+    }
+
+    /// No tail loss probe is waited for.
+    #[inline]
+    pub(crate) fn forget_probe(&mut self) {
+        self.flags &= !PROBE;
     }
 
     /// A recovery ended: a widened window is forgotten after enough of them.
@@ -127,7 +160,7 @@ impl Rack {
     }
 
     fn reo_wnd_us(&self, rtt: &Rtt, sacked: u32, recovering: bool) -> u64 {
-        if !self.reordering_seen && (recovering || sacked >= DUP_THRESH) {
+        if self.flags & REORDERING == 0 && (recovering || sacked >= DUP_THRESH) {
             return 0;
         }
         let window = u64::from(self.reo_wnd_mult) * u64::from(rtt.min_us()) / 4;
@@ -146,12 +179,17 @@ impl Rack {
         let reo_wnd_us = self.reo_wnd_us(rtt, queue.sacked, recovering);
         let patience_us = u64::from(self.rtt_us) + reo_wnd_us;
         let (mut again, mut newest_lost): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut probe_lost = false;
         queue.mark_lost(slab, |sent| {
             if !sent_after((self.sent_at, self.end_seq), (sent.at, sent.end())) {
                 // First transmissions are in order of time: the rest was sent later still.
                 return if sent.is_retransmitted() { Some(false) } else { None };
             }
             let due = sent.at.plus_us(patience_us);
+            if due <= now && sent.is_mtu_probe() {
+                probe_lost = true;
+                return Some(true);
+            }
             if due <= now {
                 newest_lost = newest_lost.max(Some(sent.at));
                 return Some(true);
@@ -159,7 +197,7 @@ impl Rack {
             again = again.max(Some(due));
             Some(false)
         });
-        Found { newest_lost, again }
+        Found { newest_lost, again, probe_lost }
     }
 
     /// Time until a tail loss probe (RFC 8985 7.2). `rto_us` is an upper bound.
@@ -182,26 +220,23 @@ impl Snapshot for Rack {
         out.u32(self.rtt_us);
         out.u32(self.fack.0);
         out.u32(self.dsack_round_end.0);
-        out.bool(self.in_dsack_round);
+        out.u32(self.probe_end.0);
+        out.u8(self.flags);
         out.u8(self.reo_wnd_mult);
         out.u8(self.reo_wnd_persist);
-        out.bool(self.reordering_seen);
-        out.option_u64(self.probe_end.map(|seq| seq.0.into()));
     }
 
     fn restore(input: &mut Reader<'_>) -> Result<Rack, SnapshotError> {
-        let seq = |number: u64| SeqNumber(number as u32);
         Ok(Rack {
             sent_at: Instant::from_micros(input.u64("RACK.xmit_ts")?),
             end_seq: SeqNumber(input.u32("RACK.end_seq")?),
             rtt_us: input.u32("RACK.rtt")?,
             fack: SeqNumber(input.u32("RACK.fack")?),
             dsack_round_end: SeqNumber(input.u32("RACK.dsack_round")?),
-            in_dsack_round: input.bool("RACK.dsack_round")?,
+            probe_end: SeqNumber(input.u32("TLP.end_seq")?),
+            flags: input.u8("RACK flags")? & (DSACK_ROUND | REORDERING | PROBE),
             reo_wnd_mult: input.u8("RACK.reo_wnd_mult")?.clamp(1, MAX_REO_WND_MULT),
             reo_wnd_persist: input.u8("RACK.reo_wnd_persist")?,
-            reordering_seen: input.bool("RACK.reordering_seen")?,
-            probe_end: input.option_u64("TLP.end_seq")?.map(seq),
         })
     }
 }
@@ -244,9 +279,9 @@ mod tests {
         let (mut slab, mut queue, rtt, mut rack) = flight();
         sack(&mut rack, &mut queue, &mut slab, at(21), 100);
         let found = rack.detect_loss(&mut queue, &mut slab, at(21), &rtt, false);
-        assert_eq!(found, Found { newest_lost: None, again: Some(at(25)) });
+        assert_eq!(found, Found { newest_lost: None, again: Some(at(25)), probe_lost: false });
         let found = rack.detect_loss(&mut queue, &mut slab, at(25), &rtt, false);
-        assert_eq!(found, Found { newest_lost: Some(at(0)), again: None });
+        assert_eq!(found, Found { newest_lost: Some(at(0)), again: None, probe_lost: false });
     }
 
     #[test]

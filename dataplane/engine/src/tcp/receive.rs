@@ -150,7 +150,13 @@ fn out_of_order(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, payload: &[
         return;
     }
     let limit = tcb.rcv_limit;
-    if tcb.assembler.insert(buffers, seq, payload, limit) == 0 {
+    if tcb.assembler.insert(buffers, seq, payload, limit) > 0 {
+        return;
+    }
+    let end = seq + payload.len() as u32;
+    if tcb.assembler.holds(buffers, seq, end) {
+        duplicate(tcb, cx, seq, end);
+    } else {
         cx.shared.counters.reassembly_full += 1;
     }
 }

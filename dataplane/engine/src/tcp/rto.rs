@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 /// How long a minimum counts before a larger sample may replace it, in
 /// [about a second](Instant::about_seconds).
-const MIN_RTT_WINDOW: u32 = 286;
+const MIN_RTT_WINDOW: u16 = 286;
 /// Doublings after which the timeout is at its ceiling in any case.
 const MAX_BACKOFF: u8 = 16;
 
@@ -20,8 +20,8 @@ pub struct Rtt {
     rttvar4: u32,
     /// Smallest sample of the last five minutes, in µs; 0 before the first.
     min_us: u32,
-    /// When that was, in [about a second](Instant::about_seconds).
-    min_at: u32,
+    /// When that was, in [about a second](Instant::about_seconds); its low half.
+    min_at: u16,
     /// Timeouts in a row without a new acknowledgment.
     backoff: u8,
 }
@@ -39,7 +39,7 @@ impl Rtt {
             self.rttvar4 = self.rttvar4 - (self.rttvar4 >> 2) + deviation;
             self.srtt8 = (self.srtt8 - (self.srtt8 >> 3) + rtt).max(8);
         }
-        let now = now.about_seconds();
+        let now = now.about_seconds() as u16;
         let old = now.wrapping_sub(self.min_at) > MIN_RTT_WINDOW;
         if self.min_us == 0 || rtt <= self.min_us || old {
             self.min_us = rtt;
@@ -80,8 +80,10 @@ impl Rtt {
         let base = if self.srtt8 == 0 {
             config.initial_rto_us
         } else {
-            // K * RTTVAR, K = 4; the clock's granularity of 1 µs is below any floor.
-            (u64::from(self.srtt8 >> 3) + u64::from(self.rttvar4)).max(config.min_rto_us)
+            // K * RTTVAR, K = 4. With a sample for every ACK the deviation of a steady path fades to
+            // nothing (RFC 7323 G), so the floor is one of the margin: on a path as long as the floor
+            // any delayed ACK would be a timeout.
+            u64::from(self.srtt8 >> 3) + u64::from(self.rttvar4).max(config.min_rto_us)
         };
         (base << self.backoff.min(MAX_BACKOFF)).min(config.max_rto_us)
     }
@@ -104,7 +106,7 @@ impl Snapshot for Rtt {
         out.u32(self.rttvar4);
         out.u32(self.min_us);
         out.u8(self.backoff);
-        out.u32(self.min_at);
+        out.u16(self.min_at);
     }
 
     fn restore(input: &mut Reader<'_>) -> Result<Rtt, SnapshotError> {
@@ -113,7 +115,7 @@ impl Snapshot for Rtt {
             rttvar4: input.u32("rttvar")?.min(1 << 30),
             min_us: input.u32("smallest rtt")?,
             backoff: input.u8("backoff")?,
-            min_at: input.u32("time of the smallest rtt")?,
+            min_at: input.u16("time of the smallest rtt")?,
         })
     }
 }
@@ -131,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn steady_samples_fall_to_the_floor() {
+    fn steady_samples_fall_to_the_floor_above_the_round_trip() {
         let mut rtt = Rtt::default();
         for _ in 0..200 {
             rtt.sample(Instant::ZERO, 1000);
         }
         assert_eq!(rtt.srtt_us(), 1000);
-        assert_eq!(rtt.rto_us(&TcpConfig::default()), 200_000);
+        assert_eq!(rtt.rto_us(&TcpConfig::default()), 201_000);
     }
 
     #[test]

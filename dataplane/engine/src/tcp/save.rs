@@ -40,6 +40,8 @@ pub(crate) fn save(tcb: &Tcb, shared: &Shared, out: &mut Writer<'_>) {
     out.u32(tcb.retransmissions);
     out.u16(tcb.mss);
     out.u16(tcb.rcv_mss);
+    out.u16(tcb.path.limit);
+    out.u16(tcb.path.raise_at);
     for at in [tcb.active_at, tcb.opened_at, tcb.sent_at, tcb.progress_at] {
         out.u64(at.as_micros());
     }
@@ -134,6 +136,8 @@ fn restore_fields(tcb: &mut Tcb, input: &mut Reader<'_>) -> Result<(), SnapshotE
     tcb.retransmissions = input.u32("retransmissions")?;
     tcb.mss = input.u16("segment size")?;
     tcb.rcv_mss = input.u16("peer's segment size")?;
+    tcb.path.limit = input.u16("largest segment size")?;
+    tcb.path.raise_at = input.u16("time of the next larger segment")?;
     let mut at = |what| input.u64(what).map(Instant::from_micros);
     tcb.active_at = at("time of the last segment")?;
     tcb.opened_at = at("time of the opening")?;

@@ -19,6 +19,8 @@ const RETRANSMITTED: u8 = 4;
 const SYN: u8 = 8;
 /// Carries our FIN.
 const FIN: u8 = 16;
+/// Is larger than the segment size, to see whether the path takes it (RFC 4821 7.3).
+const MTU_PROBE: u8 = 32;
 
 /// One transmitted segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,17 @@ impl Sent {
     #[inline]
     pub(crate) fn is_retransmitted(&self) -> bool {
         self.marks & RETRANSMITTED != 0
+    }
+
+    /// Is one of a few: sent more than once, or a probe of the path's MTU.
+    #[inline]
+    pub(crate) fn is_special(&self) -> bool {
+        self.marks & (RETRANSMITTED | MTU_PROBE) != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_mtu_probe(&self) -> bool {
+        self.marks & MTU_PROBE != 0
     }
 
     pub(crate) fn has_syn(&self) -> bool {
@@ -320,6 +333,21 @@ impl SentQueue {
         bytes
     }
 
+    /// What waits for retransmission was only late (RFC 5682 2.1 step 3, RFC 4015).
+    pub(crate) fn unmark_lost(&mut self, slab: &mut SentSlab) {
+        let mut at = self.head;
+        while at != NONE && self.lost > 0 {
+            let entry = &mut slab.entries[at as usize];
+            at = entry.next;
+            if entry.is_lost() {
+                entry.marks &= !LOST;
+                self.in_flight += u32::from(entry.len);
+                self.lost -= 1;
+            }
+        }
+        self.hint = NONE;
+    }
+
     /// The peer took back what it had sacked (RFC 2018 8).
     pub(crate) fn forget_sacks(&mut self, slab: &mut SentSlab) {
         let mut at = self.head;
@@ -363,6 +391,32 @@ impl SentQueue {
         self.last(slab).map(|entry| (self.tail, *entry))
     }
 
+    /// The last segment is a probe of the path's MTU.
+    pub(crate) fn mark_probe(&mut self, slab: &mut SentSlab) {
+        if let Some(entry) = slab.entries.get_mut(self.tail as usize) {
+            entry.marks |= MTU_PROBE;
+        }
+    }
+
+    /// Divides the segment at `index`, so that it has `len` bytes of payload, and returns it. If no
+    /// entry is free only the returned copy is cut: what it leaves out is found to be lost later.
+    pub(crate) fn split(&mut self, slab: &mut SentSlab, index: u32, len: u16) -> Sent {
+        let whole = slab.entries[index as usize];
+        let first = Sent { len, marks: whole.marks & !FIN, ..whole };
+        let seq = whole.seq + u32::from(len);
+        let Some(behind) = slab.take(Sent { seq, len: whole.len - len, ..whole }) else {
+            return first;
+        };
+        slab.entries[index as usize] = Sent { next: behind, ..first };
+        if self.tail == index {
+            self.tail = behind;
+        }
+        self.count += 1;
+        self.lost += u32::from(whole.is_lost());
+        self.sacked += u32::from(whole.is_sacked());
+        slab.entries[index as usize]
+    }
+
     /// Notes that the segment at `index` was sent again.
     pub(crate) fn resent(&mut self, slab: &mut SentSlab, index: u32, now: Instant) {
         let entry = &mut slab.entries[index as usize];
@@ -373,7 +427,7 @@ impl SentQueue {
         if self.hint == index {
             self.hint = entry.next;
         }
-        entry.marks = (entry.marks & !LOST) | RETRANSMITTED;
+        entry.marks = (entry.marks & !(LOST | MTU_PROBE)) | RETRANSMITTED;
         entry.at = now;
     }
 
@@ -441,7 +495,7 @@ impl SentQueue {
                 return Err(SnapshotError::Capacity { what: "sent segments" });
             }
             let entry = &mut slab.entries[queue.tail as usize];
-            entry.marks = marks & (SACKED | LOST | RETRANSMITTED | SYN | FIN);
+            entry.marks = marks & (SACKED | LOST | RETRANSMITTED | SYN | FIN | MTU_PROBE);
             if !entry.in_flight() {
                 queue.in_flight -= u32::from(len);
             }
@@ -506,6 +560,27 @@ mod tests {
         queue.resent(&mut slab, index, Instant::from_micros(9));
         assert_eq!((queue.in_flight, queue.lost), (300, 0));
         assert_eq!(queue.next_lost(&slab), None);
+    }
+
+    #[test]
+    fn divided_segment_keeps_its_numbers_and_what_is_known_of_it() {
+        let (mut slab, mut queue) = (SentSlab::new(3), SentQueue::default());
+        let fin = Controls { syn: false, fin: true };
+        queue.push(&mut slab, Instant::ZERO, SeqNumber(7), 301, fin);
+        queue.mark_lost(&mut slab, |_| Some(true));
+        let (index, _) = queue.next_lost(&slab).expect("it is lost");
+        let first = queue.split(&mut slab, index, 100);
+        assert_eq!((first.seq, first.payload_len(), first.has_fin()), (SeqNumber(7), 100, false));
+        queue.resent(&mut slab, index, Instant::ZERO);
+        assert_eq!((queue.count, queue.lost, queue.in_flight), (2, 1, 100));
+        let (index, rest) = queue.next_lost(&slab).expect("the rest is, too");
+        assert_eq!((rest.seq, rest.payload_len(), rest.has_fin()), (SeqNumber(107), 200, true));
+        queue.split(&mut slab, index, 150);
+        // No entry is left: the rest stays whole.
+        let cut = queue.split(&mut slab, index, 50);
+        assert_eq!((cut.payload_len(), queue.count), (50, 3));
+        queue.acknowledge(&mut slab, SeqNumber(308), |_| {});
+        assert_eq!((queue, slab.used()), (SentQueue::default(), 0));
     }
 
     #[test]

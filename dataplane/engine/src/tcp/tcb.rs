@@ -3,16 +3,17 @@
 
 use crate::addr::Flow;
 use crate::buffer::{Assembler, Chain, SendQueue};
-use crate::config::{Config, ServiceConfig};
+use crate::config::{Config, Ecn, ServiceConfig};
 use crate::seq::SeqNumber;
 use crate::tcp::congestion::Congestion;
-use crate::tcp::isn;
+use crate::tcp::path::Path;
 use crate::tcp::rack::Rack;
 use crate::tcp::recovery::Recovery;
 use crate::tcp::rto::Rtt;
 use crate::tcp::scoreboard::SentQueue;
 use crate::tcp::state::State;
 use crate::tcp::timers::Deadlines;
+use crate::tcp::{ecn, isn};
 use crate::time::Instant;
 use crate::wire::{ipv4, segment::Segment, tcp};
 
@@ -90,6 +91,12 @@ impl Marks {
     pub const PROBE_RESENT: Marks = Marks(1 << 25);
     /// Counted among the connections of its service and of its source.
     pub const COUNTED: Marks = Marks(1 << 31);
+    /// ECN is in use, or asked for in our SYN (RFC 3168 6.1.1).
+    pub const ECN: Marks = Marks(1 << 26);
+    /// A mark is echoed until the peer has answered it (RFC 3168 6.1.3).
+    pub const ECN_ECHO: Marks = Marks(1 << 27);
+    /// New data must say that the window was reduced (RFC 3168 6.1.2).
+    pub const ECN_REDUCED: Marks = Marks(1 << 28);
 }
 
 impl Marks {
@@ -127,6 +134,7 @@ pub(crate) struct Tcb {
     pub ts_offset: u32,
     /// Payload bytes of a full segment, options taken off (SMSS).
     pub mss: u16,
+    pub path: Path,
     /// Largest payload that came, an estimate of the peer's full segment.
     pub rcv_mss: u16,
     /// When the peer was last heard of.
@@ -180,6 +188,7 @@ impl Tcb {
         let mut tcb = Tcb::new(flow, now, config, index);
         tcb.state = State::SynSent;
         tcb.set(Marks::ACTIVE);
+        tcb.put(Marks::ECN, config.tcp.ecn == Ecn::Ask);
         tcb.rcv_scale = window_scale(config, &config.services[usize::from(index)]);
         tcb
     }
@@ -194,7 +203,7 @@ impl Tcb {
             ^ self.send.len() as u32
             ^ self.recv.len() as u32
             ^ self.bytes_in as u32
-            ^ u32::from(self.rack.probe_end.is_some())
+            ^ u32::from(self.rack.probe_end().is_some())
             ^ u32::from(self.mss)
     }
 
@@ -227,13 +236,14 @@ impl Tcb {
             ts_recent: 0,
             ts_offset: isn::timestamp_offset(&config.isn_key, &flow),
             mss,
+            path: Path { limit: mss, raise_at: 0 },
             rcv_mss: 0,
             active_at: now,
             sent: SentQueue::default(),
             congestion: Congestion::new(service.congestion, config.tcp.initial_cwnd, mss),
             rtt: Rtt::default(),
             deadlines: Deadlines::default(),
-            recovery: Recovery::default(),
+            recovery: Recovery::new(iss),
             rcv_limit: initial_recv_limit(service),
             rcv_taken: 0,
             max_window: 0,
@@ -264,6 +274,7 @@ impl Tcb {
     pub(crate) fn renumber(&mut self, iss: SeqNumber) {
         self.iss = iss;
         (self.snd_una, self.snd_nxt) = (iss, iss);
+        self.recovery = Recovery::new(iss);
         self.rack = Rack::new(iss);
     }
 
@@ -294,6 +305,7 @@ impl Tcb {
         if config.tcp.sack && options.sack_permitted {
             self.set(Marks::SACK);
         }
+        ecn::negotiate(self, syn, config.tcp.ecn);
         // RFC 9293 3.7.1, RFC 6691 2: the option counts neither IP nor TCP options.
         let offered = options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS);
         self.mss = offered.min(config.mtu - FIXED_HEADERS);
@@ -304,6 +316,7 @@ impl Tcb {
             self.ts_recent = timestamps.value;
             self.mss -= TIMESTAMPS_LEN;
         }
+        self.path.limit = self.mss;
         let service = &config.services[usize::from(self.service)];
         let timed_out = self.congestion.cwnd < u32::from(DEFAULT_MSS) * 2;
         let segments = if timed_out { 1 } else { config.tcp.initial_cwnd };

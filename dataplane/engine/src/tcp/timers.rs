@@ -8,7 +8,7 @@ use crate::service::ServiceState;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
-use crate::tcp::{Context, State, ack, recovery::Phase};
+use crate::tcp::{Context, State, ack, path, recovery};
 use crate::time::Instant;
 
 /// No deadline.
@@ -79,6 +79,10 @@ pub(crate) fn fire(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'
             ack::reordering_timeout(tcb, cx);
         } else {
             tcb.set(Marks::TAIL_PROBE);
+            // RFC 8985 7.2: the probe comes no later than the timeout, and instead of it.
+            if tcb.deadlines.retransmit <= now {
+                tcb.deadlines.retransmit = now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
+            }
         }
     }
     if tcb.deadlines.retransmit <= now {
@@ -110,18 +114,19 @@ fn retransmission_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
         return give_up(tcb, cx);
     }
     cx.shared.counters.timeouts += 1;
-    let first = tcb.rtt.backoff() == 0 && tcb.recovery.phase != Phase::Loss;
+    if tcb.state == State::SynSent {
+        // RFC 3168 6.1.1.1: perhaps a SYN that asks for ECN does not get through.
+        tcb.clear(Marks::ECN);
+    }
+    path::timed_out(tcb, cx);
+    recovery::timed_out(tcb);
     let slab = &mut cx.shared.sent;
     // RFC 2018 8: a peer that does not acknowledge what it has sacked may have dropped it.
     if tcb.sent.first(slab).is_some_and(|sent| sent.is_sacked()) {
         tcb.sent.forget_sacks(slab);
     }
     tcb.sent.mark_lost(slab, |_| Some(true));
-    tcb.congestion.timed_out(tcb.flight(), tcb.mss, first);
-    tcb.recovery.phase = Phase::Loss;
-    tcb.recovery.point = tcb.snd_nxt;
-    tcb.recovery.dup_acks = 0;
-    tcb.rack.probe_end = None;
+    tcb.rack.forget_probe();
     tcb.clear(Marks::TAIL_PROBE);
     tcb.deadlines.loss = NEVER;
     tcb.rtt.back_off();

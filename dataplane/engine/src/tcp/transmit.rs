@@ -9,9 +9,9 @@ use crate::seq::SeqNumber;
 use crate::tcp::rack::timestamp;
 use crate::tcp::tcb::{FIXED_HEADERS, Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State, receive};
+use crate::tcp::{Context, State, ecn, receive};
 use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, SegmentHeader};
+use crate::wire::segment::{MAX_HEADER_LEN, SegmentHeader, allow_marks};
 use crate::wire::tcp::{Flags, MAX_SACK_BLOCKS, Options, SackBlock, Timestamps};
 
 /// Length of a SACK option's head, padding included, and of each block.
@@ -29,6 +29,9 @@ pub(crate) fn segment<E: Egress>(
     offset: u64,
     len: u16,
 ) -> u16 {
+    let fresh = len > 0 && seq == tcb.snd_nxt;
+    let (flags, may_be_marked) =
+        if tcb.has(Marks::ECN) { ecn::outgoing(tcb, flags, fresh) } else { (flags, false) };
     let withheld = if flags == Flags::ACK && len == 0 { receive::withheld(tcb) } else { 0 };
     let acknowledged = tcb.rcv_nxt - withheld;
     let window = if flags.syn() {
@@ -48,6 +51,9 @@ pub(crate) fn segment<E: Egress>(
     let header = SegmentHeader { flow: tcb.flow, seq, ack, flags, window, options };
     let mut bytes = [0; MAX_HEADER_LEN];
     let header_len = header.emit(len, &mut bytes);
+    if may_be_marked {
+        allow_marks(&mut bytes);
+    }
     let header = &bytes[..header_len];
     shared.digest.fold_bytes(header);
     shared.counters.packets_out += 1;

@@ -16,6 +16,11 @@ pub const PROTOCOL_UDP: u8 = 17;
 /// Time to live of what we emit.
 pub const DEFAULT_TTL: u8 = 64;
 
+/// Offset of the type of service, whose last two bits are ECN's (RFC 3168 section 5).
+pub(super) const TOS_AT: usize = 1;
+const ECN_BITS: u8 = 0b11;
+/// ECT(0) there: "this transport reacts to marks".
+pub(super) const ECT_0: u8 = 0b10;
 /// Offset of the time to live.
 pub(super) const TTL_AT: usize = 8;
 /// Offset of the header checksum.
@@ -82,6 +87,12 @@ impl<'a> Packet<'a> {
             ttl: fixed[8],
         };
         Ok(Packet { header, bytes, payload })
+    }
+
+    /// Whether a router that was about to have to drop has marked it (CE of RFC 3168 section 5).
+    #[inline]
+    pub fn congestion_experienced(&self) -> bool {
+        self.bytes[TOS_AT] & ECN_BITS == ECN_BITS
     }
 
     /// Source and destination as they stand in the header, for a pseudo-header.

@@ -25,6 +25,8 @@ pub struct Segment<'a> {
     pub flags: tcp::Flags,
     /// Window as it stands in the header, not scaled.
     pub window: u16,
+    /// A router has marked its packet: congestion experienced (RFC 3168 section 5).
+    pub congestion_experienced: bool,
     /// Options.
     pub options: tcp::Options,
     /// Data.
@@ -75,6 +77,7 @@ impl<'a> Segment<'a> {
             ack: header.ack,
             flags: header.flags,
             window: header.window,
+            congestion_experienced: ip.congestion_experienced(),
             options: header.options,
             payload,
             packet: ip.bytes,
@@ -150,6 +153,13 @@ impl SegmentHeader {
             .copy_from_slice(&ip.to_bytes_without_checksum(tcp_len as u16 + payload_len));
         ipv4::HEADER_LEN + tcp_len
     }
+}
+
+/// Declares an emitted packet to be of an ECN-capable transport, so that routers may mark it instead
+/// of dropping it: ECT(0) of RFC 3168 section 5. Before the IP header's checksum is filled in.
+#[inline]
+pub fn allow_marks(header: &mut [u8]) {
+    header[ipv4::TOS_AT] |= ipv4::ECT_0;
 }
 
 /// Length of what [`reset_for`] writes.

@@ -12,8 +12,9 @@ use engine::service::external::Events;
 use engine::shard::{ConnectError, ConnectionId, ConnectionInfo, End, Ready, Shard};
 use engine::time::Instant;
 use engine::wire::checksum::finish_tcp;
+use engine::wire::icmp_error::IcmpError;
 use engine::wire::segment::{Segment as Received, reset_for};
-use engine::wire::{Checksums, Malformed};
+use engine::wire::{Checksums, Malformed, icmpv4, ipv4};
 
 use super::check::{compare, render};
 use super::flow::{Flow, pattern};
@@ -65,6 +66,13 @@ impl Line {
     fn is_together(&self) -> bool {
         matches!(self.command, Command::Send { together: true, .. })
     }
+}
+
+/// What an ICMP error says about a segment.
+fn icmp_error(packet: &[u8]) -> Option<IcmpError> {
+    let ip = ipv4::Packet::parse(packet, Checksums::Verify).ok()?;
+    let icmp = ip.header.protocol == ipv4::PROTOCOL_ICMP;
+    icmp.then(|| icmpv4::parse_error(&ip).ok()).flatten()
 }
 
 /// A packet of the shard's that no line has asked for yet.
@@ -236,6 +244,10 @@ impl World {
         for packet in packets {
             match Received::parse(packet, Checksums::Verify) {
                 Ok(segment) => segments.push(segment),
+                Err(_) if icmp_error(packet).is_some() => {
+                    let now = Instant::from_micros(self.now_us);
+                    icmp_error(packet).iter().for_each(|e| self.shard.take_in_error(now, e));
+                }
                 Err(malformed) => *self.malformed.entry(malformed.name()).or_default() += 1,
             }
         }

@@ -154,7 +154,8 @@ fn silence_leads_to_timeout_with_exponential_backoff() {
     for pair in gaps.windows(2) {
         assert!(pair[1] > pair[0] * 19 / 10 && pair[1] < pair[0] * 21 / 10, "{gaps:?}");
     }
-    assert_eq!(peer.info().map(|info| info.cwnd), Some(1000));
+    // Full segments that vanish may be too large for the path (RFC 4821 7.7).
+    assert_eq!(peer.info().map(|info| (info.cwnd, info.mss)), Some((512, 512)));
 }
 
 #[test]
@@ -196,7 +197,14 @@ fn recovery_after_a_timeout_resends_everything_in_slow_start() {
     // All ten are lost, and the probe too.
     let mut resent = data(&peer.wait(500_000));
     assert!(resent.contains(&1), "{resent:?}");
-    for segment in 1..=10 {
+    // F-RTO (RFC 5682) asks first, with new data, which says nothing for a needless timeout.
+    peer.now_us += 20_000;
+    let fresh = data(&peer.send(ACK, 1, 1 + MSS, &[]));
+    assert_eq!(fresh.len(), 2);
+    assert!(fresh[0] > 10 * MSS, "{fresh:?}");
+    peer.now_us += 20_000;
+    resent.extend(data(&peer.sack(1, 1 + MSS, &[(fresh[0], fresh[1])])));
+    for segment in 2..=10 {
         peer.now_us += 10_000;
         resent.extend(data(&peer.send(ACK, 1, 1 + segment * MSS, &[])));
     }
@@ -219,4 +227,56 @@ fn data_the_peer_took_back_is_sent_again_after_a_timeout() {
         resent.extend(data(&peer.wait(400_000)));
     }
     assert!(resent.contains(&(1 + MSS)), "{resent:?}");
+}
+
+/// RFC 5682 2.1: the answers were only late.
+#[test]
+fn needless_timeout_is_undone_when_originals_are_acknowledged() {
+    let mut peer = streaming(&plain_options());
+    let before = peer.info().expect("it lives");
+    let resent = data(&peer.wait(400_000));
+    assert_eq!(resent, [1]);
+    peer.send(ACK, 1, 1 + MSS, &[]);
+    peer.now_us += 1_000;
+    let replies = data(&peer.send(ACK, 1, 1 + 2 * MSS, &[]));
+    assert!(replies.iter().all(|seq| *seq > 10 * MSS), "nothing more is resent: {replies:?}");
+    let after = peer.info().expect("it lives");
+    assert!(after.cwnd >= before.cwnd && after.ssthresh == u32::MAX, "{after:?}");
+    assert_eq!(peer.shard.counters().undone, 1);
+}
+
+/// RFC 3522 3.2: the echo of the original's timestamp tells at once.
+#[test]
+fn needless_retransmission_is_undone_by_the_echo_of_the_original() {
+    let mut peer = Peer::new(config(), STREAM);
+    peer.ts = Some(1);
+    peer.handshake(&sack_options());
+    let (before, original) = (peer.info().expect("it lives"), peer.their_ts);
+    let mss = i64::from(before.mss);
+    peer.now_us += 20_000;
+    peer.sack(1, 1, &[(1 + mss, 1 + 4 * mss)]);
+    assert_eq!(peer.shard.counters().recoveries, 1);
+    peer.now_us += 2_000;
+    peer.their_ts = original;
+    peer.send(ACK, 1, 1 + 4 * mss, &[]);
+    let after = peer.info().expect("it lives");
+    assert!(after.cwnd >= before.cwnd && after.ssthresh == u32::MAX, "{after:?}");
+    assert_eq!(peer.shard.counters().undone, 1);
+}
+
+/// RFC 2883 5: the peer had everything.
+#[test]
+fn needless_retransmission_is_undone_by_a_report_of_the_duplicate() {
+    let mut peer = streaming(&sack_options());
+    let before = peer.info().expect("it lives");
+    peer.sack(1, 1, &[(1 + MSS, 1 + 4 * MSS)]);
+    assert_eq!(peer.shard.counters().retransmissions, 1);
+    peer.now_us += 1_000;
+    peer.send(ACK, 1, 1 + 10 * MSS, &[]);
+    assert!(peer.info().is_some_and(|info| info.ssthresh < before.cwnd));
+    peer.now_us += 19_000;
+    peer.sack(1, 1 + 10 * MSS, &[(1, 1 + MSS)]);
+    let after = peer.info().expect("it lives");
+    assert!(after.cwnd >= before.cwnd && after.ssthresh == u32::MAX, "{after:?}");
+    assert_eq!(peer.shard.counters().undone, 1);
 }

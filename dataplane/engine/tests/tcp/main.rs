@@ -3,10 +3,13 @@
 mod acks;
 mod closing;
 mod determinism;
+mod ecn;
 mod external;
+mod goodput;
 mod handshake;
 mod independent;
 mod loss;
+mod path;
 mod security;
 mod snapshots;
 mod support;

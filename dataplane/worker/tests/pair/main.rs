@@ -339,6 +339,42 @@ fn replayed_and_corrupted_log_changes_nothing() {
     assert_eq!(duplicates.records_refused, 0);
 }
 
+#[test]
+fn narrower_path_is_learned_by_both_nodes() {
+    let mut world = World::new(17, 2);
+    world.network.mtu = 1000;
+    start_all(&mut world);
+    world.run_for(12_000);
+    assert!(world.counters(0).icmp_errors > 0);
+    kill_in_the_middle(&mut world, 0);
+    world.run_clients();
+    let heir = world.counters(1);
+    assert!(heir.digests_equal > 0 && heir.records_refused == 0, "{heir:?}");
+}
+
+#[test]
+fn icmp_about_what_is_not_in_flight_never_reaches_the_log() {
+    const FLOOD: u64 = 500;
+    let mut world = World::new(18, 1);
+    start_all(&mut world);
+    world.run_for(5_000);
+    let before = world.counters(0).batches;
+    let forged = frame(STRANGER_MAC, ETHERTYPE_IPV4, &syn(7));
+    for number in 0..FLOOD {
+        let mut quoted = forged.clone();
+        quoted[6..12].copy_from_slice(&VMAC.0);
+        quoted[26..34].copy_from_slice(&[10, 77, 0, 100, 10, 77, 0, 10]);
+        quoted[34..36].copy_from_slice(&[0, 7]);
+        quoted[36..38].copy_from_slice(&(40_000 + number as u16).to_be_bytes());
+        world.inject(Place::Lan(0), network::fragmentation_needed(&quoted, 600));
+    }
+    world.run_for(3_000);
+    let counters = world.counters(0);
+    assert_eq!((counters.icmp_errors, counters.drop_icmp_error), (0, FLOOD));
+    assert!(counters.batches > before, "and it serves on");
+    world.run_clients();
+}
+
 /// A primary without a peer.
 #[derive(Debug)]
 struct Alone;

@@ -1,6 +1,7 @@
 //! The wires: a switch that learns, and a link. Both lose, delay, reorder and duplicate frames as
 //! the seed has it.
 
+use engine::wire::{checksum, ipv4};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -66,6 +67,8 @@ pub struct Network {
     /// What each node sent in the service's name.
     pub from_vmac: [Spoken; 2],
     pub vmac: [u8; 6],
+    /// What the service's packets may be long on their way; a router tells of longer ones.
+    pub mtu: usize,
     /// A station that is not there, and what was sent to it.
     watch: Option<(Vec<u8>, Vec<Vec<u8>>)>,
 }
@@ -83,6 +86,7 @@ impl Network {
             sequence: 0,
             from_vmac: Default::default(),
             vmac,
+            mtu: usize::MAX,
             watch: None,
         }
     }
@@ -143,6 +147,10 @@ impl Network {
             frames.push(frame.clone());
         }
         self.stations.insert(frame[6..12].to_vec(), from);
+        if frame[6..12] == self.vmac && frame.len() > ETHERNET_LEN.saturating_add(self.mtu) {
+            let answer = fragmentation_needed(&frame, self.mtu);
+            return self.deliver(now_us + LAN_DELAY_US, from, answer);
+        }
         let known = self.stations.get(&frame[..6]).copied();
         let to: Vec<Place> = match known {
             Some(place) => vec![place],
@@ -171,4 +179,24 @@ impl Network {
     pub fn next_arrival_us(&self) -> Option<u64> {
         self.under_way.peek().map(|Reverse((at_us, ..))| *at_us)
     }
+}
+
+const ETHERNET_LEN: usize = 14;
+
+/// RFC 1191 4: what a router says about a packet that the next hop does not take.
+pub fn fragmentation_needed(frame: &[u8], mtu: usize) -> Vec<u8> {
+    let packet = &frame[ETHERNET_LEN..];
+    let mut message = vec![3, 4, 0, 0, 0, 0];
+    message.extend_from_slice(&(mtu as u16).to_be_bytes());
+    message.extend_from_slice(&packet[..28]);
+    let sum = checksum::checksum(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let header = ipv4::Header {
+        source: [10, 77, 0, 254].into(),
+        destination: [packet[12], packet[13], packet[14], packet[15]].into(),
+        protocol: ipv4::PROTOCOL_ICMP,
+        ttl: 64,
+    };
+    let link = [&frame[6..12], &[2, 0, 0, 0, 8, 1], &[8, 0]].concat();
+    [&link[..], &header.to_bytes(message.len() as u16), &message].concat()
 }

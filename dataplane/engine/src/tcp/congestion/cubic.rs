@@ -35,14 +35,13 @@ impl Cubic {
         &mut self,
         now: Instant,
         cwnd: u32,
-        ssthresh: u32,
         bytes: u32,
         mss: u16,
         srtt_us: u32,
     ) -> u32 {
         let epoch = match self.epoch {
             Some(epoch) => epoch,
-            None => self.begin(now, cwnd, ssthresh, mss),
+            None => self.begin(now, cwnd, mss),
         };
         self.grow_estimate(cwnd, bytes, mss);
         // RFC 9438 4.2: the target is the curve one round trip ahead, within [cwnd, 1.5 cwnd].
@@ -58,11 +57,18 @@ impl Cubic {
     }
 
     /// Threshold after a loss, with fast convergence (RFC 9438 4.6, 4.7).
-    pub(super) fn reduced(&mut self, cwnd: u32, _mss: u16) -> u32 {
+    pub(super) fn reduced(&mut self, cwnd: u32) -> u32 {
         self.prior = cwnd;
         self.w_max = if cwnd < self.w_max { scaled(cwnd, (1024 + BETA) / 2) } else { cwnd };
         self.restart();
         scaled(cwnd, BETA)
+    }
+
+    /// The last reduction was needless; gives the window before it, which is the plateau again.
+    pub(super) fn undo(&mut self) -> u32 {
+        self.w_max = self.w_max.max(self.prior);
+        self.restart();
+        self.prior
     }
 
     /// The next ACK in congestion avoidance starts a new epoch (RFC 9438 4.2, 4.8).
@@ -71,13 +77,13 @@ impl Cubic {
         self.credit = 0;
     }
 
-    fn begin(&mut self, now: Instant, cwnd: u32, ssthresh: u32, mss: u16) -> Instant {
+    fn begin(&mut self, now: Instant, cwnd: u32, mss: u16) -> Instant {
         self.epoch = Some(now);
         self.estimate = cwnd;
         self.acked = 0;
         self.credit = 0;
         // RFC 9438 4.8, 4.10: without a reduction before, the curve starts at its plateau.
-        if self.w_max <= cwnd || ssthresh == u32::MAX {
+        if self.w_max <= cwnd {
             self.w_max = cwnd;
             self.prior = self.prior.max(cwnd);
         }
@@ -170,14 +176,14 @@ mod tests {
     #[test]
     fn window_is_back_at_its_maximum_after_k() {
         let mut cubic = Cubic::default();
-        let mut cwnd = cubic.reduced(1_000_000, MSS);
+        let mut cwnd = cubic.reduced(1_000_000);
         assert_eq!(cwnd, 700_195);
         // K = cbrt(300 / 0.4) = 9.09 s. A round trip of 100 ms, everything acknowledged in it.
         let mut reached_s = None;
         for round in 0..120_u64 {
             let now = Instant::from_micros(round * 100_000);
             for _ in 0..10 {
-                cwnd += cubic.growth(now, cwnd, 700_195, cwnd / 10, MSS, 100_000);
+                cwnd += cubic.growth(now, cwnd, cwnd / 10, MSS, 100_000);
             }
             if cwnd >= 995_000 && reached_s.is_none() {
                 reached_s = Some(round / 10);
@@ -190,10 +196,10 @@ mod tests {
     #[test]
     fn short_round_trips_grow_at_least_like_reno() {
         let mut cubic = Cubic::default();
-        let start = cubic.reduced(20_000, MSS);
+        let start = cubic.reduced(20_000);
         let mut cwnd = start;
         for round in 0..40_u64 {
-            cwnd += cubic.growth(Instant::from_micros(round * 1000), cwnd, start, cwnd, MSS, 1000);
+            cwnd += cubic.growth(Instant::from_micros(round * 1000), cwnd, cwnd, MSS, 1000);
         }
         // 9/17 of a segment in each of the 11 round trips to cwnd_prior, a whole one in the other 29.
         assert!((47_000..50_000).contains(&cwnd), "{cwnd}");
@@ -202,8 +208,8 @@ mod tests {
     #[test]
     fn fast_convergence_gives_way_to_newcomers() {
         let mut cubic = Cubic::default();
-        cubic.reduced(1_000_000, MSS);
-        cubic.reduced(800_000, MSS);
+        cubic.reduced(1_000_000);
+        cubic.reduced(800_000);
         assert!((679_000..=681_000).contains(&cubic.w_max), "{}", cubic.w_max);
     }
 }

@@ -1,0 +1,91 @@
+//! ICMP errors about segments of ours: what they say is input of the shard that it concerns, and so
+//! goes through the log. Anybody can send them. Only what the shard would heed is logged, and only
+//! so many of them.
+
+use std::ops::Range;
+
+use engine::hash::{flow_hash, shard_of};
+use engine::time::Instant;
+use engine::wire::{Checksums, icmpv4, ipv4};
+use replication::{GateMode, Path, RecordKind, Role};
+
+use crate::egress::{FrameEgress, Way};
+use crate::input::{self, ERROR_BYTES};
+use crate::nic::{Frame, Nic};
+use crate::poll::Worker;
+use crate::primary::{DIGEST_BYTES, RECORD_BYTES};
+use crate::steward::Steward;
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Keeps an error for the shard's next turn. ICMPv6 errors differ in their parser only.
+    pub(crate) fn take_icmp_error(
+        &mut self,
+        now_us: u64,
+        path: Path,
+        frame: N::Frame,
+        packet: Range<usize>,
+    ) {
+        if !self.serving() {
+            self.counters.drop_not_serving += 1;
+            return;
+        }
+        let ip = ipv4::Packet::parse(&frame.bytes()[packet], Checksums::Trusted);
+        let Ok(error) = ip.and_then(|ip| icmpv4::parse_error(&ip)) else {
+            self.counters.drop_icmp_error += 1;
+            return;
+        };
+        let shard = shard_of(flow_hash(&error.flow), self.node.shard.shards);
+        let owner = self.shards.placement.worker_of(shard);
+        if owner != self.index {
+            return self.hand_over(owner, path, frame);
+        }
+        let limit = &mut self.icmp_limit;
+        let taken = self.shards.slot_mut(shard).is_some_and(|slot| {
+            slot.shard.heeds(&error) && limit.allows(now_us) && slot.errors.try_push(error).is_ok()
+        });
+        self.counters.icmp_errors += u64::from(taken);
+        self.counters.drop_icmp_error += u64::from(!taken);
+    }
+
+    /// Gives the shards the errors that wait for them. Says whether some have to wait on.
+    pub(crate) fn take_in_errors(&mut self, now: Instant, now_us: u64) -> bool {
+        let mut blocked = false;
+        for place in 0..self.shards.slots.len() {
+            while !blocked && !self.shards.slots[place].errors.is_empty() {
+                blocked = !self.take_in_error(place, now, now_us);
+            }
+        }
+        blocked
+    }
+
+    /// Logs a shard's first error and has the shard take it in. False: there is no room for that.
+    fn take_in_error(&mut self, place: usize, now: Instant, now_us: u64) -> bool {
+        let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
+        let need = RECORD_BYTES + ERROR_BYTES + DIGEST_BYTES * self.shards.slots.len();
+        let Worker { shards, channels, gate, lan, counters, node, .. } = self;
+        let slot = &mut shards.slots[place];
+        let Some(error) = slot.errors.first() else { return true };
+        let most = node.shard.max_packets_per_step as usize;
+        let way = if confirmed {
+            let Some(channel) = channels.first_mut() else { return false };
+            if channel.session.room() < need || gate.room() < most {
+                return false;
+            }
+            let body = input::encode_error(now, error);
+            match channel.session.append(slot.index, RecordKind::Icmp, &[&body]) {
+                Ok(position) => Way::Gate(gate, position),
+                Err(_) => return false,
+            }
+        } else if lan.room() < most {
+            return false;
+        } else {
+            Way::Port
+        };
+        counters.steps += 1;
+        let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+        slot.shard.icmp_error(now, error, &mut egress);
+        slot.errors.remove(0);
+        slot.touched = true;
+        true
+    }
+}
