@@ -138,6 +138,10 @@ impl ByteStream for Stream {
         self.unread.drain(..n);
     }
 
+    fn urgent(&self) -> u32 {
+        0
+    }
+
     fn peer_closed(&self) -> bool {
         self.peer_closed
     }

@@ -67,6 +67,8 @@ pub struct TcpSection {
     pub msl_ms: Option<u32>,
     /// Explicit congestion notification, when a client asks for it.
     pub ecn: Option<bool>,
+    /// Time to live of what is sent.
+    pub ttl: Option<u8>,
 }
 
 /// `[cluster.per_source]`: what one source may take of all services together.
@@ -102,6 +104,8 @@ pub struct ServiceSection {
     pub directory_index: Option<bool>,
     /// Hold back small segments while data is in flight (RFC 9293, 3.7.4).
     pub nagle: Option<bool>,
+    /// Differentiated Services codepoint of what is sent.
+    pub dscp: Option<u8>,
     /// `cubic` or `newreno`.
     pub congestion: Option<String>,
     /// Idle time before the first keepalive probe; no probes when absent.

@@ -118,6 +118,9 @@ fn content_root(
 fn settings(config: &mut ServiceConfig, section: &ServiceSection, key: &str, check: &mut Checker) {
     const DAY_S: u32 = 86_400;
     config.nagle = section.nagle.unwrap_or(config.nagle);
+    if let Some(dscp) = section.dscp {
+        config.dscp = check.range(&format!("{key}.dscp"), dscp, 0, 63);
+    }
     if let Some(word) = &section.congestion {
         let choices =
             [("cubic", CongestionControl::Cubic), ("newreno", CongestionControl::NewReno)];

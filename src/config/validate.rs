@@ -178,7 +178,7 @@ fn tcp(section: &TcpSection, check: &mut Checker) -> TcpConfig {
     let mut tcp = TcpConfig::default();
     let keys = [
         ("cluster.tcp.min_rto_ms", section.min_rto_ms, 1, 10_000, &mut tcp.min_rto_us),
-        ("cluster.tcp.delayed_ack_ms", section.delayed_ack_ms, 0, 500, &mut tcp.delayed_ack_us),
+        ("cluster.tcp.delayed_ack_ms", section.delayed_ack_ms, 0, 499, &mut tcp.delayed_ack_us),
         ("cluster.tcp.msl_ms", section.msl_ms, 1, 240_000, &mut tcp.msl_us),
     ];
     for (key, value_ms, min, max, into_us) in keys {
@@ -188,6 +188,9 @@ fn tcp(section: &TcpSection, check: &mut Checker) -> TcpConfig {
     }
     if section.ecn == Some(false) {
         tcp.ecn = Ecn::Off;
+    }
+    if let Some(ttl) = section.ttl {
+        tcp.ttl = check.range("cluster.tcp.ttl", ttl, 1, 255);
     }
     tcp
 }

@@ -41,6 +41,15 @@ impl Addr {
         (self.0[..12] == MAPPED_PREFIX).then(|| Ipv4Addr::new(a, b, c, d))
     }
 
+    /// Whether one host can have it: it is not "this network", no broadcast and no multicast address
+    /// (RFC 1122 3.2.1.3).
+    pub fn is_host(&self) -> bool {
+        match self.to_ip() {
+            IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_broadcast() && !v4.is_multicast(),
+            IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+        }
+    }
+
     /// The standard library's form.
     pub fn to_ip(&self) -> IpAddr {
         match self.as_ipv4() {

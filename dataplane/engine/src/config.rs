@@ -79,8 +79,10 @@ pub struct TcpConfig {
     pub msl_us: u64,
     /// How long an ACK may wait for company (RFC 9293 3.8.6.3: below 500 ms).
     pub delayed_ack_us: u64,
-    /// Transmissions of a SYN or SYN-ACK after the first, before giving up.
+    /// Transmissions of a SYN after the first, before giving up (RFC 9293 3.8.3: for 3 minutes).
     pub max_syn_retries: u8,
+    /// Transmissions of a SYN-ACK after the first, before the half-open connection is forgotten.
+    pub max_syn_ack_retries: u8,
     /// Timeouts in a row without progress before a connection is aborted (RFC 9293 3.8.3 R2).
     pub max_data_retries: u8,
     /// Initial congestion window in segments (RFC 6928: 10).
@@ -91,6 +93,8 @@ pub struct TcpConfig {
     pub challenge_acks_per_second: u32,
     /// Packets that one connection may emit before the next one in the run queue has its turn.
     pub quantum_packets: u16,
+    /// Time to live of what is sent, in hops (RFC 9293 3.9.2).
+    pub ttl: u8,
     /// RFC 2018 selective acknowledgments, offered and accepted.
     pub sack: bool,
     /// RFC 7323 timestamps, offered and accepted.
@@ -109,12 +113,14 @@ impl Default for TcpConfig {
             initial_rto_us: 1_000_000,
             msl_us: 30_000_000,
             delayed_ack_us: 40_000,
-            max_syn_retries: 5,
+            max_syn_retries: 7,
+            max_syn_ack_retries: 5,
             max_data_retries: 15,
             initial_cwnd: 10,
             fin_wait_2_us: 60_000_000,
             challenge_acks_per_second: 1000,
             quantum_packets: 32,
+            ttl: 64,
             sack: true,
             timestamps: true,
             window_scaling: true,
@@ -149,6 +155,9 @@ pub struct ServiceConfig {
     /// Nagle's algorithm (RFC 9293 3.7.4): small writes wait for the ACK of the last one.
     #[serde(default)]
     pub nagle: bool,
+    /// Differentiated Services codepoint of its segments, 0 to 63 (RFC 9293 3.9.1.9).
+    #[serde(default)]
+    pub dscp: u8,
     /// Congestion control of its connections.
     #[serde(default)]
     pub congestion: CongestionControl,
@@ -186,6 +195,7 @@ impl ServiceConfig {
             port,
             kind,
             nagle: false,
+            dscp: 0,
             congestion: CongestionControl::default(),
             keepalive: None,
             send_buffer_bytes: default_send_buffer_bytes(),
@@ -353,11 +363,14 @@ impl TcpConfig {
         let initial = self.initial_rto_us;
         range("tcp.initial_rto_us", initial, 1000, 10 * SECOND, "1000 to 10000000")?;
         range("tcp.msl_us", self.msl_us, 1000, 240 * SECOND, "1000 to 240000000")?;
-        range("tcp.delayed_ack_us", self.delayed_ack_us, 0, SECOND / 2, "0 to 500000")?;
+        // RFC 9293 3.8.6.3: less than half a second.
+        range("tcp.delayed_ack_us", self.delayed_ack_us, 0, SECOND / 2 - 1, "0 to 499999")?;
         range("tcp.max_syn_retries", self.max_syn_retries, 1, 30, "1 to 30")?;
+        range("tcp.max_syn_ack_retries", self.max_syn_ack_retries, 1, 30, "1 to 30")?;
         range("tcp.max_data_retries", self.max_data_retries, 3, 100, "3 to 100")?;
         range("tcp.initial_cwnd", self.initial_cwnd, 1, 1000, "1 to 1000")?;
         range("tcp.fin_wait_2_us", self.fin_wait_2_us, 1000, 1 << 40, "1000 to 2^40")?;
+        range("tcp.ttl", self.ttl, 1, 255, "1 to 255")?;
         range("tcp.quantum_packets", self.quantum_packets, 1, 4096, "1 to 4096")
     }
 }
@@ -366,6 +379,7 @@ impl ServiceConfig {
     fn validate(&self) -> Result<(), ConfigError> {
         let field = |name: &str| format!("service \"{}\" {name}", self.name);
         range(&field("port"), self.port, 1, 65_535, "1 to 65535")?;
+        range(&field("dscp"), self.dscp, 0, 63, "0 to 63")?;
         let (min, max) = (MIN_BUFFER_BYTES.into(), MAX_WINDOW_BYTES.into());
         let expected = "4096 to 1073741824";
         range(&field("send_buffer_bytes"), self.send_buffer_bytes, min, max, expected)?;
@@ -380,7 +394,8 @@ impl ServiceConfig {
             range(&field("keepalive.idle_us"), keepalive.idle_us, 1000, 1 << 40, "1000 to 2^40")?;
             let interval = keepalive.interval_us;
             range(&field("keepalive.interval_us"), interval, 1000, 1 << 40, "1000 to 2^40")?;
-            range(&field("keepalive.probes"), keepalive.probes, 1, 255, "1 to 255")?;
+            // RFC 9293 3.8.4: no single unanswered probe means a dead peer.
+            range(&field("keepalive.probes"), keepalive.probes, 2, 255, "2 to 255")?;
         }
         if let Some(idle) = self.idle_timeout_us {
             range(&field("idle_timeout_us"), idle, 1000, 1 << 44, "1000 to 2^44")?;

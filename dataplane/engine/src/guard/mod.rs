@@ -20,7 +20,7 @@ use crate::tcp::cookie;
 use crate::time::Instant;
 use crate::wire::checksum;
 use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, Segment};
+use crate::wire::segment::{MAX_HEADER_LEN, Segment, set_ttl_and_dscp};
 use cookies::CookieMode;
 use rate::{Bucket, SourceRates};
 
@@ -188,6 +188,8 @@ impl Guard {
         guard.counters.cookies_sent += 1;
         let header = cookie::answer(&self.config, service, syn, shard.now());
         let len = header.emit(0, out);
+        let dscp = self.config.services[usize::from(service)].dscp;
+        set_ttl_and_dscp(out, self.config.tcp.ttl, dscp);
         checksum::finish_tcp(&mut out[..len], ipv4::HEADER_LEN, &[]);
         Verdict::Answer(len)
     }

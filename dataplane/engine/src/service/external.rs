@@ -28,7 +28,9 @@ impl Events {
     pub const PEER_CLOSED: Events = Events(1 << 3);
     /// The time set by [`ByteStream::set_timer`] has come.
     pub const TIMER: Events = Events(1 << 4);
-    const ALL: u8 = 0b1_1111;
+    /// The peer has urgent data ([`ByteStream::urgent`]).
+    pub const URGENT: Events = Events(1 << 5);
+    const ALL: u8 = 0b11_1111;
 
     /// Whether there are none.
     #[must_use]
@@ -99,5 +101,9 @@ impl Service for External {
 
     fn timer<S: ByteStream>(&mut self, _: Context<'_>, _: &mut S) {
         self.note(Events::TIMER);
+    }
+
+    fn urgent<S: ByteStream>(&mut self, _: Context<'_>, _: &mut S) {
+        self.note(Events::URGENT);
     }
 }

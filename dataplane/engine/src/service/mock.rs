@@ -82,6 +82,10 @@ impl ByteStream for Wire {
         }
     }
 
+    fn urgent(&self) -> u32 {
+        0
+    }
+
     fn peer_closed(&self) -> bool {
         self.peer_closed
     }

@@ -37,6 +37,10 @@ pub trait ByteStream {
     /// Drops the first `n` readable bytes, which lets the window open again.
     fn consume(&mut self, n: usize);
 
+    /// How many of the next bytes to be consumed are urgent, those included that are still to come
+    /// (RFC 9293 3.8.5).
+    fn urgent(&self) -> u32;
+
     /// Whether the peer's FIN has come and all bytes before it are readable or consumed.
     fn peer_closed(&self) -> bool;
 
@@ -93,6 +97,7 @@ pub trait ByteStream {
 ///   and may be taken at any later call;
 /// - `writable` when an acknowledgment made the send queue shorter, or when memory of the shard came
 ///   back after one of the writes took less than it was given;
+/// - `urgent` when the peer tells of urgent data, or of more of it than before;
 /// - `closed` once, when the peer's FIN is in order;
 /// - `timer` when the time set by [`ByteStream::set_timer`] has come.
 ///
@@ -133,6 +138,8 @@ trait Service {
     fn writable<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
     fn closed<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
     fn timer<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S);
+    /// None of the protocols here has a use for it.
+    fn urgent<S: ByteStream>(&mut self, _: Context<'_>, _: &mut S) {}
 }
 
 /// What all connections of a service share.
@@ -209,6 +216,16 @@ impl ServiceState {
         stream: &mut S,
     ) {
         dispatch!(self, service => service.timer(Context { config, content }, stream));
+    }
+
+    /// The peer has urgent data.
+    pub fn urgent<S: ByteStream>(
+        &mut self,
+        config: &ServiceConfig,
+        content: &Content,
+        stream: &mut S,
+    ) {
+        dispatch!(self, service => service.urgent(Context { config, content }, stream));
     }
 
     /// Appends the state to a snapshot.

@@ -10,7 +10,7 @@ use crate::service::ServiceState;
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::{State, cookie, input, timers};
 use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, Segment, SegmentHeader};
+use crate::wire::segment::{MAX_HEADER_LEN, Segment, SegmentHeader, set_ttl_and_dscp};
 use crate::wire::tcp::{Flags, Options};
 
 /// Distance between the numbers of a connection and those of its successor on the same flow.
@@ -32,27 +32,46 @@ pub enum ConnectError {
     /// All connections are in use.
     #[error("all connections of the shard are in use: raise max_connections, or try again later")]
     Full,
+    /// No host can have the remote address (RFC 9293 3.9.1.1, MUST-46).
+    #[error(
+        "the remote address is no host's: give the address of one, not a broadcast or multicast one"
+    )]
+    InvalidRemote,
     /// Not an IPv4 flow.
     #[error("both addresses must be IPv4")]
     NotIpv4,
 }
 
-/// Whether a segment asks for a connection.
-pub(crate) fn is_opening(segment: &Segment<'_>) -> bool {
-    const OTHERS: u8 = Flags::ACK.0 | Flags::RST.0 | Flags::FIN.0;
-    segment.flags.0 & (Flags::SYN.0 | OTHERS) == Flags::SYN.0
+/// What a segment is to a connection in TIME-WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Knock {
+    /// A SYN that is newer beyond doubt: it takes over the flow.
+    New,
+    /// A SYN of old, to be dropped without a word (RFC 6191 2).
+    Old,
+    /// None of these: the old connection's own business.
+    Other,
 }
 
-/// Whether a SYN may take over a flow in TIME-WAIT: it must be newer beyond doubt
-/// (RFC 9293 3.6.1, RFC 6191 2).
-pub(super) fn reopens(tcb: &Tcb, segment: &Segment<'_>) -> bool {
+/// RFC 6191 2, and RFC 9293 3.6.1 for a SYN without timestamps.
+pub(super) fn knock(tcb: &Tcb, segment: &Segment<'_>, timestamps_allowed: bool) -> Knock {
     if !is_opening(segment) {
-        return false;
+        return Knock::Other;
     }
-    let newer = segment.options.timestamps.is_some_and(|timestamps| {
-        tcb.has(Marks::TIMESTAMPS) && (timestamps.value.wrapping_sub(tcb.ts_recent) as i32) > 0
-    });
-    newer || segment.seq.gt(tcb.rcv_nxt)
+    let above = segment.seq.gt(tcb.rcv_nxt);
+    let Some(timestamps) = segment.options.timestamps.filter(|_| timestamps_allowed) else {
+        return if above { Knock::New } else { Knock::Other };
+    };
+    // Without timestamps in the old connection, those of the new one tell their segments apart.
+    let ahead = timestamps.value.wrapping_sub(tcb.ts_recent) as i32;
+    let new = !tcb.has(Marks::TIMESTAMPS) || ahead > 0 || ahead == 0 && above;
+    if new { Knock::New } else { Knock::Old }
+}
+
+/// Whether a segment asks for a connection. A FIN with it waits until it is established, that is
+/// until it comes again (RFC 9293 3.10.7.2).
+pub(crate) fn is_opening(segment: &Segment<'_>) -> bool {
+    segment.flags.0 & (Flags::SYN.0 | Flags::ACK.0 | Flags::RST.0) == Flags::SYN.0
 }
 
 impl Shard {
@@ -60,7 +79,7 @@ impl Shard {
     /// leaves at once.
     ///
     /// # Errors
-    /// No such service, a flow in use, no connection free, or not IPv4.
+    /// No such service, a flow in use, no connection free, an address that no host has, or not IPv4.
     pub fn connect<E: Egress>(
         &mut self,
         now: Instant,
@@ -91,6 +110,9 @@ impl Shard {
         let flow = Flow { local, remote };
         if usize::from(service) >= self.config.services.len() {
             return Err(ConnectError::NoService(service));
+        }
+        if !remote.addr.is_host() {
+            return Err(ConnectError::InvalidRemote);
         }
         if local.addr.as_ipv4().is_none() || remote.addr.as_ipv4().is_none() {
             return Err(ConnectError::NotIpv4);
@@ -150,7 +172,7 @@ impl Shard {
             self.evict(self.usage.services[index].waiting.oldest);
         }
         let mut tcb = Tcb::passive(syn, self.now, &self.config, service);
-        if let Some(above) = above.filter(|above| tcb.iss.le(*above + REOPEN_GAP)) {
+        if let Some(above) = above.filter(|above| tcb.snd_una.le(*above + REOPEN_GAP)) {
             tcb.renumber(above + REOPEN_GAP);
         }
         let id = self.admit(tcb);
@@ -313,6 +335,7 @@ impl Shard {
         let header = SegmentHeader { flow: segment.flow, seq, ack, flags, window: 0, options };
         let mut bytes = [0; MAX_HEADER_LEN];
         let len = header.emit(0, &mut bytes);
+        set_ttl_and_dscp(&mut bytes, self.config.tcp.ttl, 0);
         self.shared.digest.fold_bytes(&bytes[..len]);
         egress.emit(&Outgoing {
             remote: segment.flow.remote.addr,

@@ -44,6 +44,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::icmp_error::IcmpError;
 use crate::wire::segment::Segment;
+use lifecycle::{Knock, knock};
 
 /// Extents of content and pattern that each connection may hold on the average.
 const REFERENCES_PER_CONNECTION: u32 = 4;
@@ -326,9 +327,14 @@ impl Shard {
         let Some(slot) = &mut self.slots[id as usize] else { return };
         match slot.tcb.state {
             State::Closed => return self.after_the_end(id, segment, egress, budget),
-            State::TimeWait if lifecycle::reopens(&slot.tcb, segment) => {
-                return self.reopen(id, segment, egress, budget);
-            }
+            State::TimeWait => match knock(&slot.tcb, segment, self.config.tcp.timestamps) {
+                Knock::New => return self.reopen(id, segment, egress, budget),
+                Knock::Old => {
+                    self.shared.counters.strays_dropped += 1;
+                    return;
+                }
+                Knock::Other => {}
+            },
             _ => {}
         }
         context.bill(&slot.tcb);

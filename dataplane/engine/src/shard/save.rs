@@ -16,7 +16,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.

@@ -39,7 +39,7 @@ fn largest_payload(tcb: &Tcb, config: &Config) -> u16 {
 
 /// It can be sent again, with SYN and FIN where they belong.
 fn fits(sent: &Sent, tcb: &Tcb, most: u16) -> bool {
-    let syn = tcb.has(Marks::SYN_UNACKED) && sent.seq == tcb.iss;
+    let syn = tcb.has(Marks::SYN_UNACKED) && sent.seq == tcb.snd_una;
     let fin = tcb.has(Marks::FIN_SENT) && sent.end() == tcb.snd_nxt;
     sent.has_syn() == syn && sent.has_fin() == fin && sent.payload_len() <= most
 }
@@ -49,8 +49,8 @@ fn opening(tcb: &Tcb) -> Result<(), &'static str> {
     if tcb.state != State::Closed && tcb.has(Marks::SYN_UNACKED) != opening {
         return Err("state of our SYN");
     }
-    let sent = tcb.snd_nxt.distance(tcb.iss);
-    if tcb.has(Marks::SYN_UNACKED) && (tcb.snd_una != tcb.iss || !(0..=1).contains(&sent)) {
+    let sent = tcb.snd_nxt.distance(tcb.snd_una);
+    if tcb.has(Marks::SYN_UNACKED) && !(0..=1).contains(&sent) {
         return Err("number of our SYN");
     }
     Ok(())

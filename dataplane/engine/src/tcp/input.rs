@@ -4,8 +4,9 @@ use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
-use crate::tcp::{Context, State, ack, challenge, ecn, established, receive, timers};
+use crate::tcp::{Context, State, ack, challenge, ecn, established, receive, timers, urgent};
 use crate::wire::segment::Segment;
+use crate::wire::tcp::Flags;
 
 /// After an idle time like this TS.Recent says nothing (RFC 7323 5.5).
 const TS_RECENT_LIFE_US: u64 = 24 * 24 * 3600 * 1_000_000;
@@ -46,7 +47,7 @@ fn syn_sent(
     segment: &Segment<'_>,
 ) -> Verdict {
     let flags = segment.flags;
-    if flags.ack() && (segment.ack.le(tcb.iss) || segment.ack.gt(tcb.snd_nxt)) {
+    if flags.ack() && (segment.ack.le(tcb.snd_una) || segment.ack.gt(tcb.snd_nxt)) {
         return if flags.rst() { Verdict::Done } else { Verdict::Stray };
     }
     if flags.rst() {
@@ -141,6 +142,9 @@ fn otherwise(
         return Verdict::Done;
     }
     ecn::arrived(tcb, cx, segment);
+    if flags.contains(Flags::URG) {
+        urgent::sixth_check_urg(tcb, service, cx, segment);
+    }
     if segment.len_seq() > 0 && (tcb.state.can_receive() || tcb.has(Marks::FIN_RECEIVED)) {
         receive::segment_text(tcb, service, cx, segment.seq, segment.payload, flags.fin());
     }
@@ -180,6 +184,12 @@ fn first_check_sequence(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'
         }
     }
     let end = segment.seq + segment.len_seq();
+    // A keepalive or window probe asks for an answer, and a peer that gets none gives up. It is no
+    // attack: our ACK does not call for one in turn.
+    if segment.seq + 1 == tcb.rcv_nxt && segment.len_seq() <= 1 && !segment.flags.rst() {
+        tcb.ack_now();
+        return segment.flags.ack();
+    }
     // Old enough not to concern anything since our last ACK, or beyond the window. A segment
     // within is cut to what is new later on.
     if end.lt(tcb.last_ack) || segment.seq.gt(tcb.rcv_adv) {
@@ -203,13 +213,11 @@ fn first_check_sequence(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'
 /// RFC 9293 3.10.7.4: an unacceptable segment is answered with an ACK. One without data is
 /// answered within the limit only, lest two confused ends keep each other busy (RFC 5961 5.3).
 fn answer_unacceptable(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>) {
-    if tcb.state == State::SynReceived && segment.flags.syn() {
-        return;
-    }
     if segment.len_seq() > 0 { tcb.ack_now() } else { challenge(tcb, cx) }
 }
 
-/// Second: RST (RFC 5961 3.2). Only the very next sequence number is believed.
+/// Second: RST (RFC 5961 3.2). Only the very next sequence number is believed; another one in the
+/// window is challenged.
 fn second_check_reset(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>) {
     // RFC 1337: a RST does not end TIME-WAIT.
     if tcb.state == State::TimeWait {
@@ -218,8 +226,10 @@ fn second_check_reset(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>
     if segment.seq == tcb.rcv_nxt {
         cx.shared.counters.resets_received += 1;
         tcb.drop_silently();
-    } else {
+    } else if segment.seq.gt(tcb.rcv_nxt) && segment.seq.lt(tcb.rcv_adv) {
         challenge(tcb, cx);
+    } else {
+        cx.shared.counters.out_of_window += 1;
     }
 }
 

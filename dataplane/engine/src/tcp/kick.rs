@@ -17,7 +17,7 @@ pub(crate) fn send<E: Egress>(
     quota: &mut u32,
 ) {
     prepare(tcb, cx);
-    if tcb.snd_nxt == tcb.iss && tcb.has(Marks::SYN_UNACKED) {
+    if tcb.snd_nxt == tcb.snd_una && tcb.has(Marks::SYN_UNACKED) {
         // The very first SYN has not left yet, and will now.
         return;
     }

@@ -25,6 +25,7 @@ pub(crate) mod stream;
 pub(crate) mod tcb;
 pub(crate) mod timers;
 pub(crate) mod transmit;
+pub(crate) mod urgent;
 
 pub use state::State;
 

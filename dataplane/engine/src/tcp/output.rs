@@ -73,20 +73,20 @@ fn closed<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E, quota:
 
 /// The first transmission of our SYN, with an ACK in answer to one (RFC 9293 3.5).
 fn syn<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E, quota: &mut u32) -> bool {
-    if tcb.snd_nxt != tcb.iss {
+    if tcb.snd_nxt != tcb.snd_una {
         return false;
     }
     if *quota == 0 {
         return true;
     }
     let controls = Controls { syn: true, fin: false };
-    if !tcb.sent.push(&mut cx.shared.sent, cx.now, tcb.iss, 1, controls) {
+    if !tcb.sent.push(&mut cx.shared.sent, cx.now, tcb.snd_una, 1, controls) {
         starve(tcb, cx);
         return false;
     }
     *quota -= 1;
-    tcb.snd_nxt = tcb.iss + 1;
-    transmit::segment(tcb, cx, egress, tcb.iss, syn_flags(tcb), 0, 0);
+    tcb.snd_nxt = tcb.snd_una + 1;
+    transmit::segment(tcb, cx, egress, tcb.snd_una, syn_flags(tcb), 0, 0);
     arm_retransmission(tcb, cx);
     false
 }
@@ -108,6 +108,11 @@ fn retransmit<E: Egress>(
         let len = u32::from(sent.len.min(tcb.mss));
         if pipe > 0 && pipe + len > tcb.congestion.cwnd {
             tcb.set(Marks::CWND_LIMITED);
+            break;
+        }
+        // RFC 9293 3.8.6, SHLD-16: if the window has shrunk, only the head is sent beyond its edge,
+        // as a probe.
+        if sent.seq.ge(tcb.snd_una + tcb.snd_wnd.max(1)) && !tcb.has(Marks::SYN_UNACKED) {
             break;
         }
         if *quota == 0 {

@@ -67,7 +67,7 @@ fn numbers(tcb: &Tcb) -> [SeqNumber; 10] {
         tcb.rcv_nxt,
         tcb.rcv_adv,
         tcb.last_ack,
-        tcb.iss,
+        tcb.urgent_at,
         tcb.fin_at,
         tcb.dsack.0,
         tcb.dsack.1,
@@ -124,7 +124,7 @@ fn restore_fields(tcb: &mut Tcb, input: &mut Reader<'_>) -> Result<(), SnapshotE
     tcb.rcv_nxt = seq("RCV.NXT")?;
     tcb.rcv_adv = seq("receive window edge")?;
     tcb.last_ack = seq("Last.ACK.sent")?;
-    tcb.iss = seq("ISS")?;
+    tcb.urgent_at = seq("end of urgent data")?;
     tcb.fin_at = seq("number of the peer's FIN")?;
     tcb.dsack = (seq("start of a duplicate")?, seq("end of a duplicate")?);
     tcb.snd_wnd = input.u32("SND.WND")?;

@@ -6,6 +6,7 @@ use crate::service::{ByteStream, ServiceState};
 use crate::tcp::Context;
 use crate::tcp::State;
 use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::urgent;
 use crate::time::Instant;
 
 /// What a service is called for.
@@ -16,6 +17,7 @@ pub(crate) enum Event {
     Writable,
     Closed,
     Timer,
+    Urgent,
 }
 
 /// Calls the service. `packet` is in-order payload that is not in the receive queue (which must be
@@ -37,6 +39,7 @@ pub(crate) fn call(
         Event::Writable => service.writable(config, content, &mut stream),
         Event::Closed => service.closed(config, content, &mut stream),
         Event::Timer => service.timer(config, content, &mut stream),
+        Event::Urgent => service.urgent(config, content, &mut stream),
     }
     packet.len() - stream.packet.len()
 }
@@ -133,6 +136,14 @@ impl ByteStream for Stream<'_> {
             self.packet = &self.packet[n..];
         }
         self.grow(n);
+        if self.tcb.has(Marks::URGENT) && self.urgent() == 0 {
+            self.tcb.clear(Marks::URGENT);
+        }
+    }
+
+    fn urgent(&self) -> u32 {
+        let fin = u32::from(self.peer_closed());
+        urgent::left(self.tcb, self.tcb.rcv_nxt - fin - self.readable() as u32)
     }
 
     fn peer_closed(&self) -> bool {

@@ -97,6 +97,8 @@ impl Marks {
     pub const ECN_ECHO: Marks = Marks(1 << 27);
     /// New data must say that the window was reduced (RFC 3168 6.1.2).
     pub const ECN_REDUCED: Marks = Marks(1 << 28);
+    /// The peer has urgent data that the service has not read (RFC 9293 3.8.5).
+    pub const URGENT: Marks = Marks(1 << 29);
 }
 
 impl Marks {
@@ -162,7 +164,8 @@ pub(crate) struct Tcb {
     pub dup_acks_owed: u8,
     /// Probes and timeouts since the peer was last heard of.
     pub unanswered: u8,
-    pub iss: SeqNumber,
+    /// Behind the last urgent byte that the peer has told of; means something with `Marks::URGENT`.
+    pub urgent_at: SeqNumber,
     /// Where the peer's FIN stands that came too early.
     pub fin_at: SeqNumber,
     /// The range to report as a duplicate.
@@ -255,7 +258,7 @@ impl Tcb {
             service: index,
             dup_acks_owed: 0,
             unanswered: 0,
-            iss,
+            urgent_at: SeqNumber(0),
             fin_at: SeqNumber(0),
             dsack: (SeqNumber(0), SeqNumber(0)),
             opened_at: now,
@@ -272,7 +275,6 @@ impl Tcb {
 
     /// Gives a connection that has sent nothing another initial sequence number.
     pub(crate) fn renumber(&mut self, iss: SeqNumber) {
-        self.iss = iss;
         (self.snd_una, self.snd_nxt) = (iss, iss);
         self.recovery = Recovery::new(iss);
         self.rack = Rack::new(iss);

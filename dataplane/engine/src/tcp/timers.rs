@@ -3,7 +3,7 @@
 //! nothing due when it fires is set again.
 
 use crate::buffer::Chain;
-use crate::config::ServiceKind;
+use crate::config::{ServiceKind, TcpConfig};
 use crate::service::ServiceState;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::tcp::stream::{Event, call};
@@ -108,9 +108,7 @@ pub(crate) fn fire(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'
 /// RFC 6298 5.4 to 5.6, RFC 5681 3.1.
 fn retransmission_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
     let config = &cx.config.tcp;
-    let opening = !tcb.state.is_synchronized();
-    let limit = if opening { config.max_syn_retries } else { config.max_data_retries };
-    if tcb.rtt.backoff() >= limit {
+    if tries(tcb) >= patience(tcb, config) {
         return give_up(tcb, cx);
     }
     cx.shared.counters.timeouts += 1;
@@ -118,7 +116,9 @@ fn retransmission_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
         // RFC 3168 6.1.1.1: perhaps a SYN that asks for ECN does not get through.
         tcb.clear(Marks::ECN);
     }
-    path::timed_out(tcb, cx);
+    if !is_window_closed(tcb) {
+        path::timed_out(tcb, cx);
+    }
     recovery::timed_out(tcb);
     let slab = &mut cx.shared.sent;
     // RFC 2018 8: a peer that does not acknowledge what it has sacked may have dropped it.
@@ -130,7 +130,29 @@ fn retransmission_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
     tcb.clear(Marks::TAIL_PROBE);
     tcb.deadlines.loss = NEVER;
     tcb.rtt.back_off();
+    tcb.unanswered = tcb.unanswered.saturating_add(u8::from(is_window_closed(tcb)));
     tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(config));
+}
+
+/// Timeouts that speak against the peer. With its window closed it cannot take what we send again,
+/// but it answers (RFC 9293 3.8.6, SHLD-17).
+fn tries(tcb: &Tcb) -> u8 {
+    if is_window_closed(tcb) { tcb.unanswered } else { tcb.rtt.backoff() }
+}
+
+/// The peer has taken back the window that our data in flight was sent into.
+fn is_window_closed(tcb: &Tcb) -> bool {
+    tcb.snd_wnd == 0 && tcb.state.is_synchronized()
+}
+
+/// Timeouts in a row before we give up: R2 of RFC 9293 3.8.3.
+fn patience(tcb: &Tcb, config: &TcpConfig) -> u8 {
+    match tcb.state {
+        State::SynSent => config.max_syn_retries,
+        State::SynReceived if tcb.has(Marks::ACTIVE) => config.max_syn_retries,
+        State::SynReceived => config.max_syn_ack_retries,
+        _ => config.max_data_retries,
+    }
 }
 
 /// The peer's window is closed or too small (RFC 9293 3.8.6.1), or buffers ran short.

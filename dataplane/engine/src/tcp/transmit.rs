@@ -11,7 +11,7 @@ use crate::tcp::tcb::{FIXED_HEADERS, Marks, Tcb};
 use crate::tcp::timers::NEVER;
 use crate::tcp::{Context, State, ecn, receive};
 use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, SegmentHeader, allow_marks};
+use crate::wire::segment::{MAX_HEADER_LEN, SegmentHeader, allow_marks, set_ttl_and_dscp};
 use crate::wire::tcp::{Flags, MAX_SACK_BLOCKS, Options, SackBlock, Timestamps};
 
 /// Length of a SACK option's head, padding included, and of each block.
@@ -54,6 +54,8 @@ pub(crate) fn segment<E: Egress>(
     if may_be_marked {
         allow_marks(&mut bytes);
     }
+    let dscp = cx.config.services[usize::from(tcb.service)].dscp;
+    set_ttl_and_dscp(&mut bytes, cx.config.tcp.ttl, dscp);
     let header = &bytes[..header_len];
     shared.digest.fold_bytes(header);
     shared.counters.packets_out += 1;

@@ -27,6 +27,8 @@ pub struct Segment<'a> {
     pub window: u16,
     /// A router has marked its packet: congestion experienced (RFC 3168 section 5).
     pub congestion_experienced: bool,
+    /// Urgent pointer, counted from `seq`; means something only with URG.
+    pub urgent: u16,
     /// Options.
     pub options: tcp::Options,
     /// Data.
@@ -78,6 +80,7 @@ impl<'a> Segment<'a> {
             flags: header.flags,
             window: header.window,
             congestion_experienced: ip.congestion_experienced(),
+            urgent: header.urgent,
             options: header.options,
             payload,
             packet: ip.bytes,
@@ -140,6 +143,7 @@ impl SegmentHeader {
             ack: self.ack,
             flags: self.flags,
             window: self.window,
+            urgent: 0,
             options: self.options.clone(),
         }
         .emit(&mut out[ipv4::HEADER_LEN..]);
@@ -160,6 +164,21 @@ impl SegmentHeader {
 #[inline]
 pub fn allow_marks(header: &mut [u8]) {
     header[ipv4::TOS_AT] |= ipv4::ECT_0;
+}
+
+/// Puts time to live and Differentiated Services codepoint (0 to 63) into an emitted packet of
+/// either IP version, before the IP header's checksum is filled in. The ECN bits stay as they are.
+#[inline]
+pub fn set_ttl_and_dscp(header: &mut [u8], ttl: u8, dscp: u8) {
+    if header[0] >> 4 == 4 {
+        header[ipv4::TTL_AT] = ttl;
+        header[1] |= dscp << 2;
+    } else {
+        // RFC 8200 3: the traffic class lies across the first two bytes.
+        header[7] = ttl;
+        header[0] |= dscp >> 2;
+        header[1] |= dscp << 6;
+    }
 }
 
 /// Length of what [`reset_for`] writes.

@@ -289,6 +289,8 @@ pub struct Header {
     pub flags: Flags,
     /// Window as it stands in the header, not scaled.
     pub window: u16,
+    /// Urgent pointer; means something only with URG. We send none.
+    pub urgent: u16,
     /// Options.
     pub options: Options,
 }
@@ -310,6 +312,7 @@ impl Header {
             ack: SeqNumber(be32(fixed, 8)),
             flags: Flags(fixed[13]),
             window: be16(fixed, 14),
+            urgent: be16(fixed, 18),
             options: Options::parse(options)?,
         };
         Ok((header, &bytes[header_len..]))

@@ -95,6 +95,7 @@ fn assertion(verb: &str, words: &mut Reader) -> Result<Assertion, String> {
         "state" => Assertion::State(words.plain("a state")?),
         "told" => Assertion::Events(words.rest()?),
         "readable" => Assertion::Readable(words.number("bytes")?),
+        "urgent" => Assertion::Urgent(words.number("bytes")?),
         "counter" => named(words).map(|(name, test)| Assertion::Counter(name, test))?,
         "malformed" => named(words).map(|(name, test)| Assertion::Malformed(name, test))?,
         "info" => named(words).map(|(name, test)| Assertion::Info(name, test))?,

@@ -296,6 +296,7 @@ impl World {
         self.shard.take_in(Instant::from_micros(self.now_us), segments, &mut out);
         self.hear();
         let result = act(&mut self.shard);
+        self.hear();
         self.shard.flush(&mut out);
         self.collect(out);
         result
@@ -559,6 +560,18 @@ impl World {
         self.advance(until_us)
     }
 
+    /// What the service sees of its stream: readable bytes, and urgent ones.
+    fn look(&mut self, name: &str) -> Result<(usize, u32), String> {
+        let id = ConnectionId(self.connection(name).ok_or("there is no connection")?.id);
+        let mut seen = (0, 0);
+        self.step(&[], |shard| {
+            let stream = shard.stream(id).ok_or("the connection is over")?;
+            seen = (stream.readable(), stream.urgent());
+            Ok(())
+        })?;
+        Ok(seen)
+    }
+
     fn assert(&mut self, name: &str, assertion: &Assertion) -> Result<(), String> {
         let info = self.connection(name);
         let differ = |expected: String, got: String| {
@@ -577,14 +590,12 @@ impl World {
                 differ(expected.join(" "), got.into_iter().collect::<Vec<_>>().join(" "))
             }
             Assertion::Readable(expected) => {
-                let id = info.ok_or("there is no connection")?.id;
-                let mut got = 0;
-                self.step(&[], |shard| {
-                    let stream = shard.stream(ConnectionId(id));
-                    got = stream.ok_or("the connection is over")?.readable();
-                    Ok(())
-                })?;
-                differ(expected.to_string(), got.to_string())
+                let (readable, _) = self.look(name)?;
+                differ(expected.to_string(), readable.to_string())
+            }
+            Assertion::Urgent(expected) => {
+                let (_, urgent) = self.look(name)?;
+                differ(expected.to_string(), urgent.to_string())
             }
             Assertion::Counter(counter, test) => {
                 let found = self.shard.counters().iter().find(|(name, _)| name == counter);
@@ -710,6 +721,7 @@ fn names_of(ready: &Ready) -> impl Iterator<Item = &'static str> {
         (Events::WRITABLE, "writable"),
         (Events::PEER_CLOSED, "peer-closed"),
         (Events::TIMER, "timer"),
+        (Events::URGENT, "urgent"),
     ];
     let end = ready.end.map(|end| match end {
         End::Closed => "closed",

@@ -83,6 +83,7 @@ pub enum Assertion {
     /// Names of what the service was told since it was last asked.
     Events(Vec<String>),
     Readable(usize),
+    Urgent(usize),
     Counter(String, Test),
     Malformed(String, Test),
     Info(String, Test),

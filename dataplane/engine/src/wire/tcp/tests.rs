@@ -65,6 +65,7 @@ proptest! {
             ack: SeqNumber(ack),
             flags: Flags(flags),
             window,
+            urgent: 0,
             options: Options { sack: ArrayVec::new(), ..options },
         };
         let mut bytes = [0xaa; HEADER_LEN + MAX_OPTIONS_LEN];
