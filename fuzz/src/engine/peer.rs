@@ -217,12 +217,13 @@ impl Peer {
     fn open(&mut self, packet: &Parsed<'_>) {
         // What was agreed upon is known for sure only from its answer to a SYN.
         let answer = packet.flags.ack().then_some(packet.ack);
-        let again = self.checks.iss == Some(packet.seq) && self.checks.acknowledged == answer;
+        let shift = answer.map(|_| packet.options.window_scale.unwrap_or(0));
+        let Checks { iss, acknowledged, .. } = self.checks;
+        let again = iss == Some(packet.seq) && acknowledged == answer && self.checks.shift == shift;
         if !again {
             let active =
                 answer.is_none() || self.checks.active && self.checks.iss == Some(packet.seq);
             self.told = packet.seq;
-            let shift = answer.map(|_| packet.options.window_scale.unwrap_or(0));
             let iss = Some(packet.seq);
             self.checks = Checks { iss, active, first: answer, shift, ..Checks::default() };
         }
