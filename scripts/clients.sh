@@ -12,10 +12,16 @@ client() {
     CLIENTS+=("$name $!")
 }
 
+# Whom probe and http_download talk to; over_ipv6 COMMAND… has them talk to the IPv6 address.
+over_ipv6() {
+    local HOST="[$VIP6]"
+    "$@"
+}
+
 probe() { # probe NAME COMMAND SERVICE-PORT ARGUMENTS…
     local name=$1 command=$2 port=$3
     shift 3
-    client "$name" "$PROBE" "$command" --target "$VIP:$port" --json "$@"
+    client "$name" "$PROBE" "$command" --target "${HOST:-$VIP}:$port" --json "$@"
 }
 
 # curl, with what arrives timed and hashed: the answer says bytes, longest gap and SHA-256.
@@ -26,7 +32,7 @@ http_download() { # http_download NAME FILE CURL-ARGUMENTS…
     rm -f "$WORK/$name.sha256"
     client "$name" bash -c 'set -o pipefail; probe=$1 hash=$2 url=$3; shift 3
         curl --silent --show-error --fail "$@" "$url" | tee >(sha256sum >"$hash.new"; mv "$hash.new" "$hash") | "$probe" meter --json' \
-        - "$PROBE" "$WORK/$name.sha256" "http://$VIP:$HTTP_PORT/$file" "$@"
+        - "$PROBE" "$WORK/$name.sha256" "http://${HOST:-$VIP}:$HTTP_PORT/$file" "$@"
 }
 
 # Waits for all clients; returns 1 if any found something wrong. FAILED names those.

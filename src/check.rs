@@ -82,7 +82,9 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     line("node", format!("{} of cluster {}, priority {}", node.name, cluster.name, node.priority));
     line("peer", format!("{} at {} (LAN) and {} (link)", peer.name, peer.lan, peer.link));
     line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
-    line("lan", format!("{} by {}, {}", lan.device, profiles.lan.name, lan.address));
+    let addresses: Vec<String> = lan.addresses.iter().map(ToString::to_string).collect();
+    let addresses = addresses.join(", ");
+    line("lan", format!("{} by {}, {addresses}", lan.device, profiles.lan.name));
     let link_mtu = link.mtu;
     line(
         "link",

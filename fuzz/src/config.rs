@@ -38,7 +38,12 @@ fn node_file(text: &str) {
     assert!(!identity.config.text().contains(SECRET), "the secret is told");
     assert!(shard.vips.len() <= worker::MAX_VIPS, "a node with this file would not start");
     let worker = config.worker(Incarnation(1), content);
-    assert!(worker.lan.prefix_len <= 32 && worker.link.prefix_len <= 32);
+    for own in worker.lan.addresses.iter().chain(&worker.link.addresses) {
+        assert!(own.prefix_len <= if own.address.is_ipv4() { 32 } else { 128 });
+    }
+    let mut on_lan = shard.vips.iter().chain([&worker.lan.peer]);
+    assert!(on_lan.all(|address| worker.lan.address_beside(*address).is_some()), "nobody to ask");
+    assert!(worker.link.peer.is_ipv4(), "the link's datagrams have no checksum of UDP's");
     for (profile, mtu) in
         [(&config.profiles.lan, config.cluster.mtu), (&config.profiles.link, config.node.link.mtu)]
     {

@@ -1,8 +1,12 @@
 //! Every wire format on any frame. The first byte says whether lengths and checksums are made right
 //! before: most mutations would not get past them.
 
-use engine::wire::segment::{MAX_HEADER_LEN, RESET_LEN, Segment, SegmentHeader, reset_for};
-use engine::wire::{Checksums, Malformed, arp, checksum, ethernet, icmpv4, ipv4, udp};
+use engine::wire::segment::{
+    MAX_HEADER_LEN, RESET_LEN, Segment, SegmentHeader, ip_header_len, reset_for,
+};
+use engine::wire::{
+    Checksums, Malformed, arp, checksum, ethernet, icmpv4, icmpv6, ipv4, ipv6, mld, ndp, udp,
+};
 
 use crate::packets;
 
@@ -10,13 +14,14 @@ pub fn run(input: &[u8]) {
     let Some((&mode, bytes)) = input.split_first() else { return };
     let mut frame = bytes.to_vec();
     if mode & 1 == 1 && frame.len() > ethernet::HEADER_LEN {
-        packets::mend_ipv4(&mut frame[ethernet::HEADER_LEN..]);
+        packets::mend(&mut frame[ethernet::HEADER_LEN..]);
     }
     let Ok((header, packet)) = ethernet::Header::parse(&frame) else { return };
     assert_eq!(header.to_bytes(), frame[..ethernet::HEADER_LEN]);
     // Each parser on its own: what a frame says it carries is for the worker to act on.
     arp(packet);
     ipv4(packet);
+    ipv6(packet);
     icmp(packet);
 }
 
@@ -40,6 +45,35 @@ fn ipv4(bytes: &[u8]) {
     let segment = Segment::parse(bytes, Checksums::Trusted);
     agree(&Segment::parse(bytes, Checksums::Verify), &segment);
     segment.iter().for_each(tcp);
+}
+
+fn ipv6(bytes: &[u8]) {
+    let Ok(ip) = ipv6::Packet::parse(bytes) else { return };
+    assert!(ip.bytes.len() <= bytes.len() && ip.payload.len() + 40 <= ip.bytes.len());
+    let as_udp = udp::Datagram::parse_ipv6(&ip, Checksums::Trusted);
+    agree(&udp::Datagram::parse_ipv6(&ip, Checksums::Verify), &as_udp);
+    let segment = Segment::parse(bytes, Checksums::Trusted);
+    agree(&Segment::parse(bytes, Checksums::Verify), &segment);
+    segment.iter().for_each(tcp);
+    let message = ndp::Message::parse(&ip, Checksums::Trusted);
+    agree(&ndp::Message::parse(&ip, Checksums::Verify), &message);
+    message.iter().for_each(neighbour);
+    agree(&mld::check_query(&ip, Checksums::Verify), &mld::check_query(&ip, Checksums::Trusted));
+}
+
+/// What we would say comes back as it was meant.
+fn neighbour(message: &ndp::Message) {
+    let packet = match *message {
+        ndp::Message::Solicitation(asked) if asked.source_mac.is_some() => {
+            asked.to_bytes(ipv6::solicited_node(asked.target.into()))
+        }
+        ndp::Message::Advertisement(told) if told.target_mac.is_some() => {
+            told.to_bytes("fd77::9".parse().expect("an address"))
+        }
+        _ => return,
+    };
+    let ip = ipv6::Packet::parse(&packet).expect("our own header is right");
+    assert_eq!(ndp::Message::parse(&ip, Checksums::Verify), Ok(*message));
 }
 
 /// Checking more can only refuse more.
@@ -74,7 +108,7 @@ fn tcp(segment: &Segment<'_>) {
     };
     let mut out = [0; MAX_HEADER_LEN];
     let len = header.emit(0, &mut out);
-    checksum::finish_tcp(&mut out[..len], ipv4::HEADER_LEN, &[]);
+    checksum::finish_tcp(&mut out[..len], ip_header_len(header.flow.local.addr), &[]);
     let again = Segment::parse(&out[..len], Checksums::Verify).expect("our own header is right");
     assert_eq!((again.flow, again.hash), (segment.flow, segment.hash));
     assert_eq!((again.seq, again.ack, again.flags), (segment.seq, segment.ack, segment.flags));
@@ -95,6 +129,15 @@ fn icmp(bytes: &[u8]) {
             let reply = reply.expect("our own header is right");
             assert_eq!(checksum::checksum(reply.payload), 0);
             assert_eq!(icmpv4::reply_in_place(&mut packet), Err(Malformed::Protocol));
+        }
+        Err(_) => assert_eq!(packet, bytes, "what is no request is left alone"),
+    }
+    let mut packet = bytes.to_vec();
+    match icmpv6::reply_in_place(&mut packet) {
+        Ok(len) => {
+            let reply = ipv6::Packet::parse(&packet[..len]).expect("our own header is right");
+            assert!(icmpv6::message(&reply, Checksums::Verify).is_ok());
+            assert_eq!(icmpv6::reply_in_place(&mut packet), Err(Malformed::Protocol));
         }
         Err(_) => assert_eq!(packet, bytes, "what is no request is left alone"),
     }

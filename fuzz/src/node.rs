@@ -1,7 +1,7 @@
 //! A node's worker behind two cards in memory: any frames on either, under any directive, at any
 //! time. It never panics, what it sends is well-formed, and it speaks only where it may.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -9,14 +9,16 @@ use engine::addr::{Addr, Endpoint};
 use engine::config::{Config, ServiceConfig, ServiceKind};
 use engine::content::Content;
 use engine::seq::SeqNumber;
-use engine::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
+use engine::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Mac};
 use engine::wire::tcp::{Flags, Options};
-use engine::wire::{Checksums, arp, ipv4, udp};
+use engine::wire::{Checksums, arp, ipv4, ipv6, udp};
 use hw_profiles::{Idle, IdleStrategy};
 use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
 use replication::{Directive, Epoch, GateMode, Incarnation, Path, RecordKind, Report, Role};
-use worker::{At, Crew, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire, crew};
+use worker::{
+    AddressConfig, At, Crew, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire, crew,
+};
 
 use crate::packets::{self, Segment};
 
@@ -25,6 +27,9 @@ const LAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
 const LINK_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
 const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
+const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9);
+const LAN_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 const LAN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 const LINK: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
@@ -103,7 +108,7 @@ struct World {
 impl World {
     fn new() -> World {
         let config = Config {
-            vips: vec![Addr::from(VIP)],
+            vips: vec![VIP.into(), VIP_V6.into()],
             shards: 2,
             max_connections: 8,
             pool_blocks: 64,
@@ -115,7 +120,14 @@ impl World {
             ],
             ..Config::default()
         };
-        let port = |address, peer| PortConfig { address, prefix_len: 24, gateway: None, peer };
+        let port = |address: Ipv4Addr, peer: Ipv4Addr| {
+            PortConfig::new(
+                AddressConfig { address: address.into(), prefix_len: 24, gateway: None },
+                peer,
+            )
+        };
+        let mut lan = port(LAN, Ipv4Addr::new(10, 77, 0, 2));
+        lan.addresses.push(AddressConfig { address: LAN_V6.into(), prefix_len: 64, gateway: None });
         let idle = Idle {
             strategy: IdleStrategy::Spin,
             spin_polls: 0,
@@ -126,7 +138,7 @@ impl World {
         let node = NodeConfig {
             incarnation: US,
             vmac: VMAC,
-            lan: port(LAN, Ipv4Addr::new(10, 77, 0, 2)),
+            lan,
             link: port(LINK, LINK_PEER),
             control_port: CONTROL_PORT,
             detection_timeout_us: 50_000,
@@ -168,18 +180,27 @@ impl World {
         if frame.len() > ethernet::HEADER_LEN + ipv4::HEADER_LEN {
             if bit(1) {
                 let mac = if on_link { LINK_MAC } else { [LAN_MAC, VMAC][usize::from(bit(2))] };
-                let ethertype = if bit(3) { ETHERTYPE_IPV4 } else { ETHERTYPE_ARP };
+                let ethertype = match (bit(6), bit(3)) {
+                    (true, _) => ETHERTYPE_IPV6,
+                    (false, true) => ETHERTYPE_IPV4,
+                    (false, false) => ETHERTYPE_ARP,
+                };
                 let header = Header { destination: mac, source: CLIENT_MAC, ethertype };
                 frame[..ethernet::HEADER_LEN].copy_from_slice(&header.to_bytes());
             }
             let packet = &mut frame[ethernet::HEADER_LEN..];
-            if bit(4) {
+            if bit(4) && bit(6) && packet.len() >= ipv6::HEADER_LEN {
+                packet[0] = 0x60;
+                packet[8..24].copy_from_slice(&CLIENT_V6.octets());
+                let ours = [LAN_V6, VIP_V6][usize::from(bit(2))];
+                packet[24..40].copy_from_slice(&ours.octets());
+            } else if bit(4) {
                 let ours = if on_link { LINK } else { [LAN, VIP][usize::from(bit(2))] };
                 packet[12..16].copy_from_slice(&CLIENT.octets());
                 packet[16..20].copy_from_slice(&ours.octets());
             }
             if bit(5) {
-                packets::mend_ipv4(packet);
+                packets::mend(packet);
             }
         }
         let wire = if on_link { &self.link } else { &self.lan };
@@ -305,12 +326,16 @@ fn frame_to(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {
     [&header.to_bytes()[..], packet].concat()
 }
 
-/// A client's segment: flags in `c`, numbers and port in `b`.
+/// A client's segment: IP version in `a`, flags in `c`, numbers and port in `b`.
 fn segment(action: &Action) -> Vec<u8> {
     let [flags, low] = action.c.to_le_bytes();
+    let (client, vip, ethertype): (Addr, Addr, u16) = match action.a & 1 {
+        0 => (CLIENT.into(), VIP.into(), ETHERTYPE_IPV4),
+        _ => (CLIENT_V6.into(), VIP_V6.into(), ETHERTYPE_IPV6),
+    };
     let segment = Segment {
-        from: Endpoint::new(Addr::from(CLIENT), 40_000 + (action.b & 7)),
-        to: Endpoint::new(Addr::from(VIP), [7, 9, 7, 8][usize::from(action.b >> 3 & 3)]),
+        from: Endpoint::new(client, 40_000 + (action.b & 7)),
+        to: Endpoint::new(vip, [7, 9, 7, 8][usize::from(action.b >> 3 & 3)]),
         seq: SeqNumber(u32::from(action.b >> 5)),
         ack: SeqNumber(u32::from(low)),
         flags: Flags(flags),
@@ -318,7 +343,7 @@ fn segment(action: &Action) -> Vec<u8> {
         options: Options::default(),
         payload: vec![low; usize::from(low & 15)],
     };
-    frame_to(VMAC, ETHERTYPE_IPV4, &segment.to_bytes())
+    frame_to(VMAC, ethertype, &segment.to_bytes())
 }
 
 /// What leaves a card is whole and no longer than the network carries.
@@ -328,6 +353,7 @@ fn judge(frame: &[u8]) {
     match header.ethertype {
         ETHERTYPE_ARP => assert!(arp::Packet::parse(packet).is_ok()),
         ETHERTYPE_IPV4 => assert!(ipv4::Packet::parse(packet, Checksums::Verify).is_ok()),
+        ETHERTYPE_IPV6 => assert!(ipv6::Packet::parse(packet).is_ok()),
         other => panic!("a frame of type {other:#06x}"),
     }
 }

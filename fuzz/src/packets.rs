@@ -3,9 +3,9 @@
 use engine::addr::{Endpoint, Flow};
 use engine::seq::SeqNumber;
 use engine::wire::checksum::{self, finish_tcp};
-use engine::wire::segment::{MAX_HEADER_LEN, SegmentHeader};
+use engine::wire::segment::{MAX_HEADER_LEN, SegmentHeader, ip_header_len};
 use engine::wire::tcp::{Flags, Options};
-use engine::wire::{ipv4, udp};
+use engine::wire::{ipv4, ipv6, udp};
 
 /// One segment of a peer.
 #[derive(Clone, Debug)]
@@ -35,10 +35,45 @@ impl Segment {
         let mut bytes = vec![0; MAX_HEADER_LEN];
         let len = header.emit(self.payload.len() as u16, &mut bytes);
         bytes.truncate(len);
-        finish_tcp(&mut bytes, ipv4::HEADER_LEN, &[&self.payload]);
+        finish_tcp(&mut bytes, ip_header_len(self.from.addr), &[&self.payload]);
         bytes.extend_from_slice(&self.payload);
         bytes
     }
+}
+
+/// Does [`mend_ipv4`] or the same for IPv6, as the first bits have it.
+pub fn mend(packet: &mut [u8]) {
+    match packet.first() {
+        Some(first) if first >> 4 == 6 => mend_ipv6(packet),
+        _ => mend_ipv4(packet),
+    }
+}
+
+/// Only what follows the header at once is mended, not what comes behind extension headers.
+fn mend_ipv6(packet: &mut [u8]) {
+    let Some(len) = packet.len().checked_sub(ipv6::HEADER_LEN) else { return };
+    let len = len.min(usize::from(u16::MAX)) as u16;
+    packet[4..6].copy_from_slice(&len.to_be_bytes());
+    let (header, body) = packet.split_at_mut(ipv6::HEADER_LEN);
+    let protocol = header[6];
+    let at = match protocol {
+        ipv6::PROTOCOL_TCP => 16,
+        ipv6::PROTOCOL_UDP => 6,
+        ipv6::PROTOCOL_ICMPV6 => 2,
+        _ => return,
+    };
+    let body = &mut body[..len.into()];
+    if body.len() < at + 2 {
+        return;
+    }
+    if protocol == ipv6::PROTOCOL_UDP && body.len() >= udp::HEADER_LEN {
+        body[4..6].copy_from_slice(&len.to_be_bytes());
+    }
+    body[at..at + 2].fill(0);
+    let addresses = header[8..].first_chunk().expect("a header holds two addresses");
+    let mut sum = checksum::pseudo_header_ipv6(addresses, protocol, len);
+    sum.add(body);
+    body[at..at + 2].copy_from_slice(&sum.checksum().to_be_bytes());
 }
 
 /// Makes the lengths and checksums of an IPv4 packet right as far as its other bytes permit, so that

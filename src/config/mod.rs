@@ -3,6 +3,7 @@
 //! [`schema`] is the file as written, [`validate`] makes a [`NodeConfig`] of it, [`parts`] builds
 //! from that what engine, worker and member run with, and the manifest that two nodes compare.
 
+mod addresses;
 mod checker;
 mod error;
 mod limits;
@@ -18,7 +19,7 @@ mod types;
 mod validate;
 
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -90,8 +91,12 @@ pub struct Node {
 #[derive(Debug, Clone, Serialize)]
 pub struct Lan {
     pub device: String,
-    pub address: Cidr,
-    pub gateway: Option<Ipv4Addr>,
+    /// One of each IP version that the node speaks there, at least one in all.
+    #[serde(rename = "address")]
+    pub addresses: Vec<Cidr>,
+    /// One of each IP version at most.
+    #[serde(rename = "gateway")]
+    pub gateways: Vec<IpAddr>,
 }
 
 /// The port of the replication link.
@@ -106,8 +111,8 @@ pub struct Link {
 #[derive(Debug, Clone, Serialize)]
 pub struct Peer {
     pub name: String,
-    pub lan: Ipv4Addr,
-    pub link: Ipv4Addr,
+    pub lan: IpAddr,
+    pub link: IpAddr,
 }
 
 /// What is logged, and how.

@@ -1,13 +1,13 @@
 //! What each part of the appliance runs with, taken from a checked configuration.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use controlplane::{ClusterKey, Identity, Manifest, MemberConfig, NodeName};
 use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
 use replication::{Incarnation, frame};
-use worker::PortConfig;
+use worker::{AddressConfig, PortConfig};
 
-use super::{Cluster, NodeConfig, limits};
+use super::{Cidr, Cluster, NodeConfig, limits};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
@@ -89,22 +89,11 @@ impl NodeConfig {
 
     /// What the workers are made with.
     pub fn worker(&self, incarnation: Incarnation, content: Arc<Content>) -> worker::NodeConfig {
-        let (lan, link) = (&self.node.lan, &self.node.link);
         worker::NodeConfig {
             incarnation,
             vmac: Mac(self.cluster.vmac.0),
-            lan: PortConfig {
-                address: lan.address.address,
-                prefix_len: lan.address.prefix,
-                gateway: lan.gateway,
-                peer: self.peer.lan,
-            },
-            link: PortConfig {
-                address: link.address.address,
-                prefix_len: link.address.prefix,
-                gateway: None,
-                peer: self.peer.link,
-            },
+            lan: self.lan_port(),
+            link: PortConfig::new(on_network(&self.node.link.address, None), self.peer.link),
             control_port: self.cluster.control_port,
             detection_timeout_us: self.member().self_doubt_us(),
             idle: self.profiles.lan.idle,
@@ -113,6 +102,26 @@ impl NodeConfig {
             pending_log_bytes: worker::NodeConfig::DEFAULT_PENDING_LOG_BYTES,
             gate_frames: worker::NodeConfig::DEFAULT_GATE_FRAMES,
         }
+    }
+
+    /// The node's addresses on the service LAN.
+    fn lan_port(&self) -> PortConfig {
+        let lan = &self.node.lan;
+        let gateway_beside = |address: &Cidr| {
+            let same = |gateway: &&IpAddr| gateway.is_ipv4() == address.address.is_ipv4();
+            lan.gateways.iter().find(same).copied()
+        };
+        let addresses =
+            lan.addresses.iter().map(|address| on_network(address, gateway_beside(address)));
+        PortConfig { addresses: addresses.collect(), peer: self.peer.lan.into() }
+    }
+}
+
+fn on_network(address: &Cidr, gateway: Option<IpAddr>) -> AddressConfig {
+    AddressConfig {
+        address: address.address.into(),
+        prefix_len: address.prefix,
+        gateway: gateway.map(Into::into),
     }
 }
 

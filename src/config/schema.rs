@@ -3,7 +3,10 @@
 //! Strings stay strings here, so that [`super::validate`] can report every wrong value of a file
 //! at once, each with its key. Units are part of the key's name.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 /// A whole `node.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -156,8 +159,43 @@ pub struct NodeSection {
 pub struct LanSection {
     /// Interface name, PCI address or socket path, as the profile asks for.
     pub device: String,
-    pub address: String,
-    pub gateway: Option<String>,
+    /// One of each IP version that the node speaks there.
+    pub address: OneOrMore,
+    /// One of each IP version at most.
+    #[serde(default)]
+    pub gateway: OneOrMore,
+}
+
+/// A text, or a list of texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OneOrMore(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMore, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = OneOrMore;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, or a list of strings")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMore, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMore(texts))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
 }
 
 /// `[node.link]`: the dedicated replication link.

@@ -87,6 +87,62 @@ fn own_and_peer_addresses_must_fit_together() {
 }
 
 #[test]
+fn both_ip_versions_stand_beside_each_other() {
+    let text = GOOD
+        .replace("[\"10.77.0.100/24\"]", "[\"10.77.0.100/24\", \"fd77::100/64\"]")
+        .replace("\"10.77.0.1/24\"", "[\"10.77.0.1/24\", \"fd77::1/64\"]\ngateway = \"fe80::1\"");
+    let config = read(&text).unwrap();
+    assert_eq!(config.cluster.vips.len(), 2);
+    let content = std::sync::Arc::new(engine::content::Content::new([]).unwrap());
+    let worker = config.worker(replication::Incarnation(1), content);
+    let hop = |text: &str| worker.lan.next_hop(text.parse().unwrap()).to_string();
+    assert_eq!(hop("fd77::9"), "fd77::9");
+    assert_eq!(hop("2001:db8::9"), "fe80::1");
+    assert_eq!(hop("192.0.2.9"), "192.0.2.9");
+}
+
+#[test]
+fn lan_may_be_ipv6_alone() {
+    let text = GOOD
+        .replace("10.77.0.100/24", "fd77::100/64")
+        .replace("10.77.0.1/24", "fd77::1/64")
+        .replace("10.77.0.2", "fd77::2");
+    let config = read(&text).unwrap();
+    assert_eq!(config.peer.lan.to_string(), "fd77::2");
+    let other_text = text.replace("fd77::100", "fd77:0:0::0:100");
+    let derived = |text: &str| read(text).unwrap().cluster.vmac;
+    assert_eq!(derived(&other_text), derived(&text), "it is the same address");
+    let message = read(&text.replace("name = \"lab\"", "name = \"lab\"\nmtu = 1000"));
+    assert_says(&message.unwrap_err().to_string(), &["cluster.mtu", "1000", "1280"]);
+}
+
+#[test]
+fn each_version_needs_the_nodes_own_address() {
+    let message = complaint("[\"10.77.0.100/24\"]", "[\"10.77.0.100/24\", \"fd77::100/64\"]");
+    assert_says(&message, &["cluster.vip[1]", "fd77::100 is IPv6", "node.lan.address"]);
+    let message = complaint("\"10.77.0.1/24\"", "[\"10.77.0.1/24\", \"10.77.0.3/24\"]");
+    assert_says(&message, &["node.lan.address", "2 addresses of one IP version"]);
+    let message = complaint("\"10.77.0.1/24\"", "[]");
+    assert_says(&message, &["node.lan.address", "is empty"]);
+    let message = complaint("\"10.77.0.1/24\"", "7");
+    assert_says(&message, &["node.lan.address", "a string, or a list of strings"]);
+}
+
+#[test]
+fn addresses_of_no_host_are_refused() {
+    for vip in ["ff02::1/64", "fe80::1/64", "::ffff:10.77.0.9/96", "::1/128", "224.0.0.1/24"] {
+        let message = complaint("10.77.0.100/24", vip);
+        assert_says(&message, &["cluster.vip[0]", "can't be a host's address"]);
+    }
+    let link = GOOD.replace("10.78.0.1/24", "fd78::1/64").replace("10.78.0.2", "fd78::2");
+    let message = read(&link).unwrap_err().to_string();
+    assert_says(&message, &["node.link.address", "the link speaks IPv4"]);
+    let gateway = "\"10.77.0.1/24\"\ngateway = \"10.79.0.1\"";
+    let message = complaint("\"10.77.0.1/24\"", gateway);
+    assert_says(&message, &["node.lan.gateway", "10.79.0.1 is not in the network"]);
+}
+
+#[test]
 fn timers_must_fit_together() {
     let good = "name = \"lab\"\n";
     let message = complaint(good, "name = \"lab\"\ndetection_timeout_ms = 50\nheartbeat_ms = 20\n");

@@ -1,22 +1,30 @@
 //! Small values of a configuration, each with its text form.
 
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::Serialize;
 
-/// An IPv4 address with the prefix length of its network.
+/// An IP address with the prefix length of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
-    pub address: Ipv4Addr,
-    /// 1 to 32.
+    pub address: IpAddr,
+    /// 1 to 32, or for IPv6 to 128.
     pub prefix: u8,
 }
 
 impl Cidr {
     /// Whether `other` lies in this address's network.
-    pub fn contains(&self, other: Ipv4Addr) -> bool {
-        let mask = u32::MAX << (32 - u32::from(self.prefix));
-        self.address.to_bits() & mask == other.to_bits() & mask
+    pub fn contains(&self, other: IpAddr) -> bool {
+        let prefix = u32::from(self.prefix);
+        match (self.address, other) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                (ours.to_bits() ^ theirs.to_bits()).leading_zeros() >= prefix
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                (ours.to_bits() ^ theirs.to_bits()).leading_zeros() >= prefix
+            }
+            _ => false,
+        }
     }
 
     /// Whether the two networks share any address.
@@ -32,9 +40,10 @@ impl FromStr for Cidr {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (address, prefix) = text.split_once('/').ok_or(())?;
-        let address = address.parse().map_err(|_| ())?;
+        let address: IpAddr = address.parse().map_err(|_| ())?;
         let prefix = prefix.parse().map_err(|_| ())?;
-        if (1..=32).contains(&prefix) { Ok(Self { address, prefix }) } else { Err(()) }
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if (1..=most).contains(&prefix) { Ok(Self { address, prefix }) } else { Err(()) }
     }
 }
 
@@ -144,7 +153,20 @@ mod tests {
         assert!(!lan.contains("10.77.1.1".parse().unwrap()));
         assert!(lan.overlaps(&"10.0.0.0/8".parse().unwrap()));
         assert!(!lan.overlaps(&"10.78.0.0/24".parse().unwrap()));
-        for wrong in ["10.77.0.1", "10.77.0.300/24", "10.77.0.1/33", "10.77.0.1/0", "/24"] {
+        let lan: Cidr = "fd77::1/64".parse().unwrap();
+        assert!(lan.contains("fd77::ffff:1".parse().unwrap()));
+        assert!(!lan.contains("fd77:0:0:1::1".parse().unwrap()));
+        assert!(!lan.contains("10.77.0.1".parse().unwrap()));
+        assert!(lan.overlaps(&"fd77::/32".parse().unwrap()));
+        for wrong in [
+            "10.77.0.1",
+            "10.77.0.300/24",
+            "10.77.0.1/33",
+            "10.77.0.1/0",
+            "/24",
+            "fd77::1",
+            "fd77::1/129",
+        ] {
             assert_eq!(wrong.parse::<Cidr>(), Err(()), "{wrong}");
         }
     }

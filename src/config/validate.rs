@@ -1,17 +1,14 @@
 //! From what is written to what is meant: every value checked, every problem of a file reported
 //! at once.
 
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use engine::config::{Ecn, TcpConfig};
 use hw_profiles::Profile;
-use worker::MAX_VIPS;
 
 use super::{
     Cluster, ContentRoot, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
+    addresses::{self, ADDRESS},
     checker::Checker,
     error::Problem,
     limits,
@@ -20,8 +17,8 @@ use super::{
     types::{Cidr, MacAddress, Secret},
 };
 
-const ADDRESS: &str = "an IPv4 address, e.g. \"10.77.0.2\"";
-const ADDRESS_AND_PREFIX: &str = "an IPv4 address with prefix length, e.g. \"10.77.0.1/24\"";
+/// Smallest MTU of a link with IPv6 (RFC 8200 section 5).
+const MIN_MTU_IPV6: u16 = 1280;
 
 /// Checks `file`, found in folder `base`.
 ///
@@ -46,7 +43,7 @@ pub fn validate(
     else {
         return Err(check.problems);
     };
-    addresses(&cluster, &node, &peer, &mut check);
+    addresses::together(&cluster, &node, &peer, &mut check);
     let lone_start_ms = node.lone_start_ms;
     let what = format!("{lone_start_ms} ms: a node would serve alone before it hears its peer");
     let hint = "expected at least ten times cluster.detection_timeout_ms";
@@ -75,10 +72,10 @@ fn cluster(
         let hint = "expected 64 hexadecimal digits; make one with: openssl rand -hex 32";
         check.fail("cluster.secret", what, hint);
     }
-    let vips = vips(&section.vip, check);
+    let vips = addresses::vips(&section.vip, check);
     let vmac = match &section.vmac {
         Some(text) => vmac(text, check),
-        None => Some(derived_vmac(&name, &section.vip)),
+        None => vips.as_ref().map(|vips| derived_vmac(&name, vips)),
     };
     let detection_timeout_ms =
         section.detection_timeout_ms.unwrap_or(profiles.lan.timers.detection_timeout_ms);
@@ -98,6 +95,10 @@ fn cluster(
     memory(buffer_mib, shards, check);
     let control_port = check.range("cluster.control_port", section.control_port, 1, 65_000);
     let mtu = check.range("cluster.mtu", section.mtu, 576, 9216);
+    let ipv6 = vips.iter().flatten().any(|vip| vip.address.is_ipv6());
+    let what = format!("{mtu} is out of range for the IPv6 address of cluster.vip");
+    let enough = !ipv6 || mtu >= MIN_MTU_IPV6;
+    check.require(enough, "cluster.mtu", what, "expected 1280 to 9216");
     let tcp = tcp(&section.tcp, check);
     let sources = limits::sources(&section.per_source, check);
     let (services, roots) = services::services(&section.services, base, check);
@@ -128,36 +129,6 @@ fn memory(buffer_mib: u32, shards: u16, check: &mut Checker) {
     check.require((32..=128 << 20).contains(&share_kib), "cluster.buffer_mib", what, hint);
 }
 
-fn vips(texts: &[String], check: &mut Checker) -> Option<Vec<Cidr>> {
-    if texts.is_empty() {
-        let hint = "expected at least one service address, e.g. vip = [\"10.77.0.100/24\"]";
-        check.fail("cluster.vip", "is empty", hint);
-        return None;
-    }
-    let what = format!("has {} addresses", texts.len());
-    let hint = format!("expected at most {MAX_VIPS}");
-    check.require(texts.len() <= MAX_VIPS, "cluster.vip", what, &hint);
-    let mut vips: Vec<Cidr> = Vec::new();
-    for (index, text) in texts.iter().enumerate() {
-        let key = format!("cluster.vip[{index}]");
-        let vip: Cidr = check.parse(&key, text, ADDRESS_AND_PREFIX)?;
-        let fresh = vips.iter().all(|earlier| earlier.address != vip.address);
-        check.require(fresh, &key, format!("{} is listed twice", vip.address), "remove one");
-        usable(&key, vip.address, check);
-        vips.push(vip);
-    }
-    Some(vips)
-}
-
-fn usable(key: &str, address: Ipv4Addr, check: &mut Checker) {
-    let good = !(address.is_multicast()
-        || address.is_broadcast()
-        || address.is_unspecified()
-        || address.is_loopback());
-    let hint = "expected a unicast address of the network";
-    check.require(good, key, format!("{address} can't be a host's address"), hint);
-}
-
 fn vmac(text: &str, check: &mut Checker) -> Option<MacAddress> {
     let expected = "six bytes in hex, e.g. \"02:48:46:00:00:64\"";
     let mac: MacAddress = check.parse("cluster.vmac", text, expected)?;
@@ -168,7 +139,8 @@ fn vmac(text: &str, check: &mut Checker) -> Option<MacAddress> {
 }
 
 /// `02:48:46` (locally administered, "HF") and three bytes that differ from cluster to cluster.
-fn derived_vmac(name: &str, vips: &[String]) -> MacAddress {
+fn derived_vmac(name: &str, vips: &[Cidr]) -> MacAddress {
+    let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
     let hash = blake3::hash(format!("{name} {}", vips.join(" ")).as_bytes());
     let [a, b, c, ..] = *hash.as_bytes();
     MacAddress([0x02, 0x48, 0x46, a, b, c])
@@ -209,15 +181,10 @@ fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
     let hint = "the link needs a port of its own, so that two paths can fail independently";
     check.require(lan_device != link_device, "node.link.device", what, hint);
     let mtu = check.range("node.link.mtu", section.link.mtu, 1280, 9600);
-    let lan_address: Option<Cidr> =
-        check.parse("node.lan.address", &section.lan.address, ADDRESS_AND_PREFIX);
-    let link_address: Option<Cidr> =
-        check.parse("node.link.address", &section.link.address, ADDRESS_AND_PREFIX);
-    let gateway: Option<Ipv4Addr> = match &section.lan.gateway {
-        Some(text) => Some(check.parse("node.lan.gateway", text, ADDRESS)?),
-        None => None,
-    };
-    let lan = Lan { device: lan_device, address: lan_address?, gateway };
+    let addresses = addresses::of_lan(&section.lan.address.0, check);
+    let gateways = addresses::gateways(&section.lan.gateway.0, check);
+    let link_address = addresses::of_link(&section.link.address, check);
+    let lan = Lan { device: lan_device, addresses: addresses?, gateways: gateways? };
     let link = Link { device: link_device, address: link_address?, mtu };
     let (priority, cores) = (section.priority, section.cores.clone());
     Some(Node { name, priority, lone_start_ms, cores, lan, link })
@@ -238,39 +205,6 @@ fn log(section: &LogSection, check: &mut Checker) -> Option<Log> {
     let hint = "expected error, warn, info, debug or trace, or e.g. \"info,worker=debug\"";
     check.require(directives, "log.level", what, hint);
     Some(Log { level: section.level.clone(), format: format? })
-}
-
-/// Rules that take more than one section to see.
-fn addresses(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker) {
-    let hint = "the peer's name is the other node's node.name; the two must differ";
-    let what = format!("\"{}\" is this node's own name", peer.name);
-    check.require(peer.name != node.name, "peer.name", what, hint);
-    let (lan, link) = (node.lan.address, node.link.address);
-    let sides =
-        [("peer.lan", peer.lan, "node.lan", lan), ("peer.link", peer.link, "node.link", link)];
-    for (key, theirs, our_key, ours) in sides {
-        let what = format!("{theirs} is not in the network of {our_key}.address {ours}");
-        check.require(ours.contains(theirs), key, what, "both nodes must share that network");
-        let what = format!("{theirs} is this node's own address");
-        check.require(ours.address != theirs, key, what, "expected the other node's address");
-        usable(key, theirs, check);
-        usable(&format!("{our_key}.address"), ours.address, check);
-    }
-    let what = format!("{link} overlaps the LAN's network {lan}");
-    let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\"";
-    check.require(!lan.overlaps(&link), "node.link.address", what, hint);
-    if let Some(gateway) = node.lan.gateway {
-        let what = format!("{gateway} is not in the network of node.lan.address {lan}");
-        let hint = "expected a router on the service LAN";
-        check.require(lan.contains(gateway), "node.lan.gateway", what, hint);
-    }
-    for (index, vip) in cluster.vips.iter().enumerate() {
-        let key = format!("cluster.vip[{index}]");
-        let taken = [lan.address, link.address, peer.lan, peer.link].contains(&vip.address);
-        let what = format!("{} is also a node's own address", vip.address);
-        let hint = "the service address moves between the nodes: give it one of its own";
-        check.require(!taken, &key, what, hint);
-    }
 }
 
 /// A port can't carry more than its profile's device.

@@ -1,6 +1,6 @@
 //! Addresses that the kernel must leave alone, and the way to the peer.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     finding::Report,
@@ -13,12 +13,11 @@ const PEER: &str = "peer";
 
 /// No address of the node may belong to this machine's kernel as well.
 pub fn addresses(config: &NodeConfig, system: &System, report: &mut Report) {
-    let local = local_addresses(&system.read("/proc/net/fib_trie").unwrap_or_default());
+    let mut local = local_addresses(&system.read("/proc/net/fib_trie").unwrap_or_default());
+    local.extend(local_addresses_ipv6(&system.read("/proc/net/if_inet6").unwrap_or_default()));
     let vips = config.cluster.vips.iter().map(|vip| ("service address", vip));
-    let own = [
-        ("node.lan.address", &config.node.lan.address),
-        ("node.link.address", &config.node.link.address),
-    ];
+    let own = config.node.lan.addresses.iter().map(|address| ("node.lan.address", address));
+    let own = own.chain([("node.link.address", &config.node.link.address)]);
     let mut clean = true;
     for (what, cidr) in vips.chain(own) {
         if local.contains(&cidr.address) {
@@ -34,16 +33,36 @@ pub fn addresses(config: &NodeConfig, system: &System, report: &mut Report) {
     if clean {
         report.ok(ADDRESSES, "none of the node's addresses belongs to the kernel");
     }
-    let shared = config.profiles.lan.device.driver == "net_af_packet";
-    if shared && system.read("/proc/sys/net/ipv4/ip_forward").as_deref() == Some("1") {
-        let message = "the kernel forwards packets: it may send on what is meant for the node";
+    if config.profiles.lan.device.driver == "net_af_packet" {
+        shared_with_the_kernel(config, system, report);
+    }
+}
+
+/// What the kernel would do with frames that it gets to see as well.
+fn shared_with_the_kernel(config: &NodeConfig, system: &System, report: &mut Report) {
+    let device = &config.node.lan.device;
+    let ipv6 = config.node.lan.addresses.iter().any(|address| address.address.is_ipv6());
+    let forwards = |version: &str, key: &str| {
+        let path = format!("/proc/sys/net/{version}/{key}");
+        system.read(&path).is_some_and(|value| value.trim() == "1")
+    };
+    let message = "the kernel forwards packets: it may send on what is meant for the node";
+    if forwards("ipv4", "ip_forward") {
         report.warn(ADDRESSES, message, "sysctl -w net.ipv4.ip_forward=0");
+    }
+    if ipv6 && forwards("ipv6", "conf/all/forwarding") {
+        report.warn(ADDRESSES, message, "sysctl -w net.ipv6.conf.all.forwarding=0");
+    }
+    // Both would give themselves the same link-local address, and one take it from the other.
+    if ipv6 && !forwards("ipv6", &format!("conf/{device}/disable_ipv6")) {
+        let message = format!("the kernel speaks IPv6 on {device}, and so does the node");
+        report.warn(ADDRESSES, message, format!("sysctl -w net.ipv6.conf.{device}.disable_ipv6=1"));
     }
 }
 
 /// Addresses in `fib_trie` that end in `/32 host LOCAL`.
-fn local_addresses(trie: &str) -> Vec<Ipv4Addr> {
-    let mut last: Option<Ipv4Addr> = None;
+fn local_addresses(trie: &str) -> Vec<IpAddr> {
+    let mut last: Option<IpAddr> = None;
     let mut found = Vec::new();
     for line in trie.lines().map(str::trim) {
         if let Some(address) = line.strip_prefix("|-- ") {
@@ -57,15 +76,26 @@ fn local_addresses(trie: &str) -> Vec<Ipv4Addr> {
     found
 }
 
+/// Addresses in `if_inet6`: 32 hexadecimal digits at the start of each line.
+fn local_addresses_ipv6(table: &str) -> Vec<IpAddr> {
+    let address = |line: &str| u128::from_str_radix(line.get(..32)?, 16).ok();
+    table.lines().filter_map(address).map(|bits| Ipv6Addr::from_bits(bits).into()).collect()
+}
+
 /// Asks the peer for an echo, if this kernel has a way to its network at all.
 pub fn peer(config: &NodeConfig, system: &System, report: &mut Report) {
     let routes = system.read("/proc/net/route").unwrap_or_default();
+    let routes_ipv6 = system.read("/proc/net/ipv6_route").unwrap_or_default();
     let ways = [
         ("LAN", config.peer.lan, &config.node.lan.device),
         ("link", config.peer.link, &config.node.link.device),
     ];
     for (path, address, device) in ways {
-        if !has_route(&routes, device, address) {
+        let reachable = match address {
+            IpAddr::V4(v4) => has_route(&routes, device, v4),
+            IpAddr::V6(v6) => has_route_ipv6(&routes_ipv6, device, v6),
+        };
+        if !reachable {
             let message = format!(
                 "{address} ({path}) can't be asked from here: only the node itself has an address \
                  in that network; `holdfast status` shows its paths once it runs"
@@ -94,6 +124,22 @@ fn has_route(routes: &str, device: &str, address: Ipv4Addr) -> bool {
     })
 }
 
+/// Whether `/proc/net/ipv6_route` (network and its prefix's length first, the device last) leads to
+/// `address` by `device`.
+fn has_route_ipv6(routes: &str, device: &str, address: Ipv6Addr) -> bool {
+    routes.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [network, prefix_len, .., name] = fields[..] else { return false };
+        let (Ok(network), Ok(prefix_len)) =
+            (u128::from_str_radix(network, 16), u32::from_str_radix(prefix_len, 16))
+        else {
+            return false;
+        };
+        let inside = (address.to_bits() ^ network).leading_zeros() >= prefix_len;
+        name == device && prefix_len != 0 && inside
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +148,23 @@ mod tests {
     fn finds_the_kernels_own_addresses() {
         let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.77.0.1\n        /32 host LOCAL\n     \
                     |-- 10.77.0.255\n        /32 link BROADCAST\n";
-        assert_eq!(local_addresses(trie), [Ipv4Addr::new(10, 77, 0, 1)]);
+        assert_eq!(local_addresses(trie), [IpAddr::from([10, 77, 0, 1])]);
+    }
+
+    #[test]
+    fn finds_addresses_and_routes_of_ipv6() {
+        let table = "fd770000000000000000000000000001 02 40 00 80     lan0\n\
+                     00000000000000000000000000000001 01 80 10 80       lo\n";
+        let found = local_addresses_ipv6(table);
+        assert_eq!(found, ["fd77::1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()));
+        let routes = "fd770000000000000000000000000000 40 00000000000000000000000000000000 00 \
+                      00000000000000000000000000000000 00000100 00000001 00000000 00000001     lan0\n\
+                      00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+                      00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n";
+        let leads =
+            |device, address: &str| has_route_ipv6(routes, device, address.parse().unwrap());
+        assert!(leads("lan0", "fd77::2"));
+        assert!(!leads("lan0", "fd78::2") && !leads("lo", "fd77::2"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub const ECHO: &str = "10.77.0.100:7";
 pub const DISCARD: &str = "10.77.0.100:9";
 pub const STREAM: &str = "10.77.0.100:19";
 pub const STREAM_N: &str = "10.77.0.100:20";
+pub const VIP6: &str = "fd77::100";
+pub const VMAC: &str = "02:48:46:4d:00:64";
 
 /// The longest that any client of these tests may take, seconds.
 const CLIENT_DEADLINE_S: u64 = 90;
@@ -40,6 +42,15 @@ impl Lab {
         this
     }
 
+    /// The same on a service LAN without IPv4.
+    pub fn with_pair_on_ipv6_alone() -> Self {
+        let this = Self::up();
+        let started = Command::new(script("lab")).arg("start").env("LAB_IPV6_ONLY", "1").output();
+        let (stdout, stderr) = texts(started.as_ref().expect("scripts/lab runs"));
+        assert!(started.is_ok_and(|output| output.status.success()), "{stdout}\n{stderr}");
+        this
+    }
+
     /// Runs a command of `scripts/lab`; panics with its words if it fails.
     pub fn run(&self, arguments: &[&str]) -> String {
         lab(arguments)
@@ -51,6 +62,16 @@ impl Lab {
 
     pub fn status(&self) -> Value {
         serde_json::from_str(&lab(&["status", "--json"])).expect("status is JSON")
+    }
+
+    /// What `holdfast COMMAND` of a node prints.
+    pub fn holdfast(&self, command: &str, node: &str, arguments: &[&str]) -> String {
+        let socket = self.www().with_file_name(format!("{node}.sock"));
+        let mut holdfast = Command::new(holdfast_path());
+        let output = holdfast.arg(command).arg("-s").arg(socket).args(arguments).output();
+        let (stdout, stderr) = texts(&output.expect("holdfast runs"));
+        assert!(stderr.is_empty(), "holdfast {command} {arguments:?}: {stderr}");
+        stdout
     }
 
     /// A file that the http service will offer, if made before the nodes start.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use engine::addr::Addr;
 use engine::content::Content;
 use engine::egress::{Egress, Outgoing};
 use engine::shard::Shard;
@@ -14,7 +15,7 @@ use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
 use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
 use worker::nic::Frame;
-use worker::{At, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
+use worker::{AddressConfig, At, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
 
 use crate::clients;
 use crate::nic::{PoolFrame, PoolNic, Queue};
@@ -165,11 +166,10 @@ impl Station {
 }
 
 fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
-    let port = |net| PortConfig {
-        address: [10, net, 0, index].into(),
-        prefix_len: 24,
-        gateway: None,
-        peer: [10, net, 0, 3 - index].into(),
+    let port = |net| {
+        let address = |index| Addr::from_ipv4_octets([10, net, 0, index]);
+        let own = AddressConfig { address: address(index), prefix_len: 24, gateway: None };
+        PortConfig::new(own, address(3 - index))
     };
     NodeConfig {
         incarnation: Incarnation(index.into()),

@@ -34,8 +34,10 @@ pub enum ChecksumStatus {
 pub struct TxChecksum {
     /// Bytes of the Ethernet header.
     pub l2_len: u8,
-    /// Bytes of the IPv4 header.
+    /// Bytes of the IP header.
     pub l3_len: u8,
+    /// It is an IPv6 header, which has no checksum; not together with `ipv4`.
+    pub is_ipv6: bool,
     /// Bytes of the TCP or UDP header; 0 if not known.
     pub l4_len: u8,
     /// Fill in the IPv4 header checksum.
@@ -212,7 +214,8 @@ impl Mbuf {
     /// Asks the device to fill in checksums. Ask only for what [`crate::Port::offloads`] has.
     #[inline]
     pub fn request_tx_checksum(&mut self, work: TxChecksum) {
-        let mut flags = sys::RTE_MBUF_F_TX_IPV4;
+        let mut flags =
+            if work.is_ipv6 { sys::RTE_MBUF_F_TX_IPV6 } else { sys::RTE_MBUF_F_TX_IPV4 };
         if work.ipv4 {
             flags |= sys::RTE_MBUF_F_TX_IP_CKSUM;
         }

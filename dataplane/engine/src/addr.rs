@@ -34,11 +34,29 @@ impl Addr {
         self.0
     }
 
+    /// Whether this is an IPv4 address.
+    #[inline]
+    pub fn is_ipv4(&self) -> bool {
+        self.0[..12] == MAPPED_PREFIX
+    }
+
     /// The IPv4 address, if this is one.
     #[inline]
     pub fn as_ipv4(&self) -> Option<Ipv4Addr> {
         let [.., a, b, c, d] = self.0;
-        (self.0[..12] == MAPPED_PREFIX).then(|| Ipv4Addr::new(a, b, c, d))
+        self.is_ipv4().then(|| Ipv4Addr::new(a, b, c, d))
+    }
+
+    /// The IPv6 address, if this is one.
+    #[inline]
+    pub fn as_ipv6(&self) -> Option<Ipv6Addr> {
+        (!self.is_ipv4()).then(|| Ipv6Addr::from(self.0))
+    }
+
+    /// Whether `other` is of the same version, IPv4 or IPv6.
+    #[inline]
+    pub fn is_same_version(&self, other: &Addr) -> bool {
+        self.is_ipv4() == other.is_ipv4()
     }
 
     /// Whether one host can have it: it is not "this network", no broadcast and no multicast address
@@ -54,7 +72,7 @@ impl Addr {
     pub fn to_ip(&self) -> IpAddr {
         match self.as_ipv4() {
             Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6(Ipv6Addr::from(self.0)),
+            None => IpAddr::V6(self.0.into()),
         }
     }
 }
@@ -67,6 +85,7 @@ impl From<Ipv4Addr> for Addr {
 }
 
 impl From<Ipv6Addr> for Addr {
+    #[inline]
     fn from(v6: Ipv6Addr) -> Addr {
         Addr(v6.octets())
     }
@@ -112,7 +131,7 @@ impl<'de> Deserialize<'de> for Addr {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|_| {
             serde::de::Error::custom(format_args!(
-                "\"{text}\" is not an IP address: write it like 192.0.2.7"
+                "\"{text}\" is not an IP address: write it like 192.0.2.7 or 2001:db8::7"
             ))
         })
     }
@@ -171,6 +190,8 @@ mod tests {
     fn ipv4_is_told_from_ipv6() {
         assert_eq!(Addr::from(Ipv4Addr::LOCALHOST).as_ipv4(), Some(Ipv4Addr::LOCALHOST));
         assert_eq!(Addr::from(Ipv6Addr::LOCALHOST).as_ipv4(), None);
+        assert_eq!(Addr::from(Ipv6Addr::LOCALHOST).as_ipv6(), Some(Ipv6Addr::LOCALHOST));
+        assert_eq!(Addr::from(Ipv4Addr::LOCALHOST).as_ipv6(), None);
     }
 
     #[test]

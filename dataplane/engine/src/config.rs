@@ -8,9 +8,12 @@ pub use limits::{AtLimit, Rate, ServiceLimits, SourceLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::addr::Addr;
+use crate::wire::ipv6;
 
 /// Smallest MTU that IPv4 hosts must accept (RFC 791 3.1), and so the smallest one we run with.
 const MIN_MTU: u16 = 576;
+/// Largest MTU: jumbo frames as cards have them.
+const MAX_MTU: u16 = 9216;
 /// Largest receive buffer: what a window scale of 14 can announce (RFC 7323 2.3).
 const MAX_WINDOW_BYTES: u32 = 1 << 30;
 /// Smallest send and receive buffer that makes progress with any MTU we allow.
@@ -34,7 +37,7 @@ pub struct Config {
     pub tx_segments: u32,
     /// Packets that one step may emit. The rest waits in the run queue for the next step.
     pub max_packets_per_step: u32,
-    /// Largest IP packet that leaves, in bytes (576 or more).
+    /// Largest IP packet that leaves, in bytes (576 or more, with an IPv6 VIP 1280).
     pub mtu: u16,
     /// Key of the initial sequence numbers (RFC 6528), shared by both nodes.
     pub isn_key: [u8; 16],
@@ -330,7 +333,11 @@ impl Config {
         range("pool_blocks", self.pool_blocks, 16, 1 << 26, "16 to 67108864")?;
         range("tx_segments", self.tx_segments, 64, 1 << 28, "64 to 268435456")?;
         range("max_packets_per_step", self.max_packets_per_step, 1, 1 << 16, "1 to 65536")?;
-        range("mtu", self.mtu, MIN_MTU.into(), 9216, "576 to 9216")?;
+        range("mtu", self.mtu, MIN_MTU.into(), MAX_MTU.into(), "576 to 9216")?;
+        if self.vips.iter().any(|vip| !vip.is_ipv4()) {
+            let expected = "1280 to 9216, since there is an IPv6 address";
+            range("mtu", self.mtu, ipv6::MIN_MTU.into(), MAX_MTU.into(), expected)?;
+        }
         self.tcp.validate()?;
         self.sources.validate()?;
         for (i, service) in self.services.iter().enumerate() {

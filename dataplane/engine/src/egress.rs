@@ -16,10 +16,10 @@ pub trait Egress {
 pub struct Outgoing<'a> {
     /// Where it goes; the worker resolves the next hop.
     pub remote: Addr,
-    /// IP and TCP header with options. Both checksum fields are zero: the egress fills them in
+    /// IP and TCP header with options. All checksum fields are zero: the egress fills them in
     /// (`wire::checksum::finish_tcp`) or has the NIC do it.
     pub header: &'a [u8],
-    /// Length of the IP header, the first part of `header`.
+    /// Length of the IP header, the first part of `header`: it tells the version.
     pub ip_header_len: u8,
     /// The payload in parts, to be concatenated; empty if the egress does not want it.
     pub payload: &'a [&'a [u8]],

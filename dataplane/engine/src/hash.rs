@@ -54,6 +54,25 @@ pub fn flow_hash(flow: &Flow) -> u32 {
     TABLES[0][usize::from(first)] ^ TABLES[1][usize::from(second)]
 }
 
+/// The IPv6 flow label of what we send on a flow (RFC 6437 section 3): 20 bits that differ between
+/// flows, are the same for all packets of one, and on all nodes. They are no secret: whoever can
+/// choose a flow's ports knows them, and learns nothing from them. Never 0, which means "none".
+#[inline]
+pub fn flow_label(flow: &Flow) -> u32 {
+    let ports = u64::from(flow.local.port) << 16 | u64::from(flow.remote.port);
+    let mut mixed = ports;
+    for addr in [flow.local.addr, flow.remote.addr] {
+        let whole = u128::from_be_bytes(addr.octets());
+        for half in [(whole >> 64) as u64, whole as u64] {
+            mixed = (mixed.rotate_left(23) ^ half).wrapping_mul(GOLDEN);
+        }
+    }
+    ((mixed >> 44) as u32).max(1)
+}
+
+/// 2^64 divided by the golden ratio: multiplying by it spreads neighbours apart.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The shard, in `0..shards`, of a flow with this hash. `shards` must not be 0.
 #[inline]
 pub fn shard_of(hash: u32, shards: u16) -> u16 {
@@ -111,6 +130,15 @@ mod tests {
         fn a_shard_is_in_range(hash: u32, shards in 1u16..) {
             prop_assert!(shard_of(hash, shards) < shards);
         }
+    }
+
+    #[test]
+    fn flow_labels_have_20_bits_and_spread() {
+        let addr = |last: u16| Addr::from(std::net::Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last));
+        let labels: std::collections::HashSet<u32> =
+            (0..4000).map(|port| flow_label(&flow(addr(100), addr(9), (80, port)))).collect();
+        assert!(labels.iter().all(|label| (1..1 << 20).contains(label)));
+        assert!(labels.len() > 3950, "{} labels for 4000 flows", labels.len());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Following: apply the primary's log to our shards and throw away what they send.
 
-use std::net::Ipv4Addr;
-
+use engine::addr::Addr;
 use engine::egress::CountingEgress;
 use engine::shard::Shard;
 use engine::time::Instant;
@@ -80,7 +79,7 @@ fn apply_log<F>(
     shards: &mut Shards<F>,
     most: u64,
     counters: &mut Counters,
-) -> Result<(u64, Option<Ipv4Addr>), Fault> {
+) -> Result<(u64, Option<Addr>), Fault> {
     let mut applied = 0;
     let mut remote = None;
     while applied < most {
@@ -97,7 +96,7 @@ fn apply_record<F>(
     record: &Record<'_>,
     shards: &mut Shards<F>,
     counters: &mut Counters,
-) -> Result<Option<Ipv4Addr>, Fault> {
+) -> Result<Option<Addr>, Fault> {
     let refuse = |reason| Fault::Refused { shard: record.shard, reason };
     let slot = shards.slot_mut(record.shard).ok_or(refuse(RefusedRecord::Shard));
     let slot = slot.inspect_err(|_| counters.records_refused += 1)?;
@@ -139,7 +138,7 @@ fn apply_record<F>(
         }
     }
     shards.logged(now);
-    Ok(segments.last().and_then(|segment| segment.flow.remote.addr.as_ipv4()))
+    Ok(segments.last().map(|segment| segment.flow.remote.addr))
 }
 
 fn apply_error(record: &Record<'_>, shard: &mut Shard) -> Result<Instant, RefusedRecord> {

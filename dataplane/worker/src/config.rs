@@ -1,8 +1,9 @@
 //! What a node's workers are made with.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+use engine::addr::Addr;
 use engine::config::Config as ShardConfig;
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
@@ -13,27 +14,73 @@ use replication::Incarnation;
 pub const DEFAULT_CONTROL_PORT: u16 = 7400;
 
 /// This node's place on one network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
-    /// The node's own address there.
-    pub address: Ipv4Addr,
-    /// Length of the subnet's prefix, 0 to 32.
+    /// One for each IP version that the node speaks there.
+    pub addresses: ArrayVec<AddressConfig, 2>,
+    /// The other node's address there, of a version that this node speaks, too.
+    pub peer: Addr,
+}
+
+/// An address of this node, and its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressConfig {
+    /// The node's own address.
+    pub address: Addr,
+    /// Length of the network's prefix, 0 to 32 or 128.
     pub prefix_len: u8,
-    /// Where packets for other subnets go. Without it they go back to the MAC that the remote
-    /// was last heard from.
-    pub gateway: Option<Ipv4Addr>,
-    /// The other node's address there.
-    pub peer: Ipv4Addr,
+    /// Where packets for other networks go. Without it they are taken to be on the link, too.
+    pub gateway: Option<Addr>,
 }
 
 impl PortConfig {
+    /// A port of one IP version.
+    #[must_use]
+    pub fn new(address: AddressConfig, peer: impl Into<Addr>) -> PortConfig {
+        PortConfig { addresses: ArrayVec::from_iter([address]), peer: peer.into() }
+    }
+
+    /// This node's address among those of the same version as `address`.
+    #[must_use]
+    pub fn address_beside(&self, address: Addr) -> Option<&AddressConfig> {
+        self.addresses.iter().find(|own| own.address.is_same_version(&address))
+    }
+
     /// Whether `address` can be reached without a gateway.
     #[must_use]
-    pub fn on_link(&self, address: Ipv4Addr) -> bool {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len.min(32))).unwrap_or(0);
-        (self.address.to_bits() ^ address.to_bits()) & mask == 0
+    pub fn on_link(&self, address: Addr) -> bool {
+        self.address_beside(address).is_some_and(|own| own.on_link(address))
+    }
+
+    /// The neighbour to which a packet for `destination` goes.
+    #[must_use]
+    pub fn next_hop(&self, destination: Addr) -> Addr {
+        match self.address_beside(destination) {
+            Some(own @ AddressConfig { gateway: Some(gateway), .. })
+                if !own.on_link(destination) =>
+            {
+                *gateway
+            }
+            _ => destination,
+        }
     }
 }
+
+impl AddressConfig {
+    /// Whether `address`, of the same IP version, can be reached without a gateway.
+    #[must_use]
+    pub fn on_link(&self, address: Addr) -> bool {
+        let bits = |addr: Addr| u128::from_be_bytes(addr.octets());
+        let ipv4 = self.address.is_ipv4();
+        let prefix_len = u32::from(self.prefix_len) + if ipv4 { MAPPED_PREFIX_LEN } else { 0 };
+        let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix_len)).unwrap_or(0);
+        (bits(self.address) ^ bits(address)) & mask == 0
+            || address.as_ipv6().is_some_and(|v6| v6.is_unicast_link_local())
+    }
+}
+
+/// Bits before an IPv4 address in its IPv4-mapped form.
+const MAPPED_PREFIX_LEN: u32 = 96;
 
 /// What all workers of a node are made with.
 #[derive(Clone, Debug)]
@@ -80,17 +127,43 @@ impl NodeConfig {
 mod tests {
     use super::*;
 
+    fn addr(text: &str) -> Addr {
+        text.parse().unwrap()
+    }
+
+    fn own(address: &str, prefix_len: u8, gateway: Option<&str>) -> AddressConfig {
+        AddressConfig { address: addr(address), prefix_len, gateway: gateway.map(addr) }
+    }
+
     #[test]
     fn prefix_decides_what_is_on_link() {
-        let port = |prefix_len| PortConfig {
-            address: Ipv4Addr::new(10, 77, 0, 1),
-            prefix_len,
-            gateway: None,
-            peer: Ipv4Addr::new(10, 77, 0, 2),
-        };
-        assert!(port(24).on_link(Ipv4Addr::new(10, 77, 0, 200)));
-        assert!(!port(24).on_link(Ipv4Addr::new(10, 77, 1, 200)));
-        assert!(port(0).on_link(Ipv4Addr::new(192, 0, 2, 1)));
-        assert!(!port(32).on_link(Ipv4Addr::new(10, 77, 0, 2)));
+        let on_link = |prefix_len, other| own("10.77.0.1", prefix_len, None).on_link(addr(other));
+        assert!(on_link(24, "10.77.0.200"));
+        assert!(!on_link(24, "10.77.1.200"));
+        assert!(on_link(0, "192.0.2.1"));
+        assert!(!on_link(32, "10.77.0.2"));
+        let on_link = |prefix_len, other| own("fd77::1", prefix_len, None).on_link(addr(other));
+        assert!(on_link(64, "fd77::9:9"));
+        assert!(!on_link(64, "fd77:0:0:1::9"));
+        assert!(on_link(0, "2001:db8::1"));
+        assert!(!on_link(128, "fd77::2"));
+        assert!(on_link(128, "fe80::1"), "link-local addresses always are");
+    }
+
+    #[test]
+    fn each_version_has_its_own_next_hop() {
+        let mut net = PortConfig::new(own("10.77.0.1", 24, Some("10.77.0.254")), addr("10.77.0.2"));
+        net.addresses.push(own("fd77::1", 64, Some("fe80::254")));
+        for (destination, hop) in [
+            ("10.77.0.9", "10.77.0.9"),
+            ("192.0.2.9", "10.77.0.254"),
+            ("fd77::9", "fd77::9"),
+            ("2001:db8::9", "fe80::254"),
+            ("fe80::9", "fe80::9"),
+        ] {
+            assert_eq!(net.next_hop(addr(destination)), addr(hop), "{destination}");
+        }
+        net.addresses.iter_mut().for_each(|own| own.gateway = None);
+        assert_eq!(net.next_hop(addr("192.0.2.9")), addr("192.0.2.9"));
     }
 }

@@ -71,7 +71,15 @@ counters! {
     arp_replies,
     /// Gratuitous ARP frames sent.
     gratuitous_arps,
-    /// ICMP echo replies sent.
+    /// Neighbour solicitations sent (RFC 4861).
+    neighbour_solicitations,
+    /// Neighbour advertisements sent in answer to one.
+    neighbour_advertisements,
+    /// Neighbour advertisements sent unasked, for the service addresses.
+    unsolicited_advertisements,
+    /// Multicast listener reports sent (RFC 3810).
+    listener_reports,
+    /// ICMP and ICMPv6 echo replies sent.
     echo_replies,
     /// ICMP errors given to shards.
     icmp_errors,
@@ -85,13 +93,16 @@ counters! {
     drop_malformed,
     /// VLAN-tagged.
     drop_vlan,
-    /// IPv4 fragments.
+    /// IPv4 and IPv6 fragments.
     drop_fragment,
-    /// IPv4 or TCP checksum wrong.
+    /// IPv6 routing headers that want the packet sent on, and extension headers that must not be
+    /// skipped.
+    drop_extension_header,
+    /// Checksum wrong, of whatever protocol.
     drop_checksum,
-    /// Neither IPv4 nor ARP.
+    /// Neither IPv4, IPv6 nor ARP.
     drop_ethertype,
-    /// Neither TCP, UDP nor ICMP echo.
+    /// Neither TCP, UDP, ICMP echo nor neighbour discovery.
     drop_protocol,
     /// UDP to a port that is not ours.
     drop_udp_port,

@@ -1,7 +1,6 @@
 //! The workers of a node, made together: they share rings and a board.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +8,9 @@ use std::thread::{Builder, JoinHandle};
 
 use arrayvec::ArrayVec;
 use crossbeam::channel::{Receiver, Sender};
+use engine::addr::Addr;
 use engine::wire::ethernet::Mac;
+use engine::wire::ipv6;
 use replication::Path;
 use rustix::thread::set_current_timer_slack;
 
@@ -17,7 +18,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{NodeConfig, PortConfig};
 use crate::events::{self, Events, Told};
-use crate::ingress::{Local, MAX_VIPS};
+use crate::ingress::{Local, MAX_OWN, MAX_VIPS};
 use crate::nic::Nic;
 use crate::poll::{Parts, Worker};
 use crate::port::Port;
@@ -64,10 +65,20 @@ pub enum CrewError {
         port: &'static str,
     },
     /// More than the workers are built for.
-    #[error("{vips} service addresses were given, expected 1 to {MAX_VIPS} IPv4 addresses")]
+    #[error("{vips} service addresses were given, expected 1 to {MAX_VIPS}")]
     Vips {
         /// How many.
         vips: usize,
+    },
+    /// Nobody could be asked for the way to its clients, or to the peer.
+    #[error(
+        "{address} is of an IP version of which the node has no address on its {port}: add one"
+    )]
+    Version {
+        /// The service address, or the peer's.
+        address: Addr,
+        /// Which port.
+        port: &'static str,
     },
 }
 
@@ -86,11 +97,13 @@ pub fn crew<N: Nic, S: Steward>(
     }
     let lan_queues = shares.iter().take_while(|share| share.lan.has_queues()).count();
     let link_queues = shares.iter().take_while(|share| share.link.has_queues()).count();
-    let vips: ArrayVec<_, MAX_VIPS> =
-        node.shard.vips.iter().filter_map(|vip| vip.as_ipv4()).take(MAX_VIPS).collect();
+    let vips: ArrayVec<_, MAX_VIPS> = node.shard.vips.iter().copied().take(MAX_VIPS).collect();
     if vips.len() != node.shard.vips.len() || vips.is_empty() {
         return Err(CrewError::Vips { vips: node.shard.vips.len() });
     }
+    let on_lan = node.shard.vips.iter().chain([&node.lan.peer]);
+    check_versions(&node.lan, on_lan, "service LAN")?;
+    check_versions(&node.link, [&node.link.peer], "link")?;
     let node = Arc::new(node);
     let board = Arc::new(Board::new(workers));
     let (event_sender, events) = events::channel();
@@ -111,14 +124,15 @@ pub fn crew<N: Nic, S: Steward>(
             return Err(CrewError::NoQueue { port: "link" });
         }
         let local = |path, mac, net, vips| local(path, mac, net, &node, vips);
-        let lan_local = local(Path::Lan, share.lan.mac(), node.lan, vips.clone());
-        let link_local = local(Path::Link, share.link.mac(), node.link, ArrayVec::new());
+        let lan_local = local(Path::Lan, share.lan.mac(), &node.lan, vips.clone());
+        let link_local = local(Path::Link, share.link.mac(), &node.link, ArrayVec::new());
+        let (lan, link) = (node.lan.clone(), node.link.clone());
         crew.push(Worker::new(Parts {
             index,
             steward: steward.take(),
             board: Arc::clone(&board),
-            lan: Port::new(share.lan, Path::Lan, node.lan, relay(lan_queues), capacity),
-            link: Port::new(share.link, Path::Link, node.link, relay(link_queues), QUEUE_FRAMES),
+            lan: Port::new(share.lan, Path::Lan, lan, relay(lan_queues), capacity),
+            link: Port::new(share.link, Path::Link, link, relay(link_queues), QUEUE_FRAMES),
             lan_local,
             link_local,
             spread,
@@ -130,14 +144,28 @@ pub fn crew<N: Nic, S: Steward>(
     Ok(Crew { workers: crew, queries: query_senders, events })
 }
 
+fn check_versions<'a>(
+    net: &PortConfig,
+    addresses: impl IntoIterator<Item = &'a Addr>,
+    port: &'static str,
+) -> Result<(), CrewError> {
+    let without = addresses.into_iter().find(|address| net.address_beside(**address).is_none());
+    without.map_or(Ok(()), |address| Err(CrewError::Version { address: *address, port }))
+}
+
 fn local(
     path: Path,
     mac: Mac,
-    net: PortConfig,
+    net: &PortConfig,
     node: &NodeConfig,
-    vips: ArrayVec<Ipv4Addr, MAX_VIPS>,
+    vips: ArrayVec<Addr, MAX_VIPS>,
 ) -> Local {
-    Local { path, mac, vmac: node.vmac, net, vips, control_port: node.control_port }
+    let mut own: ArrayVec<_, MAX_OWN> = net.addresses.iter().map(|own| own.address).collect();
+    let speaks_ipv6 = own.iter().any(|address| !address.is_ipv4());
+    let link_local = speaks_ipv6.then(|| ipv6::link_local(mac));
+    own.extend(link_local.map(Addr::from));
+    let (vmac, peer, control_port) = (node.vmac, net.peer, node.control_port);
+    Local { path, mac, vmac, own, link_local, peer, vips, control_port }
 }
 
 /// How much longer than asked for a worker's sleep may be, in nanoseconds.

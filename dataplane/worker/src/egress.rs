@@ -1,10 +1,9 @@
 //! From a shard's packet to a frame in the gate.
 
-use std::net::Ipv4Addr;
-
+use engine::addr::Addr;
 use engine::egress::{Egress, Outgoing};
 use engine::wire::ethernet::{self, Mac};
-use engine::wire::{checksum, ipv4, segment};
+use engine::wire::{checksum, ipv6, segment};
 use replication::{Gate, Position};
 
 use crate::counters::Counters;
@@ -15,7 +14,7 @@ use crate::port::Port;
 #[derive(Debug)]
 pub(crate) struct Held<F> {
     pub frame: F,
-    pub remote: Ipv4Addr,
+    pub remote: Addr,
 }
 
 /// Where a step's packets go.
@@ -44,10 +43,7 @@ impl<N: Nic> Egress for FrameEgress<'_, N> {
 
     fn emit(&mut self, packet: &Outgoing<'_>) {
         self.counters.packets += 1;
-        let Some(remote) = packet.remote.as_ipv4() else {
-            self.counters.drop_protocol += 1;
-            return;
-        };
+        let remote = packet.remote;
         // Whatever is lost from here on is lost as on a wire: the shard is not told, so that both
         // nodes go on alike, and TCP sends it again.
         let Some(frame) = self.build(packet) else {
@@ -72,7 +68,10 @@ impl<N: Nic> FrameEgress<'_, N> {
         let len = ethernet::HEADER_LEN + packet.header.len();
         let (link, header) = buffer[..len].split_at_mut(ethernet::HEADER_LEN);
         let unknown = Mac::default();
-        let ethertype = ethernet::ETHERTYPE_IPV4;
+        let ethertype = match usize::from(packet.ip_header_len) {
+            ipv6::HEADER_LEN => ethernet::ETHERTYPE_IPV6,
+            _ => ethernet::ETHERTYPE_IPV4,
+        };
         let source = self.vmac;
         link.copy_from_slice(
             &ethernet::Header { destination: unknown, source, ethertype }.to_bytes(),
@@ -103,13 +102,15 @@ impl<N: Nic> FrameEgress<'_, N> {
         }
         let sum = checksum::pseudo_header_sum(header, ip_len, packet.payload_len);
         checksum::put_tcp_checksum(header, ip_len, sum);
-        if !offloads.tx_ipv4_checksum {
+        let is_ipv6 = ip_len == ipv6::HEADER_LEN;
+        if !is_ipv6 && !offloads.tx_ipv4_checksum {
             checksum::finish_ipv4(&mut header[..ip_len]);
         }
         Some(TxChecksum {
             l2_len: ethernet::HEADER_LEN as u8,
-            l3_len: ipv4::HEADER_LEN as u8,
-            ipv4: offloads.tx_ipv4_checksum,
+            l3_len: packet.ip_header_len,
+            is_ipv6,
+            ipv4: !is_ipv6 && offloads.tx_ipv4_checksum,
             tcp: true,
         })
     }

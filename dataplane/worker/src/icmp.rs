@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use engine::hash::{flow_hash, shard_of};
 use engine::time::Instant;
-use engine::wire::{Checksums, icmpv4, ipv4};
+use engine::wire::{Checksums, icmpv4, icmpv6, ipv4, ipv6};
 use replication::{GateMode, Path, RecordKind, Role};
 
 use crate::egress::{FrameEgress, Way};
@@ -17,7 +17,7 @@ use crate::primary::{DIGEST_BYTES, RECORD_BYTES};
 use crate::steward::Steward;
 
 impl<N: Nic, S: Steward> Worker<N, S> {
-    /// Keeps an error for the shard's next turn. ICMPv6 errors differ in their parser only.
+    /// Keeps an error, of either IP version, for the shard's next turn.
     pub(crate) fn take_icmp_error(
         &mut self,
         now_us: u64,
@@ -29,8 +29,15 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.counters.drop_not_serving += 1;
             return;
         }
-        let ip = ipv4::Packet::parse(&frame.bytes()[packet], Checksums::Trusted);
-        let Ok(error) = ip.and_then(|ip| icmpv4::parse_error(&ip)) else {
+        let packet = &frame.bytes()[packet];
+        let error = match packet.first() {
+            Some(first) if first >> 4 == 6 => {
+                ipv6::Packet::parse(packet).and_then(|ip| icmpv6::parse_error(&ip))
+            }
+            _ => ipv4::Packet::parse(packet, Checksums::Trusted)
+                .and_then(|ip| icmpv4::parse_error(&ip)),
+        };
+        let Ok(error) = error else {
             self.counters.drop_icmp_error += 1;
             return;
         };

@@ -1,21 +1,23 @@
 //! What a received frame is: decided once, from its bytes and this node's addresses alone.
 //! Whatever is malformed or not ours ends here and never reaches a log.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
+use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
-use engine::wire::{Checksums, Malformed, arp, icmpv4, ipv4, udp};
+use engine::wire::{Checksums, Malformed, arp, icmpv4, icmpv6, ipv4, ipv6, mld, ndp, udp};
 use replication::Path;
 
-use crate::config::PortConfig;
 use crate::counters::Counters;
 use crate::nic::RxChecksum;
 
 /// Service addresses of a node at most.
 pub const MAX_VIPS: usize = 16;
+/// A node's own addresses on one port at most: one of each IP version, and a link-local one.
+pub(crate) const MAX_OWN: usize = 3;
 /// EtherTypes of IEEE 802.1Q and 802.1ad tags.
 const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
 
@@ -25,9 +27,14 @@ pub(crate) struct Local {
     pub path: Path,
     pub mac: Mac,
     pub vmac: Mac,
-    pub net: PortConfig,
+    /// This node's own addresses.
+    pub own: ArrayVec<Addr, MAX_OWN>,
+    /// One of these, if the node speaks IPv6 here (RFC 4291 section 2.8).
+    pub link_local: Option<Ipv6Addr>,
+    /// The other node's address.
+    pub peer: Addr,
     /// Empty on the link.
-    pub vips: ArrayVec<Ipv4Addr, MAX_VIPS>,
+    pub vips: ArrayVec<Addr, MAX_VIPS>,
     pub control_port: u16,
 }
 
@@ -36,7 +43,15 @@ pub(crate) struct Local {
 pub(crate) enum Class {
     Drop(Drop),
     Arp(arp::Packet),
-    /// ICMP for one of our addresses; `service` when for a service address.
+    /// Neighbour discovery; `service` when it asks for a service address. `from` is who sent it.
+    Neighbour {
+        from: Mac,
+        service: bool,
+        message: ndp::Message,
+    },
+    /// A router or switch asks which multicast groups we are in.
+    ListenerQuery,
+    /// ICMP or ICMPv6 for one of our addresses; `service` when for a service address.
     Icmp {
         service: bool,
     },
@@ -46,7 +61,7 @@ pub(crate) enum Class {
     },
     /// A datagram for the control plane.
     Control {
-        source: Ipv4Addr,
+        source: Addr,
         payload: Range<usize>,
     },
     /// A datagram for a session channel.
@@ -69,6 +84,7 @@ pub(crate) enum Drop {
     Malformed,
     Vlan,
     Fragment,
+    ExtensionHeader,
     Checksum,
     EtherType,
     Protocol,
@@ -83,6 +99,7 @@ impl Drop {
             Drop::Malformed => &mut counters.drop_malformed,
             Drop::Vlan => &mut counters.drop_vlan,
             Drop::Fragment => &mut counters.drop_fragment,
+            Drop::ExtensionHeader => &mut counters.drop_extension_header,
             Drop::Checksum => &mut counters.drop_checksum,
             Drop::EtherType => &mut counters.drop_ethertype,
             Drop::Protocol => &mut counters.drop_protocol,
@@ -100,6 +117,7 @@ impl From<Malformed> for Drop {
             Malformed::Checksum => Drop::Checksum,
             Malformed::Protocol => Drop::Protocol,
             Malformed::Address => Drop::Martian,
+            Malformed::RoutingHeader | Malformed::ExtensionHeader => Drop::ExtensionHeader,
             _ => Drop::Malformed,
         }
     }
@@ -116,6 +134,9 @@ fn parse(frame: &[u8], checksum: RxChecksum, local: &Local) -> Result<Class, Dro
         || header.destination == local.vmac && !local.vips.is_empty();
     match header.ethertype {
         ethernet::ETHERTYPE_IPV4 if to_us => parse_ipv4(packet, checksum, local),
+        ethernet::ETHERTYPE_IPV6 if to_us || is_ipv6_group(header.destination) => {
+            parse_ipv6(packet, checksum, &header, local)
+        }
         ethernet::ETHERTYPE_ARP if to_us || header.destination == Mac::BROADCAST => {
             let packet = arp::Packet::parse(packet)?;
             // RFC 826 names the sender twice; who lies in one place is not believed in the other.
@@ -123,74 +144,213 @@ fn parse(frame: &[u8], checksum: RxChecksum, local: &Local) -> Result<Class, Dro
             if honest { Ok(Class::Arp(packet)) } else { Err(Drop::Malformed) }
         }
         tag if ETHERTYPE_VLAN.contains(&tag) => Err(Drop::Vlan),
-        ethernet::ETHERTYPE_IPV4 | ethernet::ETHERTYPE_ARP => Err(Drop::NotForUs),
+        ethernet::ETHERTYPE_IPV4 | ethernet::ETHERTYPE_IPV6 | ethernet::ETHERTYPE_ARP => {
+            Err(Drop::NotForUs)
+        }
         _ => Err(Drop::EtherType),
     }
 }
 
-fn parse_ipv4(packet: &[u8], checksum: RxChecksum, local: &Local) -> Result<Class, Drop> {
-    let checks = match checksum {
-        RxChecksum::Good => Checksums::Trusted,
-        RxChecksum::Bad => return Err(Drop::Checksum),
-        RxChecksum::Unknown => Checksums::Verify,
-    };
-    let ip = ipv4::Packet::parse(packet, checks)?;
-    let (source, destination) = (ip.header.source, ip.header.destination);
-    let service = local.vips.contains(&destination);
-    if !service && destination != local.net.address {
-        return Err(Drop::NotForUs);
+/// RFC 2464 section 7.
+fn is_ipv6_group(mac: Mac) -> bool {
+    mac.0[..2] == [0x33, 0x33]
+}
+
+fn checks_of(checksum: RxChecksum) -> Result<Checksums, Drop> {
+    match checksum {
+        RxChecksum::Good => Ok(Checksums::Trusted),
+        RxChecksum::Bad => Err(Drop::Checksum),
+        RxChecksum::Unknown => Ok(Checksums::Verify),
     }
-    if is_martian(source, local) {
+}
+
+fn parse_ipv4(packet: &[u8], checksum: RxChecksum, local: &Local) -> Result<Class, Drop> {
+    let checks = checks_of(checksum)?;
+    let ip = ipv4::Packet::parse(packet, checks)?;
+    let (source, destination) = (ip.header.source.into(), ip.header.destination.into());
+    let service = is_service(destination, local)?;
+    if is_martian_ipv4(ip.header.source) || local.is_ours(source) {
         return Err(Drop::Martian);
     }
     match ip.header.protocol {
-        ipv4::PROTOCOL_TCP if service => {
-            let segment = Segment::parse_ipv4(&ip, checks)?;
-            let packet = ethernet::HEADER_LEN..ethernet::HEADER_LEN + ip.bytes.len();
-            let (hash, port) = (segment.hash, segment.flow.local.port);
-            Ok(Class::Segment { hash, port, packet })
-        }
-        // ICMPv6 errors (RFC 4443 3) end in the same class.
+        ipv4::PROTOCOL_TCP if service => Ok(segment(Segment::parse_ipv4(&ip, checks)?)),
         ipv4::PROTOCOL_ICMP if service && icmpv4::is_error(ip.payload) => {
-            let packet = ethernet::HEADER_LEN..ethernet::HEADER_LEN + ip.bytes.len();
-            Ok(Class::IcmpError { packet })
+            Ok(Class::IcmpError { packet: range_of(ip.bytes) })
         }
         ipv4::PROTOCOL_ICMP => Ok(Class::Icmp { service }),
-        ipv4::PROTOCOL_UDP if !service => parse_udp(&ip, checks, local),
+        ipv4::PROTOCOL_UDP if !service => {
+            let header_len = ip.bytes.len() - ip.payload.len();
+            datagram(source, header_len, &udp::Datagram::parse(&ip, checks)?, local)
+        }
         _ => Err(Drop::Protocol),
     }
 }
 
-fn parse_udp(ip: &ipv4::Packet<'_>, checks: Checksums, local: &Local) -> Result<Class, Drop> {
-    let datagram = udp::Datagram::parse(ip, checks)?;
-    let header_len = ip.bytes.len() - ip.payload.len() + udp::HEADER_LEN;
-    let start = ethernet::HEADER_LEN + header_len;
-    let payload = start..start + datagram.payload.len();
+fn parse_ipv6(
+    packet: &[u8],
+    checksum: RxChecksum,
+    link: &ethernet::Header,
+    local: &Local,
+) -> Result<Class, Drop> {
+    let checks = checks_of(checksum)?;
+    let ip = ipv6::Packet::parse(packet)?;
+    let (source, destination) = (ip.header.source.into(), ip.header.destination.into());
+    if ip.header.destination.is_multicast() {
+        return if local.is_in(ip.header.destination) {
+            parse_icmpv6(&ip, link, false, local)
+        } else {
+            Err(Drop::NotForUs)
+        };
+    }
+    let service = is_service(destination, local)?;
+    if !link.destination.is_unicast() {
+        return Err(Drop::NotForUs);
+    }
+    if ip.header.protocol == ipv6::PROTOCOL_ICMPV6 {
+        return parse_icmpv6(&ip, link, service, local);
+    }
+    if is_martian_ipv6(ip.header.source) || local.is_ours(source) {
+        return Err(Drop::Martian);
+    }
+    match ip.header.protocol {
+        ipv6::PROTOCOL_TCP if service => Ok(segment(Segment::parse_ipv6(&ip, checks)?)),
+        ipv6::PROTOCOL_UDP if !service => {
+            let header_len = ip.bytes.len() - ip.payload.len();
+            datagram(source, header_len, &udp::Datagram::parse_ipv6(&ip, checks)?, local)
+        }
+        _ => Err(Drop::Protocol),
+    }
+}
+
+/// Cards do not look at the checksum of ICMPv6, so it is verified whatever they say.
+fn parse_icmpv6(
+    ip: &ipv6::Packet<'_>,
+    link: &ethernet::Header,
+    service: bool,
+    local: &Local,
+) -> Result<Class, Drop> {
     let source = ip.header.source;
+    let (kind, _, _) = icmpv6::message(ip, Checksums::Verify)?;
+    // Only who is about to take an address may have none (RFC 4862 section 5.4.2).
+    let probes = kind == icmpv6::NEIGHBOUR_SOLICITATION && source.is_unspecified();
+    let ours = local.is_ours(source.into()) && !is_the_serving_node(source.into(), link, local);
+    if !probes && is_martian_ipv6(source) || ours {
+        return Err(Drop::Martian);
+    }
+    match kind {
+        icmpv6::NEIGHBOUR_SOLICITATION | icmpv6::NEIGHBOUR_ADVERTISEMENT => {
+            neighbour(ndp::Message::parse(ip, Checksums::Trusted)?, link, local)
+        }
+        icmpv6::MULTICAST_LISTENER_QUERY => {
+            mld::check_query(ip, Checksums::Trusted)?;
+            Ok(Class::ListenerQuery)
+        }
+        icmpv6::ECHO_REQUEST if !ip.header.destination.is_multicast() => {
+            Ok(Class::Icmp { service })
+        }
+        kind if service && icmpv6::is_error(kind) => {
+            Ok(Class::IcmpError { packet: range_of(ip.bytes) })
+        }
+        _ => Err(Drop::Protocol),
+    }
+}
+
+fn neighbour(message: ndp::Message, link: &ethernet::Header, local: &Local) -> Result<Class, Drop> {
+    let (target, mac) = match message {
+        ndp::Message::Solicitation(asked) => (asked.target.into(), asked.source_mac),
+        ndp::Message::Advertisement(told) => (told.target.into(), told.target_mac),
+    };
+    // As with ARP: who lies in one place is not believed in the other.
+    if !link.source.is_unicast() || mac.is_some_and(|mac| mac != link.source) {
+        return Err(Drop::Malformed);
+    }
+    let service = local.vips.contains(&target);
+    match (message, local.is_ours(target)) {
+        (ndp::Message::Solicitation(_), false) => Err(Drop::NotForUs),
+        // Nobody else tells us where our own addresses are.
+        (ndp::Message::Advertisement(_), true) if !is_the_serving_node(target, link, local) => {
+            Err(Drop::Martian)
+        }
+        _ => Ok(Class::Neighbour { from: link.source, service, message }),
+    }
+}
+
+/// Whether it is the serving node that speaks from a service address. Others hear that.
+fn is_the_serving_node(address: Addr, link: &ethernet::Header, local: &Local) -> bool {
+    link.source == local.vmac && local.vips.contains(&address)
+}
+
+/// Where in the frame a packet stands.
+fn range_of(packet: &[u8]) -> Range<usize> {
+    ethernet::HEADER_LEN..ethernet::HEADER_LEN + packet.len()
+}
+
+fn segment(segment: Segment<'_>) -> Class {
+    let packet = range_of(segment.packet);
+    let (hash, port) = (segment.hash, segment.flow.local.port);
+    Class::Segment { hash, port, packet }
+}
+
+fn datagram(
+    source: Addr,
+    ip_header_len: usize,
+    datagram: &udp::Datagram<'_>,
+    local: &Local,
+) -> Result<Class, Drop> {
+    let start = ethernet::HEADER_LEN + ip_header_len + udp::HEADER_LEN;
+    let payload = start..start + datagram.payload.len();
     match datagram.destination_port.checked_sub(local.control_port) {
         Some(0) => Ok(Class::Control { source, payload }),
-        Some(channel) if local.path == Path::Link && source == local.net.peer => {
+        Some(channel) if local.path == Path::Link && source == local.peer => {
             Ok(Class::Session { channel: channel - 1, payload })
         }
         _ => Err(Drop::UdpPort),
     }
 }
 
+/// Whether a packet for `destination` is for a service address, or for the node.
+fn is_service(destination: Addr, local: &Local) -> Result<bool, Drop> {
+    let service = local.vips.contains(&destination);
+    if service || local.own.contains(&destination) { Ok(service) } else { Err(Drop::NotForUs) }
+}
+
+impl Local {
+    fn is_ours(&self, address: Addr) -> bool {
+        self.own.contains(&address) || self.vips.contains(&address)
+    }
+
+    /// Whether we listen to a multicast group, be it only while we serve.
+    fn is_in(&self, group: Ipv6Addr) -> bool {
+        group == ipv6::ALL_NODES && self.link_local.is_some()
+            || self
+                .own
+                .iter()
+                .chain(&self.vips)
+                .any(|address| !address.is_ipv4() && ipv6::solicited_node(*address) == group)
+    }
+}
+
 /// RFC 1122 3.2.1.3: no packet may come from such an address.
-fn is_martian(source: Ipv4Addr, local: &Local) -> bool {
+fn is_martian_ipv4(source: Ipv4Addr) -> bool {
     source.octets()[0] == 0
         || source.is_loopback()
         || source.is_multicast()
         || source.is_broadcast()
-        || source == local.net.address
-        || local.vips.contains(&source)
+}
+
+/// RFC 4291 2.5.2, 2.5.3, 2.5.5 and 2.7: the same for IPv6.
+fn is_martian_ipv6(source: Ipv6Addr) -> bool {
+    source.is_unspecified()
+        || source.is_loopback()
+        || source.is_multicast()
+        || source.to_ipv4_mapped().is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use engine::addr::{Endpoint, Flow};
     use engine::seq::SeqNumber;
-    use engine::wire::segment::SegmentHeader;
+    use engine::wire::segment::{MAX_HEADER_LEN, SegmentHeader, ip_header_len};
     use engine::wire::{checksum, tcp};
     use proptest::prelude::*;
 
@@ -204,10 +364,20 @@ mod tests {
     const VMAC: Mac = Mac([2, 0, 0, 0, 0, 0x64]);
     const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
+    const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9);
+    const NODE_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+    const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
+
     fn local(path: Path) -> Local {
-        let net = PortConfig { address: NODE, prefix_len: 24, gateway: None, peer: PEER };
-        let vips = if path == Path::Lan { [VIP].into_iter().collect() } else { ArrayVec::new() };
-        Local { path, mac: MAC, vmac: VMAC, net, vips, control_port: 7400 }
+        let vips = if path == Path::Lan {
+            [Addr::from(VIP), Addr::from(VIP_V6)].into_iter().collect()
+        } else {
+            ArrayVec::new()
+        };
+        let link_local = ipv6::link_local(MAC);
+        let own = [NODE.into(), NODE_V6.into(), link_local.into()].into();
+        let (link_local, peer) = (Some(link_local), PEER.into());
+        Local { path, mac: MAC, vmac: VMAC, own, link_local, peer, vips, control_port: 7400 }
     }
 
     fn frame(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {
@@ -215,7 +385,7 @@ mod tests {
         [&header.to_bytes()[..], packet].concat()
     }
 
-    fn segment(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+    fn segment(source: impl Into<Addr>, destination: impl Into<Addr>) -> Vec<u8> {
         let flow =
             Flow { local: Endpoint::new(source, 40_000), remote: Endpoint::new(destination, 7) };
         let header = SegmentHeader {
@@ -226,10 +396,10 @@ mod tests {
             window: 1000,
             options: tcp::Options::default(),
         };
-        let mut packet = vec![0; 60];
+        let mut packet = vec![0; MAX_HEADER_LEN];
         let len = header.emit(0, &mut packet);
         packet.truncate(len);
-        checksum::finish_tcp(&mut packet, ipv4::HEADER_LEN, &[]);
+        checksum::finish_tcp(&mut packet, ip_header_len(flow.local.addr), &[]);
         packet
     }
 
@@ -280,7 +450,8 @@ mod tests {
             (frame(VMAC, ipv4, &fragment), Drop::Fragment),
             (frame(VMAC, ipv4, &good[..30]), Drop::Malformed),
             (frame(VMAC, 0x8100, &good), Drop::Vlan),
-            (frame(VMAC, 0x86dd, &good), Drop::EtherType),
+            (frame(VMAC, 0x88cc, &good), Drop::EtherType),
+            (frame(VMAC, 0x86dd, &good), Drop::Malformed),
             (frame(MAC, ipv4, &datagram(CLIENT, 9)), Drop::UdpPort),
             (vec![0; 13], Drop::Malformed),
         ] {
@@ -324,10 +495,113 @@ mod tests {
         assert_eq!(of(&bytes), Class::Drop(Drop::Malformed));
     }
 
+    const IPV6: u16 = ethernet::ETHERTYPE_IPV6;
+
+    #[test]
+    fn segment_over_ipv6_is_found_behind_extension_headers() {
+        let mut packet = segment(CLIENT_V6, VIP_V6);
+        packet[6] = ipv6::DESTINATION_OPTIONS;
+        packet[5] += 8;
+        packet.splice(40..40, [ipv6::PROTOCOL_TCP, 0, 1, 4, 0, 0, 0, 0]);
+        let mut bytes = frame(VMAC, IPV6, &packet);
+        bytes.extend([0xee; 4]);
+        let Class::Segment { port, packet: range, .. } = of(&bytes) else {
+            panic!("{:?}", of(&bytes));
+        };
+        assert_eq!((port, &bytes[range]), (7, &packet[..]));
+    }
+
+    #[test]
+    fn what_is_not_ours_over_ipv6_is_dropped_for_its_own_reason() {
+        let good = segment(CLIENT_V6, VIP_V6);
+        let with = |at: usize, value: u8| {
+            let mut packet = good.clone();
+            packet[at] = value;
+            packet
+        };
+        let extended = |kind: u8, body: [u8; 8]| {
+            let mut packet = with(6, kind);
+            packet[5] += 8;
+            packet.splice(40..40, body);
+            packet
+        };
+        let stranger: Ipv6Addr = "fd77::77".parse().unwrap();
+        let mapped = CLIENT.to_ipv6_mapped().octets();
+        let mut from_mapped = good.clone();
+        from_mapped[8..24].copy_from_slice(&mapped);
+        let all_nodes = Mac::of_group(ipv6::ALL_NODES);
+        for (bytes, reason) in [
+            (frame(Mac([2, 0, 0, 0, 0, 5]), IPV6, &good), Drop::NotForUs),
+            (frame(all_nodes, IPV6, &good), Drop::NotForUs),
+            (frame(VMAC, IPV6, &segment(CLIENT_V6, stranger)), Drop::NotForUs),
+            (frame(VMAC, IPV6, &segment(CLIENT_V6, NODE_V6)), Drop::Protocol),
+            (frame(VMAC, IPV6, &segment(VIP_V6, VIP_V6)), Drop::Martian),
+            (frame(VMAC, IPV6, &segment(Ipv6Addr::LOCALHOST, VIP_V6)), Drop::Martian),
+            (frame(VMAC, IPV6, &from_mapped), Drop::Martian),
+            (frame(VMAC, IPV6, &with(45, 9)), Drop::Checksum),
+            (frame(VMAC, IPV6, &extended(44, [6, 0, 0, 1, 0, 0, 0, 1])), Drop::Fragment),
+            (frame(VMAC, IPV6, &extended(43, [6, 0, 0, 1, 0, 0, 0, 0])), Drop::ExtensionHeader),
+            (frame(VMAC, IPV6, &extended(60, [6, 0, 0xc2, 4, 0, 0, 0, 0])), Drop::ExtensionHeader),
+            (frame(VMAC, IPV6, &good[..50]), Drop::Malformed),
+        ] {
+            assert_eq!(of(&bytes), Class::Drop(reason), "{bytes:02x?}");
+        }
+    }
+
+    fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> ndp::Solicitation {
+        let source_mac = (!source.is_unspecified()).then_some(CLIENT_MAC);
+        ndp::Solicitation { source, target, source_mac }
+    }
+
+    #[test]
+    fn solicitations_for_our_addresses_are_heard_by_group_and_directly() {
+        for (target, service) in [(VIP_V6, true), (NODE_V6, false), (ipv6::link_local(MAC), false)]
+        {
+            let asked = solicitation(CLIENT_V6, target);
+            let group = ipv6::solicited_node(target.into());
+            let message = ndp::Message::Solicitation(asked);
+            let expected = Class::Neighbour { from: CLIENT_MAC, service, message };
+            assert_eq!(of(&frame(Mac::of_group(group), IPV6, &asked.to_bytes(group))), expected);
+            let to = if service { VMAC } else { MAC };
+            assert_eq!(of(&frame(to, IPV6, &asked.to_bytes(target))), expected);
+        }
+        let other = "fd77::1:0:64".parse().unwrap();
+        let group = ipv6::solicited_node(other);
+        let asked = solicitation(CLIENT_V6, other.as_ipv6().unwrap());
+        let bytes = frame(Mac::of_group(group), IPV6, &asked.to_bytes(group));
+        assert_eq!(of(&bytes), Class::Drop(Drop::NotForUs), "in the same group, but not ours");
+    }
+
+    #[test]
+    fn neighbours_that_lie_or_speak_for_us_are_not_believed() {
+        let group = ipv6::solicited_node(VIP_V6.into());
+        let mut asked = solicitation(CLIENT_V6, VIP_V6);
+        asked.source_mac = Some(VMAC);
+        let bytes = frame(Mac::of_group(group), IPV6, &asked.to_bytes(group));
+        assert_eq!(of(&bytes), Class::Drop(Drop::Malformed));
+        let all_nodes = Mac::of_group(ipv6::ALL_NODES);
+        let told = |target| ndp::Advertisement {
+            target,
+            target_mac: Some(CLIENT_MAC),
+            solicited: false,
+            replaces: true,
+        };
+        let bytes = frame(all_nodes, IPV6, &told(VIP_V6).to_bytes(ipv6::ALL_NODES));
+        assert_eq!(of(&bytes), Class::Drop(Drop::Martian));
+        let bytes = frame(all_nodes, IPV6, &told(CLIENT_V6).to_bytes(ipv6::ALL_NODES));
+        assert!(matches!(of(&bytes), Class::Neighbour { service: false, .. }));
+        let serving = ndp::Advertisement { target_mac: Some(VMAC), ..told(VIP_V6) };
+        let link = ethernet::Header { destination: all_nodes, source: VMAC, ethertype: IPV6 };
+        let bytes = [&link.to_bytes()[..], &serving.to_bytes(ipv6::ALL_NODES)].concat();
+        assert!(matches!(of(&bytes), Class::Neighbour { service: true, .. }));
+    }
+
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..128)) {
             of(&bytes);
+            of(&frame(VMAC, IPV6, &bytes));
+            of(&frame(Mac::of_group(ipv6::ALL_NODES), IPV6, &bytes));
             of(&frame(VMAC, ethernet::ETHERTYPE_IPV4, &bytes));
             of(&frame(MAC, ethernet::ETHERTYPE_ARP, &bytes));
         }

@@ -31,6 +31,7 @@ mod announce;
 mod backup;
 mod board;
 mod channel;
+mod discover;
 mod door;
 mod duty;
 mod egress;
@@ -47,7 +48,7 @@ mod shards;
 mod takeover;
 
 pub use clock::{At, Clock, MonotonicClock};
-pub use config::{NodeConfig, PortConfig};
+pub use config::{AddressConfig, NodeConfig, PortConfig};
 pub use counters::Counters;
 pub use crew::{Crew, CrewError, Shares, crew, spawn};
 pub use events::Event;

@@ -1,12 +1,13 @@
-//! Who has which MAC address on one port (RFC 826), with ageing as RFC 4861 7.3 does it: what
-//! was heard lately is used at once, what is old is used while it is being asked for again.
+//! Who has which MAC address on one port (RFC 826, RFC 4861), with ageing as RFC 4861 7.3 does it:
+//! what was heard lately is used at once, what is old is used while it is being asked for again.
 //!
 //! Bounded twice: known neighbours live in a set-associative table that forgets the one it heard
 //! longest ago, and packets for unknown ones wait in a few small queues.
 
-use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 use arrayvec::ArrayVec;
+use engine::addr::Addr;
 use engine::wire::ethernet::Mac;
 
 /// Known neighbours of a port at most: `SETS * WAYS`.
@@ -39,19 +40,20 @@ pub enum Lookup {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// `UNSPECIFIED` marks a free place.
-    address: Ipv4Addr,
+    /// `FREE_ADDRESS` marks a free place.
+    address: Addr,
     mac: Mac,
     heard_us: u64,
     asked_us: u64,
 }
 
-const FREE: Entry =
-    Entry { address: Ipv4Addr::UNSPECIFIED, mac: Mac([0; 6]), heard_us: 0, asked_us: 0 };
+/// `::`, which nobody has.
+const FREE_ADDRESS: Addr = Addr::from_octets([0; 16]);
+const FREE: Entry = Entry { address: FREE_ADDRESS, mac: Mac([0; 6]), heard_us: 0, asked_us: 0 };
 
 #[derive(Debug)]
 struct Question<F> {
-    address: Ipv4Addr,
+    address: Addr,
     asked_us: u64,
     retries: usize,
     waiting: ArrayVec<F, WAITING>,
@@ -87,7 +89,7 @@ impl<F> Default for Neighbours<F> {
 impl<F> Neighbours<F> {
     /// What is known of `address`. A stale answer counts as asked, so that it is given once in
     /// a while only.
-    pub fn lookup(&mut self, now_us: u64, address: Ipv4Addr) -> Lookup {
+    pub fn lookup(&mut self, now_us: u64, address: Addr) -> Lookup {
         let set = &mut self.sets[set_of(address)];
         let Some(entry) = set.iter_mut().find(|entry| entry.address == address) else {
             return Lookup::Unknown;
@@ -106,17 +108,14 @@ impl<F> Neighbours<F> {
 
     /// Notes that `address` was heard from `mac`, and hands packets that waited for it to
     /// `ready`. Addresses and MACs that can't be a single host's are ignored.
-    pub fn learn(&mut self, now_us: u64, address: Ipv4Addr, mac: Mac, mut ready: impl FnMut(F)) {
-        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-            return;
-        }
-        if mac.0[0] & 1 != 0 || mac == Mac([0; 6]) {
+    pub fn learn(&mut self, now_us: u64, address: Addr, mac: Mac, mut ready: impl FnMut(F)) {
+        if !is_a_hosts(address) || !mac.is_unicast() || mac == Mac([0; 6]) {
             return;
         }
         let set = &mut self.sets[set_of(address)];
         let place = set.iter().position(|entry| entry.address == address).or_else(|| {
             (0..WAYS).min_by_key(|&way| match set[way].address {
-                Ipv4Addr::UNSPECIFIED => 0,
+                FREE_ADDRESS => 0,
                 _ => set[way].heard_us.saturating_add(1),
             })
         });
@@ -131,8 +130,14 @@ impl<F> Neighbours<F> {
         }
     }
 
+    /// The MAC address that `address` has as far as is known. Says nothing of how old that is.
+    pub fn known_mac(&self, address: Addr) -> Option<Mac> {
+        let set = &self.sets[set_of(address)];
+        set.iter().find(|entry| entry.address == address).map(|entry| entry.mac)
+    }
+
     /// Lets a packet wait for `address` to become known.
-    pub fn wait(&mut self, now_us: u64, address: Ipv4Addr, packet: F) -> Waiting {
+    pub fn wait(&mut self, now_us: u64, address: Addr, packet: F) -> Waiting {
         if let Some(question) = self.questions.iter_mut().find(|q| q.address == address) {
             return match question.waiting.try_push(packet) {
                 Ok(()) => Waiting::Asked,
@@ -149,7 +154,7 @@ impl<F> Neighbours<F> {
     }
 
     /// Says whether to ask for `address`, which will be needed: nothing waits for it yet.
-    pub fn want(&mut self, now_us: u64, address: Ipv4Addr) -> bool {
+    pub fn want(&mut self, now_us: u64, address: Addr) -> bool {
         match self.lookup(now_us, address) {
             Lookup::Known(_) => false,
             Lookup::Stale(_) => true,
@@ -167,7 +172,7 @@ impl<F> Neighbours<F> {
 
     /// Asks again where an answer is late, and gives up where none came: returns how many
     /// packets were dropped for that.
-    pub fn poll(&mut self, now_us: u64, mut ask: impl FnMut(Ipv4Addr)) -> u64 {
+    pub fn poll(&mut self, now_us: u64, mut ask: impl FnMut(Addr)) -> u64 {
         let mut dropped = 0;
         let mut at = 0;
         while at < self.questions.len() {
@@ -195,13 +200,26 @@ impl<F> Neighbours<F> {
 
     /// How many neighbours are known, stale ones included. Walks the table.
     pub fn known(&self) -> usize {
-        self.sets.iter().flatten().filter(|entry| !entry.address.is_unspecified()).count()
+        self.sets.iter().flatten().filter(|entry| entry.address != FREE_ADDRESS).count()
+    }
+}
+
+/// Whether a single host can have this address.
+fn is_a_hosts(address: Addr) -> bool {
+    match address.as_ipv4() {
+        Some(v4) => !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()),
+        None => {
+            let v6 = Ipv6Addr::from(address.octets());
+            !(v6.is_unspecified() || v6.is_multicast() || v6.is_loopback())
+        }
     }
 }
 
 /// Fibonacci hashing: neighbours of one subnet differ in the low bits, the product spreads them.
-fn set_of(address: Ipv4Addr) -> usize {
-    let product = address.to_bits().wrapping_mul(0x9e37_79b1);
+fn set_of(address: Addr) -> usize {
+    let bits = u128::from_be_bytes(address.octets());
+    let folded = (bits >> 64) as u64 ^ bits as u64;
+    let product = ((folded >> 32) as u32 ^ folded as u32).wrapping_mul(0x9e37_79b1);
     (product >> (u32::BITS - SETS.trailing_zeros())) as usize
 }
 
@@ -209,8 +227,12 @@ fn set_of(address: Ipv4Addr) -> usize {
 mod tests {
     use super::*;
 
-    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
+    const CLIENT: Addr = Addr::from_ipv4_octets([10, 77, 0, 9]);
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+    fn host(bits: u32) -> Addr {
+        Addr::from_ipv4_octets(bits.to_be_bytes())
+    }
 
     fn heard_at_zero() -> Neighbours<u8> {
         let mut neighbours = Neighbours::default();
@@ -227,6 +249,18 @@ mod tests {
         assert_eq!(neighbours.lookup(STALE_US + REFRESH_US, CLIENT), Lookup::Stale(MAC));
         assert_eq!(neighbours.lookup(EXPIRE_US, CLIENT), Lookup::Unknown);
         assert_eq!(neighbours.known(), 0);
+    }
+
+    #[test]
+    fn neighbours_of_both_ip_versions_are_told_apart() {
+        let mut neighbours = heard_at_zero();
+        let other: Addr = "fd77::9".parse().unwrap();
+        let other_mac = Mac([2, 0, 0, 0, 0, 6]);
+        neighbours.learn(0, other, other_mac, |_| {});
+        assert_eq!(neighbours.lookup(1, CLIENT), Lookup::Known(MAC));
+        assert_eq!(neighbours.lookup(1, other), Lookup::Known(other_mac));
+        assert_eq!(neighbours.known(), 2);
+        assert_eq!(neighbours.lookup(1, "fd77::8".parse().unwrap()), Lookup::Unknown);
     }
 
     #[test]
@@ -248,10 +282,10 @@ mod tests {
         }
         assert_eq!(neighbours.wait(0, CLIENT, 99), Waiting::Dropped);
         for n in 1..ASKED {
-            let other = Ipv4Addr::from_bits(u32::try_from(n).unwrap());
+            let other = host(u32::try_from(n).unwrap());
             assert_eq!(neighbours.wait(0, other, n), Waiting::Ask);
         }
-        assert_eq!(neighbours.wait(0, Ipv4Addr::new(9, 9, 9, 9), 0), Waiting::Dropped);
+        assert_eq!(neighbours.wait(0, host(0x0909_0909), 0), Waiting::Dropped);
     }
 
     #[test]
@@ -277,7 +311,7 @@ mod tests {
     #[test]
     fn full_set_forgets_the_neighbour_heard_longest_ago() {
         let mut neighbours = heard_at_zero();
-        let same_set = (1..u32::MAX).map(Ipv4Addr::from_bits);
+        let same_set = (1..u32::MAX).map(host);
         let same_set = same_set.filter(|a| *a != CLIENT && set_of(*a) == set_of(CLIENT));
         for (n, other) in same_set.take(WAYS).enumerate() {
             neighbours.learn(1 + n as u64, other, MAC, |_| {});
@@ -290,7 +324,9 @@ mod tests {
     fn group_addresses_are_not_learnt() {
         let mut neighbours = Neighbours::<u8>::default();
         neighbours.learn(0, CLIENT, Mac([0xff; 6]), |_| {});
-        neighbours.learn(0, Ipv4Addr::BROADCAST, MAC, |_| {});
+        for nobody in ["255.255.255.255", "0.0.0.0", "::", "::1", "ff02::1"] {
+            neighbours.learn(0, nobody.parse().unwrap(), MAC, |_| {});
+        }
         assert_eq!(neighbours.known(), 0);
     }
 }

@@ -33,8 +33,10 @@ pub struct Offloads {
 pub struct TxChecksum {
     /// Bytes of the Ethernet header.
     pub l2_len: u8,
-    /// Bytes of the IPv4 header.
+    /// Bytes of the IP header.
     pub l3_len: u8,
+    /// It is an IPv6 header, which has no checksum.
+    pub is_ipv6: bool,
     /// The IPv4 header checksum is zero and wanted.
     pub ipv4: bool,
     /// The TCP checksum holds the pseudo-header's sum and the rest is wanted.

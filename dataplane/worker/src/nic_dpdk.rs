@@ -106,10 +106,10 @@ impl Frame for Mbuf {
 
     #[inline]
     fn request_tx_checksum(&mut self, work: TxChecksum) {
-        let TxChecksum { l2_len, l3_len, ipv4, tcp } = work;
+        let TxChecksum { l2_len, l3_len, is_ipv6, ipv4, tcp } = work;
         Mbuf::request_tx_checksum(
             self,
-            dpdk::TxChecksum { l2_len, l3_len, l4_len: 0, ipv4, tcp, udp: false },
+            dpdk::TxChecksum { l2_len, l3_len, l4_len: 0, is_ipv6, ipv4, tcp, udp: false },
         );
     }
 }

@@ -71,6 +71,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) link_idle: bool,
 
     pub(crate) announcer: Option<Announcer>,
+    /// No switch has heard yet which groups this node is in.
+    unreported: bool,
     pub(crate) claimed_us: Option<u64>,
     pub(crate) serving_since_us: Option<u64>,
     pub(crate) first_packet_us: Option<u64>,
@@ -157,6 +159,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             lan_polled_us: 0,
             link_idle: true,
             announcer: None,
+            unreported: parts.index == 0,
             claimed_us: None,
             serving_since_us: None,
             first_packet_us: None,
@@ -359,6 +362,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Lets go what may, and says how many frames the LAN's card took.
     fn transmit<C: Clock>(&mut self, clock: &mut C, now_us: u64) -> usize {
         self.lan.poll_neighbours(now_us, &mut self.counters);
+        if std::mem::take(&mut self.unreported) {
+            self.report_groups(Path::Link);
+            self.report_groups(Path::Lan);
+        }
         if self.serving() {
             self.announce(now_us);
             self.release(now_us);

@@ -2,11 +2,11 @@
 //! packets that a node sends about itself.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 
 use arrayvec::ArrayVec;
+use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
-use engine::wire::{arp, ipv4, udp};
+use engine::wire::{arp, ipv4, ipv6, ndp, udp};
 use replication::Path;
 
 use crate::config::PortConfig;
@@ -15,8 +15,8 @@ use crate::neighbours::{Lookup, Neighbours, Waiting};
 use crate::nic::{BURST, Frame, Nic};
 use crate::spread::{Parcel, Spread};
 
-/// Ethernet, IPv4 and UDP header of a datagram.
-const DATAGRAM_HEADER_LEN: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN;
+/// Ethernet, IP and UDP header of a datagram, the longest we send.
+const MAX_DATAGRAM_HEADER_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
 
 #[derive(Debug)]
 pub(crate) struct Port<N: Nic> {
@@ -78,19 +78,19 @@ impl<N: Nic> Port<N> {
         &mut self,
         now_us: u64,
         mut frame: N::Frame,
-        destination: Ipv4Addr,
+        destination: Addr,
         counters: &mut Counters,
     ) {
-        let hop = self.next_hop(destination);
+        let hop = self.net.next_hop(destination);
         let mac = match self.neighbours.lookup(now_us, hop) {
             Lookup::Known(mac) => mac,
             Lookup::Stale(mac) => {
-                self.ask(hop, counters);
+                self.ask(hop, Some(mac), counters);
                 mac
             }
             Lookup::Unknown => {
                 match self.neighbours.wait(now_us, hop, frame) {
-                    Waiting::Ask => self.ask(hop, counters),
+                    Waiting::Ask => self.ask(hop, None, counters),
                     Waiting::Asked => {}
                     Waiting::Dropped => counters.drop_neighbour_waiting += 1,
                 }
@@ -101,18 +101,10 @@ impl<N: Nic> Port<N> {
         self.push(frame, counters);
     }
 
-    /// The neighbour to which a packet for `destination` goes.
-    fn next_hop(&self, destination: Ipv4Addr) -> Ipv4Addr {
-        match self.net.gateway {
-            Some(gateway) if !self.net.on_link(destination) => gateway,
-            _ => destination,
-        }
-    }
-
     /// Notes where `address` was heard from, and sends what waited for it. Hosts behind the
     /// gateway are not neighbours.
-    pub fn learn(&mut self, now_us: u64, address: Ipv4Addr, mac: Mac, counters: &mut Counters) {
-        if self.next_hop(address) != address {
+    pub fn learn(&mut self, now_us: u64, address: Addr, mac: Mac, counters: &mut Counters) {
+        if self.net.next_hop(address) != address {
             return;
         }
         let Port { queue, capacity, path, neighbours, .. } = self;
@@ -127,29 +119,48 @@ impl<N: Nic> Port<N> {
         if self.neighbours.next_deadline_us().is_none_or(|at| at > now_us) {
             return;
         }
-        let mut again: ArrayVec<Ipv4Addr, BURST> = ArrayVec::new();
+        let mut again: ArrayVec<Addr, BURST> = ArrayVec::new();
         counters.drop_neighbour_silent += self.neighbours.poll(now_us, |address| {
             // What does not fit is asked for at its next time.
             let _ = again.try_push(address);
         });
         for address in again {
-            self.ask(address, counters);
+            self.ask(address, None, counters);
         }
     }
 
     /// Sees to it that the way to `destination` is known before it is needed.
-    pub fn warm_up(&mut self, now_us: u64, destination: Ipv4Addr, counters: &mut Counters) {
-        let hop = self.next_hop(destination);
+    pub fn warm_up(&mut self, now_us: u64, destination: Addr, counters: &mut Counters) {
+        let hop = self.net.next_hop(destination);
         if self.neighbours.want(now_us, hop) {
-            self.ask(hop, counters);
+            self.ask(hop, None, counters);
         }
     }
 
-    /// Asks who has `address`, in the node's own name.
-    fn ask(&mut self, address: Ipv4Addr, counters: &mut Counters) {
-        let request = arp::Packet::request(self.mac, self.net.address, address);
-        if self.send_arp(self.mac, Mac::BROADCAST, &request, counters) {
-            counters.arp_requests += 1;
+    /// Asks who has `address`, in the node's own name; directly where the answer is `known` but old
+    /// (RFC 4861 7.3.3).
+    fn ask(&mut self, address: Addr, known: Option<Mac>, counters: &mut Counters) {
+        // Without an address of that version nobody could answer us.
+        let Some(own) = self.net.address_beside(address) else { return };
+        match (own.address.as_ipv4(), address.as_ipv4()) {
+            (Some(own), Some(target)) => {
+                let request = arp::Packet::request(self.mac, own, target);
+                if self.send_arp(self.mac, Mac::BROADCAST, &request, counters) {
+                    counters.arp_requests += 1;
+                }
+            }
+            _ => {
+                let (source, target) = (own.address.octets().into(), address.octets().into());
+                let question = ndp::Solicitation { source, target, source_mac: Some(self.mac) };
+                let group = ipv6::solicited_node(address);
+                let (destination, mac) =
+                    known.map_or((group, Mac::of_group(group)), |mac| (target, mac));
+                let packet = question.to_bytes(destination);
+                let ethertype = ethernet::ETHERTYPE_IPV6;
+                if self.send_packet(self.mac, mac, ethertype, &packet, counters) {
+                    counters.neighbour_solicitations += 1;
+                }
+            }
         }
     }
 
@@ -161,13 +172,25 @@ impl<N: Nic> Port<N> {
         packet: &arp::Packet,
         counters: &mut Counters,
     ) -> bool {
+        let ethertype = ethernet::ETHERTYPE_ARP;
+        self.send_packet(source, destination, ethertype, &packet.to_bytes(), counters)
+    }
+
+    /// Sends a packet of the node's own; false when the pool is exhausted.
+    pub fn send_packet(
+        &mut self,
+        source: Mac,
+        destination: Mac,
+        ethertype: u16,
+        packet: &[u8],
+        counters: &mut Counters,
+    ) -> bool {
         let Some(mut frame) = self.nic.allocate() else {
             counters.drop_no_frame += 1;
             return false;
         };
-        let ethertype = ethernet::ETHERTYPE_ARP;
         let header = ethernet::Header { destination, source, ethertype };
-        if frame.append(&header.to_bytes()) && frame.append(&packet.to_bytes()) {
+        if frame.append(&header.to_bytes()) && frame.append(packet) {
             self.push(frame, counters);
         }
         true
@@ -184,64 +207,79 @@ impl<N: Nic> Port<N> {
         counters: &mut Counters,
     ) -> bool {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len + ipv4::HEADER_LEN + udp::HEADER_LEN > usize::from(self.nic.mtu()) {
+        let mut header = [0; MAX_DATAGRAM_HEADER_LEN];
+        let Some(header) = self.datagram_header(ports, sum, parts, len, &mut header) else {
             return false;
-        }
+        };
         let Some(mut frame) = self.nic.allocate() else {
             counters.drop_no_frame += 1;
             return false;
         };
-        let header = self.datagram_header(ports, sum, parts, len);
-        if !frame.append(&header) || !parts.iter().all(|part| frame.append(part)) {
+        if !frame.append(header) || !parts.iter().all(|part| frame.append(part)) {
             return false;
         }
         self.send_ip(now_us, frame, self.net.peer, counters);
         true
     }
 
-    fn datagram_header(
+    /// Nothing when the datagram is longer than the MTU, or there is no address to send it from.
+    fn datagram_header<'h>(
         &self,
         ports: (u16, u16),
         sum: UdpChecksum,
         parts: &[&[u8]],
         len: usize,
-    ) -> [u8; DATAGRAM_HEADER_LEN] {
-        let ip = ipv4::Header {
-            source: self.net.address,
-            destination: self.net.peer,
-            protocol: ipv4::PROTOCOL_UDP,
-            ttl: ipv4::DEFAULT_TTL,
+        header: &'h mut [u8; MAX_DATAGRAM_HEADER_LEN],
+    ) -> Option<&'h [u8]> {
+        let source = self.net.address_beside(self.net.peer)?.address;
+        let (ethertype, ip_len) = match source.is_ipv4() {
+            true => (ethernet::ETHERTYPE_IPV4, ipv4::HEADER_LEN),
+            false => (ethernet::ETHERTYPE_IPV6, ipv6::HEADER_LEN),
         };
-        let mut header = [0; DATAGRAM_HEADER_LEN];
+        if ip_len + udp::HEADER_LEN + len > usize::from(self.nic.mtu()) {
+            return None;
+        }
         let (link, rest) = header.split_at_mut(ethernet::HEADER_LEN);
-        let ethertype = ethernet::ETHERTYPE_IPV4;
-        let unknown = Mac::default();
-        let source = self.mac;
-        link.copy_from_slice(
-            &ethernet::Header { destination: unknown, source, ethertype }.to_bytes(),
-        );
-        match sum {
-            UdpChecksum::Filled => {
-                udp::emit(&ip, ports, parts, rest);
+        let (destination, own) = (Mac::default(), self.mac);
+        link.copy_from_slice(&ethernet::Header { destination, source: own, ethertype }.to_bytes());
+        match (source.as_ipv4(), self.net.peer.as_ipv4()) {
+            (Some(source), Some(destination)) => {
+                let (protocol, ttl) = (ipv4::PROTOCOL_UDP, ipv4::DEFAULT_TTL);
+                let ip = ipv4::Header { source, destination, protocol, ttl };
+                match sum {
+                    UdpChecksum::Filled => {
+                        udp::emit(&ip, ports, parts, rest);
+                    }
+                    UdpChecksum::Zero => emit_without_checksum(&ip, ports, len, rest),
+                }
             }
-            UdpChecksum::Zero => {
-                let udp_len = u16::try_from(udp::HEADER_LEN + len)
-                    .expect("the caller compared the length with the MTU");
-                rest[..ipv4::HEADER_LEN].copy_from_slice(&ip.to_bytes(udp_len));
-                let udp = &mut rest[ipv4::HEADER_LEN..];
-                udp[0..2].copy_from_slice(&ports.0.to_be_bytes());
-                udp[2..4].copy_from_slice(&ports.1.to_be_bytes());
-                udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
+            // RFC 8200 8.1: here there is no datagram without a checksum.
+            _ => {
+                let ip = ipv6::Header {
+                    source: source.octets().into(),
+                    destination: self.net.peer.octets().into(),
+                    protocol: ipv6::PROTOCOL_UDP,
+                    hop_limit: ipv6::DEFAULT_HOP_LIMIT,
+                    traffic_class: 0,
+                    flow_label: 0,
+                };
+                udp::emit_ipv6(&ip, ports, parts, rest);
             }
         }
-        header
+        Some(&header[..ethernet::HEADER_LEN + ip_len + udp::HEADER_LEN])
     }
 
-    /// Whether an IPv4 packet from `mac` waits for the card.
+    /// Whether a packet from `mac` waits for the card; announcements of an address are none.
     pub fn holds_packet_from(&self, mac: Mac) -> bool {
         self.queue.iter().chain(&self.burst).any(|frame| {
-            ethernet::Header::parse(frame.bytes()).is_ok_and(|(header, _)| {
-                header.source == mac && header.ethertype == ethernet::ETHERTYPE_IPV4
+            ethernet::Header::parse(frame.bytes()).is_ok_and(|(header, packet)| {
+                header.source == mac
+                    && match header.ethertype {
+                        ethernet::ETHERTYPE_IPV4 => true,
+                        ethernet::ETHERTYPE_IPV6 => ipv6::Packet::parse(packet)
+                            .is_ok_and(|ip| ip.header.protocol != ipv6::PROTOCOL_ICMPV6),
+                        _ => false,
+                    }
             })
         })
     }
@@ -296,8 +334,20 @@ impl<N: Nic> Port<N> {
 pub(crate) enum UdpChecksum {
     /// It does.
     Filled,
-    /// RFC 768: zero, none. For payload with a checksum of its own.
+    /// RFC 768: zero, none. For payload with a checksum of its own; over IPv4 only.
     Zero,
+}
+
+/// Writes IPv4 and UDP header for `len` bytes of payload.
+fn emit_without_checksum(ip: &ipv4::Header, ports: (u16, u16), len: usize, out: &mut [u8]) {
+    let udp_len =
+        u16::try_from(udp::HEADER_LEN + len).expect("the caller compared the length with the MTU");
+    out[..ipv4::HEADER_LEN].copy_from_slice(&ip.to_bytes(udp_len));
+    let udp = &mut out[ipv4::HEADER_LEN..];
+    udp[0..2].copy_from_slice(&ports.0.to_be_bytes());
+    udp[2..4].copy_from_slice(&ports.1.to_be_bytes());
+    udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
+    udp[6..8].fill(0);
 }
 
 fn push<F: Frame>(

@@ -251,9 +251,8 @@ fn learn<'f, N: Nic>(
     for (number, (frame, segment)) in segments.enumerate() {
         if refused >> number & 1 == 0
             && let Ok((link, _)) = ethernet::Header::parse(frame.bytes())
-            && let Some(source) = segment.flow.remote.addr.as_ipv4()
         {
-            lan.learn(now_us, source, link.source, counters);
+            lan.learn(now_us, segment.flow.remote.addr, link.source, counters);
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Frames in: from the ports and from other workers, each to whom it belongs.
 
-use std::net::Ipv4Addr;
-
 use arrayvec::ArrayVec;
+use engine::addr::Addr;
 use engine::hash::shard_of;
 use engine::wire::ethernet;
 use replication::Path;
@@ -85,6 +84,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         match classify(frame.bytes(), checksum, local) {
             Class::Drop(reason) => reason.count(&mut self.counters),
             Class::Arp(packet) => self.answer_arp(now_us, path, &packet),
+            Class::Neighbour { from, service, message } => {
+                self.answer_neighbour(now_us, path, from, service, &message);
+            }
+            Class::ListenerQuery => self.report_groups(path),
             Class::Icmp { service } => self.answer_icmp(now_us, path, frame, service),
             Class::IcmpError { packet } => self.take_icmp_error(now_us, path, frame, packet),
             Class::Control { source, payload } => {
@@ -129,7 +132,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    fn learn_from(&mut self, now_us: u64, path: Path, source: Ipv4Addr, frame: &N::Frame) {
+    fn learn_from(&mut self, now_us: u64, path: Path, source: Addr, frame: &N::Frame) {
         let Ok((link, _)) = ethernet::Header::parse(frame.bytes()) else { return };
         let port = match path {
             Path::Lan => &mut self.lan,

@@ -1,12 +1,12 @@
-//! What a node answers by itself: ARP, ICMP echo, and a reset where no service listens. None of
-//! it is logged or gated: it depends on no shard.
+//! What a node answers by itself: ARP, ICMP echo, and a reset where no service listens; neighbour
+//! discovery is in `discover`. None of it is logged or gated: it depends on no shard.
 
 use std::ops::Range;
 
 use engine::wire::arp::{Operation, Packet};
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::{self, Segment};
-use engine::wire::{Checksums, icmpv4};
+use engine::wire::{Checksums, icmpv4, icmpv6};
 use replication::Path;
 
 use crate::counters::Counters;
@@ -20,30 +20,31 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Learns from an ARP packet and answers it if it asks for an address that we own at the
     /// moment.
     pub(crate) fn answer_arp(&mut self, now_us: u64, path: Path, packet: &Packet) {
+        let (sender, target) = (packet.sender_ip.into(), packet.target_ip.into());
         let vips = &self.lan_local.vips;
-        let for_service = path == Path::Lan && vips.contains(&packet.target_ip);
-        let ours = path == Path::Lan && vips.contains(&packet.sender_ip);
+        let for_service = path == Path::Lan && vips.contains(&target);
+        let ours = path == Path::Lan && vips.contains(&sender);
         let serving = self.serving();
         let silent = path == Path::Lan && self.directive.silent;
-        let port = match path {
-            Path::Lan => &mut self.lan,
-            Path::Link => &mut self.link,
+        let (port, local) = match path {
+            Path::Lan => (&mut self.lan, &self.lan_local),
+            Path::Link => (&mut self.link, &self.link_local),
         };
-        let for_node = packet.target_ip == port.net.address;
+        let for_node = local.own.contains(&target);
         // RFC 826 learns from what is for us; a backup also learns from who asks for the service,
         // so that it knows the clients when it takes over.
-        let neighbour = port.net.on_link(packet.sender_ip) && !ours;
-        if (for_node || for_service) && neighbour && packet.sender_ip != port.net.address {
-            let (address, mac) = (packet.sender_ip, packet.sender_mac);
-            port.learn(now_us, address, mac, &mut self.counters);
-            self.spread.hand_to_all(|| Parcel::Learned(path, address, mac));
+        let neighbour = port.net.on_link(sender) && !ours && !local.own.contains(&sender);
+        if (for_node || for_service) && neighbour {
+            let mac = packet.sender_mac;
+            port.learn(now_us, sender, mac, &mut self.counters);
+            self.spread.hand_to_all(|| Parcel::Learned(path, sender, mac));
         }
         if packet.operation != Operation::Request {
             return;
         }
         let mac = if for_service && serving {
             self.node.vmac
-        } else if for_node && (!silent || packet.sender_ip == port.net.peer) {
+        } else if for_node && (!silent || sender == port.net.peer) {
             // Silence is for the service's sake; the peer must be able to tell us our epoch.
             port.mac
         } else {
@@ -62,11 +63,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let vmac = self.node.vmac;
         for at in 0..self.lan_local.vips.len() {
-            let packet = Packet::announcement(vmac, self.lan_local.vips[at]);
-            if self.lan.send_arp(vmac, Mac::BROADCAST, &packet, &mut self.counters) {
-                self.counters.gratuitous_arps += 1;
+            match self.lan_local.vips[at].as_ipv4() {
+                Some(vip) => {
+                    let packet = Packet::announcement(vmac, vip);
+                    if self.lan.send_arp(vmac, Mac::BROADCAST, &packet, &mut self.counters) {
+                        self.counters.gratuitous_arps += 1;
+                    }
+                }
+                None => self.advertise(self.lan_local.vips[at]),
             }
         }
+        self.report_groups(Path::Lan);
     }
 
     /// Turns an echo request around in its own frame.
@@ -87,7 +94,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let bytes = frame.bytes_mut();
         let (link, packet) = bytes.split_at_mut(ethernet::HEADER_LEN);
-        let Ok(len) = icmpv4::reply_in_place(packet) else {
+        let reply = match packet.first() {
+            Some(first) if first >> 4 == 6 => icmpv6::reply_in_place(packet),
+            _ => icmpv4::reply_in_place(packet),
+        };
+        let Ok(len) = reply else {
             self.counters.drop_protocol += 1;
             return;
         };

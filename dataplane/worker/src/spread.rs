@@ -1,8 +1,7 @@
 //! Frames that land on one worker and belong to another go there by bounded rings, one for each
 //! ordered pair of workers, each with one writer and one reader.
 
-use std::net::Ipv4Addr;
-
+use engine::addr::Addr;
 use engine::wire::ethernet::Mac;
 use replication::Path;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -18,7 +17,7 @@ pub enum Parcel<F> {
     /// A finished frame for a port whose queue the other worker owns.
     Transmit(Path, F),
     /// A neighbour that answered.
-    Learned(Path, Ipv4Addr, Mac),
+    Learned(Path, Addr, Mac),
 }
 
 /// One worker's ends of the rings.

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use engine::wire::ethernet::Mac;
 use replication::{Directive, Incarnation, Role, frame};
 use worker::query::Summary;
-use worker::{Clock, Event, NodeConfig, PortConfig, Query, Shares, Worker, crew};
+use worker::{AddressConfig, Clock, Event, NodeConfig, PortConfig, Query, Shares, Worker, crew};
 
 use crate::net::Place;
 use crate::plan::Machine;
@@ -242,11 +242,10 @@ fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
 
 fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
     let own = |net: u8, node: usize| std::net::Ipv4Addr::new(10, net, 0, 1 + node as u8);
-    let port = |net| PortConfig {
-        address: own(net, machine.index),
-        prefix_len: 24,
-        gateway: None,
-        peer: own(net, 1 - machine.index),
+    let port = |net| {
+        let address = own(net, machine.index).into();
+        let ours = AddressConfig { address, prefix_len: 24, gateway: None };
+        PortConfig::new(ours, own(net, 1 - machine.index))
     };
     NodeConfig {
         incarnation,

@@ -19,8 +19,7 @@ use crate::shard::{Refusal, Refusals, Shard, is_opening};
 use crate::tcp::cookie;
 use crate::time::Instant;
 use crate::wire::checksum;
-use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, Segment, set_ttl_and_dscp};
+use crate::wire::segment::{MAX_HEADER_LEN, Segment, ip_header_len, set_ttl_and_dscp};
 use cookies::CookieMode;
 use rate::{Bucket, SourceRates};
 
@@ -190,7 +189,7 @@ impl Guard {
         let len = header.emit(0, out);
         let dscp = self.config.services[usize::from(service)].dscp;
         set_ttl_and_dscp(out, self.config.tcp.ttl, dscp);
-        checksum::finish_tcp(&mut out[..len], ipv4::HEADER_LEN, &[]);
+        checksum::finish_tcp(&mut out[..len], ip_header_len(syn.flow.local.addr), &[]);
         Verdict::Answer(len)
     }
 

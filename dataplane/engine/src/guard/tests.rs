@@ -1,6 +1,6 @@
 //! A guard and its shard, as a worker uses them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
@@ -11,9 +11,9 @@ use crate::content::Content;
 use crate::egress::{Egress, Outgoing};
 use crate::seq::SeqNumber;
 use crate::tcp::State;
-use crate::wire::Checksums;
 use crate::wire::segment::SegmentHeader;
 use crate::wire::tcp::{Flags, Options, Timestamps};
+use crate::wire::{Checksums, ipv4};
 
 const PORT: u16 = 7;
 const CLOSED_PORT: u16 = 8;
@@ -91,7 +91,7 @@ fn packet(header: &SegmentHeader, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; MAX_HEADER_LEN];
     let len = header.emit(data.len() as u16, &mut bytes);
     bytes.truncate(len);
-    checksum::finish_tcp(&mut bytes, ipv4::HEADER_LEN, &[data]);
+    checksum::finish_tcp(&mut bytes, ip_header_len(header.flow.local.addr), &[data]);
     bytes.extend_from_slice(data);
     bytes
 }
@@ -216,6 +216,24 @@ fn cookie_brings_back_the_options() {
     assert_eq!((info.state, info.mss), (State::Established, 1360 - 12));
     assert_eq!(info.send_window, 8000 << 9);
     assert_eq!((info.srtt_us, info.retransmissions), (0, 0), "a cookie's clock is not exact");
+}
+
+#[test]
+fn cookie_goes_over_ipv6_as_well() {
+    let address = |last: u16| Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last);
+    let flow =
+        Flow { local: Endpoint::new(address(9), 4000), remote: Endpoint::new(address(1), PORT) };
+    let (seq, ack, flags) = (SeqNumber(1), SeqNumber(0), Flags::SYN);
+    // Such a client names no size, and so gets what RFC 9293 3.7.1 says of IPv6.
+    let options = Options { mss: None, ..options() };
+    let syn = packet(&SegmentHeader { flow, seq, ack, flags, window: 8000, options }, &[]);
+    let mut door = Door::new(always_cookies());
+    let Answer::Cookie(cookie) = door.give(&syn) else { panic!("cookies are always made") };
+    let segment = Segment::parse(&cookie, Checksums::Verify).unwrap();
+    assert_eq!(segment.options.mss, Some(1440));
+    assert!(matches!(door.give(&answer_to(&cookie, b"")), Answer::Packets(_)));
+    let info = door.shard.connections(0).next().unwrap();
+    assert_eq!((info.state, info.mss), (State::Established, 1220 - 12));
 }
 
 #[test]

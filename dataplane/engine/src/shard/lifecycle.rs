@@ -9,8 +9,9 @@ use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::{State, cookie, input, timers};
-use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, Segment, SegmentHeader, set_ttl_and_dscp};
+use crate::wire::segment::{
+    MAX_HEADER_LEN, Segment, SegmentHeader, ip_header_len, set_ttl_and_dscp,
+};
 use crate::wire::tcp::{Flags, Options};
 
 /// Distance between the numbers of a connection and those of its successor on the same flow.
@@ -37,9 +38,9 @@ pub enum ConnectError {
         "the remote address is no host's: give the address of one, not a broadcast or multicast one"
     )]
     InvalidRemote,
-    /// Not an IPv4 flow.
-    #[error("both addresses must be IPv4")]
-    NotIpv4,
+    /// One end is IPv4, the other IPv6.
+    #[error("both addresses must be of one IP version")]
+    MixedVersions,
 }
 
 /// What a segment is to a connection in TIME-WAIT.
@@ -79,7 +80,8 @@ impl Shard {
     /// leaves at once.
     ///
     /// # Errors
-    /// No such service, a flow in use, no connection free, an address that no host has, or not IPv4.
+    /// No such service, a flow in use, no connection free, an address that no host has, or addresses
+    /// of two IP versions.
     pub fn connect<E: Egress>(
         &mut self,
         now: Instant,
@@ -114,8 +116,8 @@ impl Shard {
         if !remote.addr.is_host() {
             return Err(ConnectError::InvalidRemote);
         }
-        if local.addr.as_ipv4().is_none() || remote.addr.as_ipv4().is_none() {
-            return Err(ConnectError::NotIpv4);
+        if !local.addr.is_same_version(&remote.addr) {
+            return Err(ConnectError::MixedVersions);
         }
         let hash = flow_hash(&flow);
         let slots = &self.slots;
@@ -340,7 +342,7 @@ impl Shard {
         egress.emit(&Outgoing {
             remote: segment.flow.remote.addr,
             header: &bytes[..len],
-            ip_header_len: ipv4::HEADER_LEN as u8,
+            ip_header_len: ip_header_len(segment.flow.local.addr) as u8,
             payload: &[],
             payload_len: 0,
         });

@@ -5,7 +5,7 @@ use crate::buffer::{Buffers, MAX_RANGES};
 use crate::config::Config;
 use crate::seq::SeqNumber;
 use crate::tcp::scoreboard::Sent;
-use crate::tcp::tcb::{FIXED_HEADERS, Marks, TIMESTAMPS_LEN, Tcb};
+use crate::tcp::tcb::{Marks, TIMESTAMPS_LEN, Tcb, largest_mss};
 use crate::tcp::timers::NEVER;
 use crate::tcp::{Shared, State, receive};
 
@@ -34,7 +34,7 @@ pub(crate) fn connection(tcb: &Tcb, shared: &Shared, config: &Config) -> Result<
 /// What a packet has room for beside its headers.
 fn largest_payload(tcb: &Tcb, config: &Config) -> u16 {
     let timestamps = if tcb.has(Marks::TIMESTAMPS) { TIMESTAMPS_LEN } else { 0 };
-    config.mtu - FIXED_HEADERS - timestamps
+    largest_mss(&tcb.flow, config) - timestamps
 }
 
 /// It can be sent again, with SYN and FIN where they belong.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::seq::SeqNumber;
 use crate::tcp::isn;
 use crate::tcp::rack::timestamp;
-use crate::tcp::tcb::{DEFAULT_MSS, FIXED_HEADERS, initial_recv_limit, window_scale};
+use crate::tcp::tcb::{default_mss, initial_recv_limit, largest_mss, window_scale};
 use crate::time::Instant;
 use crate::wire::segment::{Segment, SegmentHeader};
 use crate::wire::tcp::{Flags, Options, Timestamps};
@@ -73,7 +73,8 @@ pub(crate) fn answer(
 ) -> SegmentHeader {
     let clock = Instant::from_micros(logged.as_micros().saturating_sub(GRACE_US));
     let offered = &syn.options;
-    let size = SIZES.iter().rposition(|&size| size <= offered.mss.unwrap_or(DEFAULT_MSS));
+    let size =
+        SIZES.iter().rposition(|&size| size <= offered.mss.unwrap_or(default_mss(&syn.flow)));
     let timestamps = offered.timestamps.filter(|_| config.tcp.timestamps);
     let claims = Claims {
         client_isn: syn.seq,
@@ -91,7 +92,7 @@ pub(crate) fn answer(
         flags: Flags::SYN | Flags::ACK,
         window: initial_recv_limit(service).min(0xffff) as u16,
         options: Options {
-            mss: Some(config.mtu - FIXED_HEADERS),
+            mss: Some(largest_mss(&syn.flow, config)),
             window_scale: kept.window_scale.map(|_| window_scale(config, service)),
             timestamps: timestamps.map(|theirs| Timestamps {
                 value: below(ts_clock(), claims.options),

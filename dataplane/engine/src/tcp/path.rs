@@ -6,13 +6,15 @@
 
 use crate::tcp::recovery::Phase;
 use crate::tcp::scoreboard::SentSlab;
-use crate::tcp::tcb::{FIXED_HEADERS, Marks, TIMESTAMPS_LEN, Tcb};
+use crate::tcp::tcb::{Marks, TIMESTAMPS_LEN, Tcb};
 use crate::tcp::{Context, State};
 use crate::time::Instant;
 use crate::wire::icmp_error::{IcmpError, IcmpErrorKind};
+use crate::wire::segment::ip_header_len;
+use crate::wire::{ipv6, tcp};
 
 /// Smallest MTU that an IPv4 router is believed to have; a liar must not have us send crumbs
-/// (RFC 5927 7.2). IPv6 has 1280 (RFC 8201 4).
+/// (RFC 5927 7.2). For IPv6 it is every link's least (RFC 8201 4).
 const MIN_PATH_MTU: u16 = 552;
 /// MTUs to fall back to when full segments vanish without a word: what any tunnel lets through, and
 /// what any IPv4 path does.
@@ -49,12 +51,18 @@ impl Path {
 
 /// Headers of a segment with data, options included.
 fn headers(tcb: &Tcb) -> u16 {
-    FIXED_HEADERS + if tcb.has(Marks::TIMESTAMPS) { TIMESTAMPS_LEN } else { 0 }
+    let fixed = (ip_header_len(tcb.flow.local.addr) + tcp::HEADER_LEN) as u16;
+    fixed + if tcb.has(Marks::TIMESTAMPS) { TIMESTAMPS_LEN } else { 0 }
+}
+
+/// Smallest MTU that the path is believed to have.
+fn least_mtu(tcb: &Tcb) -> u16 {
+    if tcb.flow.local.addr.is_ipv4() { MIN_PATH_MTU } else { ipv6::MIN_MTU }
 }
 
 /// Payload of a packet that is as long as a router says.
 fn fitting(tcb: &Tcb, mtu: u16) -> u16 {
-    mtu.max(MIN_PATH_MTU) - headers(tcb)
+    mtu.max(least_mtu(tcb)) - headers(tcb)
 }
 
 /// Whether an ICMP error would change anything. Only a segment that is in flight can have caused one
@@ -128,8 +136,9 @@ pub(crate) fn timed_out(tcb: &mut Tcb, cx: &mut Context<'_>) {
         return;
     }
     let full = tcb.sent.first(&cx.shared.sent).is_some_and(|sent| sent.payload_len() >= tcb.mss);
-    let headers = headers(tcb);
-    let smaller = BLACK_HOLE_MTUS.map(|mtu| mtu - headers).into_iter().find(|mss| *mss < tcb.mss);
+    let (headers, least) = (headers(tcb), least_mtu(tcb));
+    let possible = BLACK_HOLE_MTUS.into_iter().filter(|mtu| *mtu >= least);
+    let smaller = possible.map(|mtu| mtu - headers).find(|mss| *mss < tcb.mss);
     if let Some(mss) = smaller.filter(|_| full) {
         cx.shared.counters.black_holes += 1;
         tcb.mss = mss;

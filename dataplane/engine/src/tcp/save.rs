@@ -152,9 +152,8 @@ fn restore_fields(tcb: &mut Tcb, input: &mut Reader<'_>) -> Result<(), SnapshotE
 /// Refuses what no connection of this kind can have. What must hold of any connection is asked
 /// when the whole shard is there ([`check`](crate::tcp::check)).
 fn check(tcb: &Tcb, input: &Reader<'_>) -> Result<(), SnapshotError> {
-    let flow = tcb.flow;
-    if flow.local.addr.as_ipv4().is_none() || flow.remote.addr.as_ipv4().is_none() {
-        return Err(input.invalid("address family", 6));
+    if !tcb.flow.local.addr.is_same_version(&tcb.flow.remote.addr) {
+        return Err(input.invalid("IP version of the peer", 6));
     }
     Ok(())
 }

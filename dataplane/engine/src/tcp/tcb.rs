@@ -15,12 +15,12 @@ use crate::tcp::state::State;
 use crate::tcp::timers::Deadlines;
 use crate::tcp::{ecn, isn};
 use crate::time::Instant;
-use crate::wire::{ipv4, segment::Segment, tcp};
+use crate::wire::segment::{Segment, ip_header_len};
+use crate::wire::tcp;
 
-/// IP and TCP header without options: what the MSS option leaves out (RFC 6691 2).
-pub(crate) const FIXED_HEADERS: u16 = (ipv4::HEADER_LEN + tcp::HEADER_LEN) as u16;
-/// Segment size to a peer that names none (RFC 9293 3.7.1).
-pub(crate) const DEFAULT_MSS: u16 = 536;
+/// [`default_mss`] over IPv4 and over IPv6.
+const DEFAULT_MSS_IPV4: u16 = 536;
+const DEFAULT_MSS_IPV6: u16 = 1220;
 /// Smallest segment size that we let a peer talk us into.
 const MIN_MSS: u16 = 88;
 /// Length of the timestamps option with its padding.
@@ -222,7 +222,7 @@ impl Tcb {
     fn new(flow: Flow, now: Instant, config: &Config, index: u16) -> Tcb {
         let service = &config.services[usize::from(index)];
         let iss = isn::initial_sequence(&config.isn_key, &flow, now);
-        let mss = DEFAULT_MSS.min(config.mtu - FIXED_HEADERS);
+        let mss = default_mss(&flow).min(largest_mss(&flow, config));
         Tcb {
             marks: Marks::SYN_UNACKED,
             state: State::Closed,
@@ -309,8 +309,8 @@ impl Tcb {
         }
         ecn::negotiate(self, syn, config.tcp.ecn);
         // RFC 9293 3.7.1, RFC 6691 2: the option counts neither IP nor TCP options.
-        let offered = options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS);
-        self.mss = offered.min(config.mtu - FIXED_HEADERS);
+        let offered = options.mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
+        self.mss = offered.min(largest_mss(&self.flow, config));
         if config.tcp.timestamps
             && let Some(timestamps) = options.timestamps
         {
@@ -320,7 +320,7 @@ impl Tcb {
         }
         self.path.limit = self.mss;
         let service = &config.services[usize::from(self.service)];
-        let timed_out = self.congestion.cwnd < u32::from(DEFAULT_MSS) * 2;
+        let timed_out = self.congestion.cwnd < u32::from(default_mss(&self.flow)) * 2;
         let segments = if timed_out { 1 } else { config.tcp.initial_cwnd };
         self.congestion = Congestion::new(service.congestion, segments, self.mss);
     }
@@ -423,6 +423,17 @@ impl Tcb {
 /// Receive buffer of a new connection of the service.
 pub(crate) fn initial_recv_limit(service: &ServiceConfig) -> u32 {
     INITIAL_RECV_LIMIT.min(service.recv_buffer_bytes)
+}
+
+/// The MSS that we offer: what the MTU leaves when IP and TCP header without options are taken off
+/// (RFC 6691 2).
+pub(crate) fn largest_mss(flow: &Flow, config: &Config) -> u16 {
+    config.mtu - (ip_header_len(flow.local.addr) + tcp::HEADER_LEN) as u16
+}
+
+/// Segment size to a peer that names none (RFC 9293 3.7.1).
+pub(crate) fn default_mss(flow: &Flow) -> u16 {
+    if flow.local.addr.is_ipv4() { DEFAULT_MSS_IPV4 } else { DEFAULT_MSS_IPV6 }
 }
 
 /// Smallest shift with which the service's largest window fits into 16 bits (RFC 7323 2.2).

@@ -7,11 +7,12 @@ use crate::content::{Content, FileId};
 use crate::egress::{Egress, Outgoing};
 use crate::seq::SeqNumber;
 use crate::tcp::rack::timestamp;
-use crate::tcp::tcb::{FIXED_HEADERS, Marks, Tcb};
+use crate::tcp::tcb::{Marks, Tcb, largest_mss};
 use crate::tcp::timers::NEVER;
 use crate::tcp::{Context, State, ecn, receive};
-use crate::wire::ipv4;
-use crate::wire::segment::{MAX_HEADER_LEN, SegmentHeader, allow_marks, set_ttl_and_dscp};
+use crate::wire::segment::{
+    MAX_HEADER_LEN, SegmentHeader, allow_marks, ip_header_len, set_ttl_and_dscp,
+};
 use crate::wire::tcp::{Flags, MAX_SACK_BLOCKS, Options, SackBlock, Timestamps};
 
 /// Length of a SACK option's head, padding included, and of each block.
@@ -62,7 +63,7 @@ pub(crate) fn segment<E: Egress>(
     let mut outgoing = Outgoing {
         remote: tcb.flow.remote.addr,
         header,
-        ip_header_len: ipv4::HEADER_LEN as u8,
+        ip_header_len: ip_header_len(tcb.flow.local.addr) as u8,
         payload: &[],
         payload_len: len,
     };
@@ -114,7 +115,7 @@ fn syn_options(tcb: &Tcb, cx: &Context<'_>) -> Options {
     let timestamps = if answer { tcb.has(Marks::TIMESTAMPS) } else { config.timestamps };
     let scaled = if answer { tcb.has(Marks::SCALED) } else { config.window_scaling };
     Options {
-        mss: Some(cx.config.mtu - FIXED_HEADERS),
+        mss: Some(largest_mss(&tcb.flow, cx.config)),
         window_scale: scaled.then_some(tcb.rcv_scale),
         timestamps: timestamps.then(|| Timestamps {
             value: timestamp(cx.now, tcb.ts_offset),

@@ -1,6 +1,6 @@
-//! The Internet checksum (RFC 1071) and its uses in IPv4, TCP and UDP.
+//! The Internet checksum (RFC 1071) and its uses in IPv4, TCP, UDP and ICMPv6.
 
-use super::{be16, ipv4, tcp};
+use super::{be16, ipv4, ipv6, tcp};
 
 /// A ones-complement sum that grows part by part; parts may have odd lengths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -93,11 +93,26 @@ pub fn pseudo_header_ipv4(addresses: &[u8; 8], protocol: u8, len: u16) -> Sum {
     sum
 }
 
-/// Fills in the IPv4 header checksum and the TCP checksum of `header` (IP and TCP header, with
-/// both checksum fields zero) for a payload in parts.
+/// The sum of the IPv6 pseudo-header (RFC 8200 section 8.1): `addresses` are source and destination
+/// as they stand in the header, `protocol` is the last next header, `len` the length of what that
+/// names.
+#[inline]
+pub fn pseudo_header_ipv6(addresses: &[u8; ipv6::ADDRESSES_LEN], protocol: u8, len: u16) -> Sum {
+    let mut sum = Sum::new();
+    sum.add(addresses);
+    sum.add_word(protocol.into());
+    sum.add_word(len);
+    sum
+}
+
+/// Fills in the TCP checksum of `header` (IP and TCP header, with zeros in all checksum fields) for
+/// a payload in parts; for IPv4 also the header checksum.
 ///
 /// # Panics
-/// If `header` is not an IPv4 header of `ip_header_len` bytes followed by a TCP header.
+/// If `header` is not an IP header of `ip_header_len` bytes, which tells the version
+/// ([`ip_header_len`]), followed by a TCP header.
+///
+/// [`ip_header_len`]: super::segment::ip_header_len
 #[inline]
 pub fn finish_tcp(header: &mut [u8], ip_header_len: usize, payload: &[&[u8]]) {
     let payload_len: usize = payload.iter().map(|part| part.len()).sum();
@@ -107,7 +122,9 @@ pub fn finish_tcp(header: &mut [u8], ip_header_len: usize, payload: &[&[u8]]) {
         sum.add(part);
     }
     put_tcp_checksum(header, ip_header_len, sum.checksum());
-    finish_ipv4(&mut header[..ip_header_len]);
+    if ip_header_len != ipv6::HEADER_LEN {
+        finish_ipv4(&mut header[..ip_header_len]);
+    }
 }
 
 /// Fills in the IPv4 header checksum; the field must be zero.
@@ -141,11 +158,18 @@ pub fn put_tcp_checksum(header: &mut [u8], ip_header_len: usize, value: u16) {
     header[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
+#[inline]
 fn tcp_pseudo_header(header: &[u8], ip_header_len: usize, payload_len: u16) -> Sum {
+    let len = (header.len() - ip_header_len) as u16 + payload_len;
+    if ip_header_len == ipv6::HEADER_LEN {
+        let addresses = header[ipv6::SOURCE_AT..]
+            .first_chunk()
+            .expect("an IPv6 header holds two addresses behind its first 8 bytes");
+        return pseudo_header_ipv6(addresses, ipv6::PROTOCOL_TCP, len);
+    }
     let addresses = header[ipv4::SOURCE_AT..]
         .first_chunk()
         .expect("an IPv4 header holds two addresses behind its first 12 bytes");
-    let len = (header.len() - ip_header_len) as u16 + payload_len;
     pseudo_header_ipv4(addresses, ipv4::PROTOCOL_TCP, len)
 }
 

@@ -1,6 +1,7 @@
 //! Ethernet II frames (RFC 894).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,6 +15,8 @@ pub const HEADER_LEN: usize = 14;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// A MAC address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -22,6 +25,13 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// `ff:ff:ff:ff:ff:ff`.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
+
+    /// The group that frames for an IPv6 multicast address go to (RFC 2464 section 7).
+    #[must_use]
+    pub const fn of_group(group: Ipv6Addr) -> Mac {
+        let [.., a, b, c, d] = group.octets();
+        Mac([0x33, 0x33, a, b, c, d])
+    }
 
     /// Addresses one station: neither multicast nor broadcast.
     #[inline]
@@ -129,6 +139,13 @@ mod tests {
         for text in ["", "02:48:46:00:00", "02:48:46:00:00:64:00", "02:48:46:00:00:+4", "2:4"] {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn groups_of_ipv6_have_a_mac() {
+        let all_nodes = Mac::of_group("ff02::1".parse().unwrap());
+        assert_eq!(all_nodes.to_string(), "33:33:00:00:00:01");
+        assert!(!all_nodes.is_unicast());
     }
 
     proptest! {

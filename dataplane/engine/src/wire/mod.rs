@@ -7,7 +7,11 @@ pub mod checksum;
 pub mod ethernet;
 pub mod icmp_error;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv6;
+pub mod mld;
+pub mod ndp;
 pub mod segment;
 pub mod tcp;
 pub mod udp;
@@ -31,7 +35,7 @@ pub enum Malformed {
     #[error("packet is truncated")]
     Truncated,
     /// The version field is not the expected one.
-    #[error("IP version is not 4")]
+    #[error("IP version is not the expected one")]
     Version,
     /// A header length below the minimum or beyond the packet.
     #[error("header length is impossible")]
@@ -49,17 +53,29 @@ pub enum Malformed {
     #[error("checksum is wrong")]
     Checksum,
     /// An address that no packet may come from or that no TCP packet may go to
-    /// (RFC 1122 sections 3.2.1.3 and 4.2.3.10).
+    /// (RFC 1122 sections 3.2.1.3 and 4.2.3.10, RFC 4291 sections 2.5.2 and 2.7).
     #[error("address is not allowed")]
     Address,
-    /// A TCP option's length is below 2 or reaches beyond the header (RFC 9293 MUST-7).
-    #[error("TCP option has an impossible length")]
+    /// A TCP option's length is below 2 or reaches beyond the header (RFC 9293 MUST-7); one of
+    /// neighbour discovery has no length or reaches beyond the message (RFC 4861 section 4.6).
+    #[error("option has an impossible length")]
     Option,
+    /// An IPv6 routing header that wants the packet sent on (RFC 5095 section 3).
+    #[error("routing header has segments left")]
+    RoutingHeader,
+    /// IPv6 extension headers out of order, too many, or with an option that must not be skipped
+    /// (RFC 8200 sections 4.1 and 4.2).
+    #[error("IPv6 extension header is not acceptable")]
+    ExtensionHeader,
+    /// A hop limit that shows that a packet which must not leave its link came from another
+    /// (RFC 4861 section 7.1).
+    #[error("hop limit is not that of a neighbour")]
+    HopLimit,
 }
 
 impl Malformed {
     /// All of them, in the order of [`Malformed::index`].
-    pub const ALL: [Malformed; 9] = [
+    pub const ALL: [Malformed; 12] = [
         Malformed::Truncated,
         Malformed::Version,
         Malformed::HeaderLength,
@@ -69,6 +85,9 @@ impl Malformed {
         Malformed::Checksum,
         Malformed::Address,
         Malformed::Option,
+        Malformed::RoutingHeader,
+        Malformed::ExtensionHeader,
+        Malformed::HopLimit,
     ];
 
     /// A stable index, for an array of counters of `ALL.len()`.
@@ -89,6 +108,9 @@ impl Malformed {
             Malformed::Checksum => "checksum",
             Malformed::Address => "address",
             Malformed::Option => "option",
+            Malformed::RoutingHeader => "routing_header",
+            Malformed::ExtensionHeader => "extension_header",
+            Malformed::HopLimit => "hop_limit",
         }
     }
 }

@@ -60,9 +60,13 @@ fn echo_of_a_mark_lowers_the_window_once_in_a_round_trip() {
 
 #[test]
 fn bulk_over_a_marking_bottleneck_loses_nothing_and_fills_it() {
+    let pair = || Pair::unlike(with(Ecn::Ask), config(), Quality::perfect(10_000), 1);
+    loses_nothing_and_fills_it(pair());
+    loses_nothing_and_fills_it(pair().over_ipv6());
+}
+
+fn loses_nothing_and_fills_it(mut pair: Pair) {
     const RATE_BPS: u64 = 50_000_000;
-    let client = with(Ecn::Ask);
-    let mut pair = Pair::unlike(client, config(), Quality::perfect(10_000), 1);
     let shape = Shape { rate_bps: RATE_BPS, queue_bytes: 1 << 20, mark_bytes: Some(60_000) };
     pair.link.shape = Some(shape);
     let local = pair.connect(STREAM, DISCARD_INDEX);

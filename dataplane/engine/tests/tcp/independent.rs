@@ -11,7 +11,8 @@ use engine::time::Instant;
 
 use crate::support::link::{Link, Quality};
 use crate::support::{
-    CLIENT, ECHO, FILE_LEN, HTTP, Recorder, SERVER, STREAM, STREAM_N, config, parse, pattern, shard,
+    CLIENT, CLIENT_V6, ECHO, FILE_LEN, HTTP, Recorder, SERVER, SERVER_V6, STREAM, STREAM_N, config,
+    parse, pattern, shard,
 };
 
 /// The client's network card: what has arrived, and what is to be sent.
@@ -70,19 +71,23 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(port: u16, quality: Quality, seed: u64) -> Bench {
+    fn new(port: u16, (quality, ipv6): (Quality, bool), seed: u64) -> Bench {
+        let (client, server) = match ipv6 {
+            false => (IpCidr::new(CLIENT.into(), 24), IpAddress::from(SERVER)),
+            true => (IpCidr::new(CLIENT_V6.into(), 64), IpAddress::from(SERVER_V6)),
+        };
         let mut wire = Wire::default();
         let now = SmolInstant::from_micros(1_000_000);
         let mut interface = Interface::new(IfaceConfig::new(HardwareAddress::Ip), &mut wire, now);
         interface.update_ip_addrs(|addrs| {
-            addrs.push(IpCidr::new(IpAddress::Ipv4(CLIENT), 24)).expect("room");
+            addrs.push(client).expect("room");
         });
         let buffer = || tcp::SocketBuffer::new(vec![0; 128 * 1024]);
         let socket = tcp::Socket::new(buffer(), buffer());
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
         let socket = sockets.get_mut::<tcp::Socket>(handle);
-        let remote = (IpAddress::Ipv4(SERVER), port);
+        let remote = (server, port);
         socket.connect(interface.context(), remote, 40_000).expect("it connects");
         let server = shard(config());
         let link = Link::new(quality, seed);
@@ -143,6 +148,12 @@ impl Bench {
     }
 }
 
+/// Links of all kinds, each with IPv4 and with IPv6.
+fn ways() -> impl Iterator<Item = (Quality, bool)> {
+    let both = |quality| [(quality, false), (quality, true)];
+    qualities().into_iter().flat_map(both)
+}
+
 fn qualities() -> [Quality; 3] {
     let mixed = Quality {
         delay_us: 2_000,
@@ -155,8 +166,8 @@ fn qualities() -> [Quality; 3] {
 
 #[test]
 fn downloads_the_pattern_byte_by_byte() {
-    for (seed, quality) in (0..).zip(qualities()) {
-        let mut bench = Bench::new(STREAM, quality, seed);
+    for (seed, way) in (0..).zip(ways()) {
+        let mut bench = Bench::new(STREAM, way, seed);
         let mut got = 0;
         let done = bench.run(120_000_000, |socket| {
             Bench::read(socket, &mut got, pattern);
@@ -169,8 +180,8 @@ fn downloads_the_pattern_byte_by_byte() {
 #[test]
 fn echoes_half_a_megabyte_and_closes() {
     const TOTAL: u64 = 1 << 19;
-    for (seed, quality) in (0..).zip(qualities()) {
-        let mut bench = Bench::new(ECHO, quality, seed);
+    for (seed, way) in (0..).zip(ways()) {
+        let mut bench = Bench::new(ECHO, way, seed);
         let (mut sent, mut got) = (0, 0);
         let done = bench.run(240_000_000, |socket| {
             while sent < TOTAL && socket.can_send() {
@@ -193,8 +204,8 @@ fn echoes_half_a_megabyte_and_closes() {
 
 #[test]
 fn requested_stream_ends_with_fin() {
-    for (seed, quality) in (0..).zip(qualities()) {
-        let mut bench = Bench::new(STREAM_N, quality, seed);
+    for (seed, way) in (0..).zip(ways()) {
+        let mut bench = Bench::new(STREAM_N, way, seed);
         let (mut asked, mut got) = (false, 0);
         let done = bench.run(120_000_000, |socket| {
             if !asked && socket.can_send() {
@@ -210,8 +221,8 @@ fn requested_stream_ends_with_fin() {
 
 #[test]
 fn file_is_served_by_reference_and_arrives_whole() {
-    for (seed, quality) in (0..).zip(qualities()) {
-        let mut bench = Bench::new(HTTP, quality, seed);
+    for (seed, way) in (0..).zip(ways()) {
+        let mut bench = Bench::new(HTTP, way, seed);
         let (mut asked, mut answer) = (false, Vec::new());
         let done = bench.run(120_000_000, |socket| {
             if !asked && socket.can_send() {

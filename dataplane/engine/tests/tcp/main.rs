@@ -8,6 +8,7 @@ mod external;
 mod goodput;
 mod handshake;
 mod independent;
+mod ipv6;
 mod loss;
 mod path;
 mod security;

@@ -147,3 +147,29 @@ fn hard_errors_end_only_what_is_not_open_yet() {
     assert_eq!(peer.shard.memory().connections, 1);
     assert!(out.packets.is_empty());
 }
+
+#[test]
+fn over_ipv6_the_header_counts_and_nobody_is_believed_below_1280_bytes() {
+    let mut pair = narrow().over_ipv6();
+    let local = pair.connect(STREAM, DISCARD_INDEX);
+    run_with_icmp(&mut pair, 60_000);
+    assert_eq!(pair.of_server(local).expect("it lives").mss, NARROW - 20);
+    let segment =
+        pair.sent.iter().rev().map(|(_, packet)| parse(packet)).find(|s| s.payload.len() > 1000);
+    let segment = segment.expect("it has sent some");
+    let flow = Flow { local: segment.flow.remote, remote: segment.flow.local };
+    let error = IcmpError { flow, seq: segment.seq, kind: IcmpErrorKind::TooBig { mtu: 600 } };
+    let now = Instant::from_micros(pair.now_us);
+    pair.server.icmp_error(now, &error, &mut Recorder::default());
+    assert_eq!(pair.of_server(local).expect("it lives").mss, BLIND - 20, "RFC 8201 4");
+}
+
+#[test]
+fn black_hole_is_passed_over_ipv6_with_the_least_mtu() {
+    let mut pair = narrow().over_ipv6();
+    let local = pair.connect(STREAM, DISCARD_INDEX);
+    pair.run(5_000_000);
+    let info = pair.of_server(local).expect("it lives");
+    assert_eq!((info.mss, pair.server.counters().black_holes), (BLIND - 20, 1));
+    assert!(pair.of_client(local).is_some_and(|info| info.bytes_in > 1_000_000), "{info:?}");
+}

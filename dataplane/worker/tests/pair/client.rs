@@ -66,15 +66,16 @@ impl Client {
         let mut interface = Interface::new(config, &mut device, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             addresses.push(IpCidr::new(IpAddress::v4(10, 77, 0, last), 24)).unwrap();
+            let last = u16::from(last);
+            addresses.push(IpCidr::new(IpAddress::v6(0xfd77, 0, 0, 0, 0, 0, 0, last), 64)).unwrap();
         });
         Client { device, interface, sockets: SocketSet::new(Vec::new()), jobs: Vec::new() }
     }
 
-    pub fn start(&mut self, work: Work, random: &mut Random) {
+    pub fn start(&mut self, work: Work, vip: IpAddress, random: &mut Random) {
         let buffer = || SocketBuffer::new(vec![0; 32 * 1024]);
         let mut socket = Socket::new(buffer(), buffer());
         let port = 40_000 + (random.below(1000) * 16) as u16 + self.jobs.len() as u16;
-        let vip = IpAddress::v4(10, 77, 0, 100);
         socket.connect(self.interface.context(), (vip, work.port()), port).unwrap();
         let handle = self.sockets.add(socket);
         let asleep = matches!(work, Work::Idle(_));

@@ -5,6 +5,7 @@
 
 mod client;
 mod flood;
+mod ipv6;
 mod latency;
 mod network;
 mod scripted;

@@ -1,7 +1,7 @@
 //! The wires: a switch that learns, and a link. Both lose, delay, reorder and duplicate frames as
 //! the seed has it.
 
-use engine::wire::{checksum, ipv4};
+use engine::wire::{checksum, ipv4, ipv6};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -148,7 +148,10 @@ impl Network {
         }
         self.stations.insert(frame[6..12].to_vec(), from);
         if frame[6..12] == self.vmac && frame.len() > ETHERNET_LEN.saturating_add(self.mtu) {
-            let answer = fragmentation_needed(&frame, self.mtu);
+            let answer = match frame[12..14] {
+                [0x86, 0xdd] => packet_too_big(&frame, self.mtu),
+                _ => fragmentation_needed(&frame, self.mtu),
+            };
             return self.deliver(now_us + LAN_DELAY_US, from, answer);
         }
         let known = self.stations.get(&frame[..6]).copied();
@@ -199,4 +202,29 @@ pub fn fragmentation_needed(frame: &[u8], mtu: usize) -> Vec<u8> {
     };
     let link = [&frame[6..12], &[2, 0, 0, 0, 8, 1], &[8, 0]].concat();
     [&link[..], &header.to_bytes(message.len() as u16), &message].concat()
+}
+
+/// RFC 4443 3.2: the same over IPv6. All of the packet is quoted that 1280 bytes have room for.
+fn packet_too_big(frame: &[u8], mtu: usize) -> Vec<u8> {
+    let packet = &frame[ETHERNET_LEN..];
+    let mut message = vec![2, 0, 0, 0];
+    message.extend_from_slice(&(mtu as u32).to_be_bytes());
+    message.extend_from_slice(&packet[..packet.len().min(1232)]);
+    let destination: [u8; 16] = packet[8..24].try_into().unwrap();
+    let header = ipv6::Header {
+        source: "fe80::254".parse().unwrap(),
+        destination: destination.into(),
+        protocol: ipv6::PROTOCOL_ICMPV6,
+        hop_limit: 64,
+        traffic_class: 0,
+        flow_label: 0,
+    };
+    let len = message.len() as u16;
+    let header = header.to_bytes(len);
+    let addresses = header[8..].first_chunk().unwrap();
+    let mut sum = checksum::pseudo_header_ipv6(addresses, ipv6::PROTOCOL_ICMPV6, len);
+    sum.add(&message);
+    message[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
+    let link = [&frame[6..12], &[2, 0, 0, 0, 8, 1], &[0x86, 0xdd]].concat();
+    [&link[..], &header, &message].concat()
 }

@@ -1,6 +1,6 @@
 //! Two nodes, their clients, the wires between them, and one clock.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender};
@@ -13,8 +13,8 @@ use replication::{Incarnation, Role};
 use worker::latency::Latency;
 use worker::query::{AfterReading, Summary};
 use worker::{
-    At, Counters, Crew, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares, Steward, Wire,
-    Worker, crew,
+    AddressConfig, At, Counters, Crew, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares,
+    Steward, Wire, Worker, crew,
 };
 
 use crate::client::{Client, Work};
@@ -23,6 +23,7 @@ use crate::steward::{DETECTION_US, TestSteward};
 
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
 /// Nodes' clocks have nothing in common.
 const CLOCK_ORIGIN_US: [u64; 2] = [1_000, 7_000_000_000];
 /// Time that a loop with work takes.
@@ -52,7 +53,7 @@ pub fn shard_config() -> Config {
     let requested =
         ServiceKind::Stream { length: StreamLength::Requested, rate_bps: None, seed: 0 };
     Config {
-        vips: vec![Addr::from(VIP)],
+        vips: vec![VIP.into(), VIP_V6.into()],
         shards: 4,
         max_connections: 64,
         pool_blocks: 2048,
@@ -67,22 +68,35 @@ pub fn shard_config() -> Config {
     }
 }
 
+/// A node's own address on the LAN.
+pub fn own_v6(node: usize) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1 + node as u16)
+}
+
 pub fn mac(node: usize, port: u8) -> Mac {
     Mac([2, 0, 0, 0, port, 1 + node as u8])
 }
 
+/// The LAN has IPv6 alone if the service has.
 fn config_of(index: usize, shard: Config) -> NodeConfig {
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
-    let port = |net| PortConfig {
-        address: own(net, index),
-        prefix_len: 24,
-        gateway: None,
-        peer: own(net, 1 - index),
+    let port = |net| {
+        let place =
+            AddressConfig { address: own(net, index).into(), prefix_len: 24, gateway: None };
+        PortConfig::new(place, own(net, 1 - index))
+    };
+    let v6 = AddressConfig { address: own_v6(index).into(), prefix_len: 64, gateway: None };
+    let lan = if shard.vips.iter().any(Addr::is_ipv4) {
+        let mut both = port(77);
+        both.addresses.push(v6);
+        both
+    } else {
+        PortConfig::new(v6, own_v6(1 - index))
     };
     NodeConfig {
         incarnation: Incarnation(100 + index as u64),
         vmac: VMAC,
-        lan: port(77),
+        lan,
         link: port(78),
         control_port: 7400,
         detection_timeout_us: DETECTION_US,
@@ -157,7 +171,11 @@ impl World {
     }
 
     pub fn start(&mut self, client: usize, work: Work) {
-        self.clients[client].start(work, &mut self.random);
+        self.clients[client].start(work, VIP.into(), &mut self.random);
+    }
+
+    pub fn start_over_ipv6(&mut self, client: usize, work: Work) {
+        self.clients[client].start(work, VIP_V6.into(), &mut self.random);
     }
 
     /// Runs until `until` holds; fails after `limit_us`.

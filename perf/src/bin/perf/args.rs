@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -288,7 +288,7 @@ pub struct BackendArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub profile_file: Option<PathBuf>,
     /// The generator's address and the length of the network's prefix
-    #[arg(long, value_name = "A.B.C.D/LEN", conflicts_with = "kernel")]
+    #[arg(long, value_name = "ADDRESS/LEN", conflicts_with = "kernel")]
     pub address: Option<Network>,
     /// Addresses to connect from [default: the generator's]
     #[arg(long, value_name = "FIRST-LAST", conflicts_with = "kernel")]
@@ -297,8 +297,8 @@ pub struct BackendArgs {
     #[arg(long, value_name = "FIRST-LAST", default_value = "1024-65535")]
     pub ports: PortRange,
     /// Where packets to other networks go
-    #[arg(long, value_name = "A.B.C.D", conflicts_with = "kernel")]
-    pub gateway: Option<Ipv4Addr>,
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "kernel")]
+    pub gateway: Option<IpAddr>,
     /// Processor to run on
     #[arg(long, value_name = "N")]
     pub core: Option<u16>,
@@ -318,16 +318,25 @@ pub struct BackendArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// The address.
-    pub address: Ipv4Addr,
-    /// Bits of the prefix, 0 to 32.
+    pub address: IpAddr,
+    /// Bits of the prefix, 0 to 32 or to 128.
     pub prefix_len: u8,
 }
 
 impl Network {
-    /// Whether another address is in the same network.
-    pub fn contains(&self, other: Ipv4Addr) -> bool {
-        let differing = u32::from(self.address) ^ u32::from(other);
-        u32::from(self.prefix_len) <= differing.leading_zeros()
+    /// Whether another address is in the same network. Link-local ones are in every one of IPv6.
+    pub fn contains(&self, other: IpAddr) -> bool {
+        let prefix_len = u32::from(self.prefix_len);
+        match (self.address, other) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                (ours.to_bits() ^ theirs.to_bits()).leading_zeros() >= prefix_len
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                theirs.is_unicast_link_local()
+                    || (ours.to_bits() ^ theirs.to_bits()).leading_zeros() >= prefix_len
+            }
+            _ => false,
+        }
     }
 }
 
@@ -337,10 +346,14 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (address, prefix_len) = text.split_once('/')?;
-            let prefix_len = prefix_len.parse().ok().filter(|len| *len <= 32)?;
-            Some(Network { address: address.parse().ok()?, prefix_len })
+            let address: IpAddr = address.parse().ok()?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let prefix_len = prefix_len.parse().ok().filter(|len| *len <= most)?;
+            Some(Network { address, prefix_len })
         };
-        parse().ok_or_else(|| format!("expected an address like 10.0.0.2/24, not {text:?}"))
+        parse().ok_or_else(|| {
+            format!("expected an address like 10.0.0.2/24 or fd77::2/64, not {text:?}")
+        })
     }
 }
 
@@ -388,11 +401,18 @@ mod tests {
 
     #[test]
     fn networks_contain_their_addresses() {
-        let network: Network = "10.77.0.10/24".parse().unwrap();
-        assert!(network.contains(Ipv4Addr::new(10, 77, 0, 200)));
-        assert!(!network.contains(Ipv4Addr::new(10, 77, 1, 10)));
-        let all: Network = "10.77.0.10/0".parse().unwrap();
-        assert!(all.contains(Ipv4Addr::new(1, 1, 1, 1)));
+        let contains = |network: &str, other: &str| {
+            let network: Network = network.parse().unwrap();
+            network.contains(other.parse().unwrap())
+        };
+        assert!(contains("10.77.0.10/24", "10.77.0.200"));
+        assert!(!contains("10.77.0.10/24", "10.77.1.10"));
+        assert!(contains("10.77.0.10/0", "1.1.1.1"));
+        assert!(contains("fd77::10/64", "fd77::1:2:3:4"));
+        assert!(!contains("fd77::10/64", "fd77:0:0:1::10"));
+        assert!(contains("fd77::10/64", "fe80::1"));
+        assert!(!contains("fd77::10/0", "10.77.0.10"));
+        assert!("fd77::1/129".parse::<Network>().is_err());
         assert!("10.0.0.1/33".parse::<Network>().is_err());
         assert!("10.0.0.1".parse::<Network>().is_err());
     }

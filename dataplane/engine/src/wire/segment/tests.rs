@@ -83,6 +83,68 @@ fn other_protocols_and_short_headers_are_refused() {
     }
 }
 
+const CLIENT_V6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const SERVER_V6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+/// A packet over IPv6 from the client, made by etherparse.
+fn packet_ipv6(payload: &[u8], edit: impl FnOnce(&mut etherparse::TcpHeader)) -> Vec<u8> {
+    let mut tcp = etherparse::TcpHeader::new(40_000, 80, 1_000, 500);
+    edit(&mut tcp);
+    let mut bytes = Vec::new();
+    etherparse::PacketBuilder::ipv6(CLIENT_V6, SERVER_V6, 64)
+        .tcp_header(tcp)
+        .write(&mut bytes, payload)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn reads_what_etherparse_writes_over_ipv6() {
+    let bytes = packet_ipv6(b"hello", |tcp| {
+        (tcp.fin, tcp.ack, tcp.acknowledgment_number) = (true, true, 77);
+        tcp.set_options(&[etherparse::TcpOptionElement::Timestamp(5, 6)]).unwrap();
+    });
+    let padded = [&bytes[..], &[0; 9]].concat();
+    let segment = parse(&padded).unwrap();
+    assert_eq!(segment.flow.local, Endpoint::new(Ipv6Addr::from(SERVER_V6), 80));
+    assert_eq!(segment.flow.remote, Endpoint::new(Ipv6Addr::from(CLIENT_V6), 40_000));
+    assert_eq!(segment.hash, flow_hash(&segment.flow));
+    assert_eq!((segment.seq, segment.ack, segment.window), (SeqNumber(1_000), SeqNumber(77), 500));
+    assert_eq!(segment.options.timestamps, Some(Timestamps { value: 5, echo: 6 }));
+    assert_eq!((segment.payload, segment.packet), (&b"hello"[..], &bytes[..]));
+}
+
+#[test]
+fn a_flipped_bit_over_ipv6_is_noticed() {
+    let good = packet_ipv6(b"odd", |_| {});
+    // The header's length and version have errors of their own; class, label and hop limit change
+    // on the way.
+    for at in (8..good.len()).filter(|&at| at != 6) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x01;
+        assert!(parse(&bytes).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn addresses_of_no_host_are_refused_over_ipv6() {
+    let mapped = Ipv4Addr::from(CLIENT).to_ipv6_mapped().octets();
+    let all_nodes = ipv6::ALL_NODES.octets();
+    for (at, octets) in [(8, [0; 16]), (8, all_nodes), (24, all_nodes), (8, mapped), (24, mapped)] {
+        let mut bytes = packet_ipv6(b"", |_| {});
+        bytes[at..at + 16].copy_from_slice(&octets);
+        let parsed = Segment::parse(&bytes, Checksums::Trusted);
+        assert_eq!(parsed, Err(Malformed::Address), "{octets:?}");
+    }
+}
+
+fn flow_ipv6() -> Flow {
+    Flow {
+        local: Endpoint::new(Ipv6Addr::from(SERVER_V6), 80),
+        remote: Endpoint::new(Ipv6Addr::from(CLIENT_V6), 40_000),
+    }
+}
+
 fn flow() -> Flow {
     Flow {
         local: Endpoint::new(Ipv4Addr::from(SERVER), 80),
@@ -125,6 +187,42 @@ proptest! {
     }
 
     #[test]
+    fn etherparse_finds_our_packets_over_ipv6_right(
+        seq: u32, ack: u32, window: u16, ts: Option<(u32, u32)>,
+        parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..4)
+    ) {
+        let payload = parts.concat();
+        let timestamps = ts.map(|(value, echo)| Timestamps { value, echo });
+        let (flow, flags) = (flow_ipv6(), Flags::ACK | Flags::PSH);
+        let options = Options { timestamps, ..Options::default() };
+        let (seq, ack) = (SeqNumber(seq), SeqNumber(ack));
+        let header = SegmentHeader { flow, seq, ack, flags, window, options };
+        let mut bytes = [0xaa; MAX_HEADER_LEN];
+        let len = header.emit(payload.len() as u16, &mut bytes);
+        let ip_len = ip_header_len(flow.local.addr);
+        // What a card would be asked to complete must come to the same.
+        let mut offloaded = bytes[..len].to_vec();
+        let pseudo = checksum::pseudo_header_sum(&offloaded, ip_len, payload.len() as u16);
+        checksum::put_tcp_checksum(&mut offloaded, ip_len, pseudo);
+        let by_nic = checksum::checksum(&[&offloaded[ip_len..], &payload].concat());
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        checksum::finish_tcp(&mut bytes[..len], ip_len, &parts);
+        let bytes = [&bytes[..len], &payload].concat();
+
+        let (ip, rest) = etherparse::Ipv6Header::from_slice(&bytes).unwrap();
+        prop_assert_eq!((ip.source, ip.destination), (SERVER_V6, CLIENT_V6));
+        prop_assert_eq!(usize::from(ip.payload_length), rest.len());
+        prop_assert_eq!(ip.flow_label.value(), flow_label(&flow));
+        let (tcp, data) = etherparse::TcpHeader::from_slice(rest).unwrap();
+        prop_assert_eq!(tcp.calc_checksum_ipv6(&ip, data).unwrap(), tcp.checksum);
+        prop_assert_eq!(tcp.checksum, by_nic);
+        prop_assert_eq!(data, &payload[..]);
+        let parsed = parse(&bytes).unwrap();
+        prop_assert_eq!((parsed.seq, parsed.payload), (header.seq, data));
+        prop_assert_eq!(parsed.options, header.options);
+    }
+
+    #[test]
     fn a_nic_completes_the_pseudo_header_sum_to_the_same_checksum(
         payload in prop::collection::vec(any::<u8>(), 0..100)
     ) {
@@ -152,12 +250,28 @@ proptest! {
             bytes[..12].copy_from_slice(&[0x45, 0, 0, len, 0, 0, 0, 0, 64, 6, 0, 0]);
             (bytes[12], bytes[16], bytes[32]) = (10, 10, shape);
         }
+        if let (Some(shape), true) = (shape, bytes.len() >= 80 && bytes[13] % 2 == 0) {
+            let len = bytes.len() as u8 - 40;
+            bytes[..9].copy_from_slice(&[0x60, 0, 0, 0, 0, len, 6, 64, 0xfd]);
+            (bytes[24], bytes[52]) = (0xfd, shape);
+        }
         if let Ok(segment) = Segment::parse(&bytes, Checksums::Trusted) {
             let mut out = [0; RESET_LEN];
             let len = reset_for(&segment, &mut out);
             prop_assert_eq!(len == 0, segment.flags.rst());
         }
     }
+}
+
+#[test]
+fn a_reset_over_ipv6_goes_back_to_the_sender() {
+    let bytes = packet_ipv6(b"data", |tcp| (tcp.ack, tcp.acknowledgment_number) = (true, 77));
+    let segment = parse(&bytes).unwrap();
+    let mut out = [0xaa; RESET_LEN];
+    assert_eq!(reset_for(&segment, &mut out), RESET_LEN);
+    let reset = parse(&out).unwrap();
+    assert_eq!((reset.flow.local, reset.flow.remote), (segment.flow.remote, segment.flow.local));
+    assert_eq!((reset.seq, reset.flags), (SeqNumber(77), Flags::RST));
 }
 
 /// The reset for a packet with these flags, parsed as its receiver would.

@@ -107,11 +107,15 @@ impl Link {
         if waiting + len > shape.queue_bytes {
             return None;
         }
-        if shape.mark_bytes.is_some_and(|mark| waiting > mark) && packet[1] & ECN != 0 {
-            packet[1] |= ECN;
-            packet[10..12].fill(0);
-            let sum = checksum(&packet[..20]);
-            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        let ipv6 = packet[0] >> 4 == 6;
+        let ecn = if ipv6 { ECN << 4 } else { ECN };
+        if shape.mark_bytes.is_some_and(|mark| waiting > mark) && packet[1] & ecn != 0 {
+            packet[1] |= ecn;
+            if !ipv6 {
+                packet[10..12].fill(0);
+                let sum = checksum(&packet[..20]);
+                packet[10..12].copy_from_slice(&sum.to_be_bytes());
+            }
             self.marked += 1;
         }
         *free_ns = now_ns.max(*free_ns) + len * 8_000_000_000 / shape.rate_bps;

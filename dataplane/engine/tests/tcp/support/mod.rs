@@ -5,7 +5,7 @@ pub mod link;
 pub mod pair;
 pub mod peer;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use engine::addr::Endpoint;
@@ -30,6 +30,8 @@ pub const DISCARD_INDEX: u16 = 1;
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9);
 
 /// Collects packets with their checksums.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Two shards that face each other over a link. The clock jumps to the next thing that happens.
 
-use engine::addr::Endpoint;
+use engine::addr::{Addr, Endpoint};
 use engine::config::Config;
 use engine::shard::{ConnectionInfo, Shard};
 use engine::tcp::State;
@@ -8,7 +8,7 @@ use engine::time::Instant;
 use engine::wire::segment::Segment;
 
 use super::link::{Link, Quality};
-use super::{CLIENT, Recorder, parse, server, shard};
+use super::{CLIENT, CLIENT_V6, Recorder, SERVER, SERVER_V6, parse, shard};
 
 pub struct Pair {
     pub now_us: u64,
@@ -22,6 +22,8 @@ pub struct Pair {
     /// Most packets that one step of the server has emitted.
     pub largest_step: usize,
     next_port: u16,
+    /// The client's address and the server's, of what is connected from now on.
+    addresses: (Addr, Addr),
 }
 
 impl Pair {
@@ -40,7 +42,15 @@ impl Pair {
             sent: Vec::new(),
             largest_step: 0,
             next_port: 40_000,
+            addresses: (CLIENT.into(), SERVER.into()),
         }
+    }
+
+    /// New connections are over IPv6 from now on, and begin with the first port again.
+    pub fn over_ipv6(mut self) -> Pair {
+        self.next_port = 40_000;
+        self.addresses = (CLIENT_V6.into(), SERVER_V6.into());
+        self
     }
 
     fn now(&self) -> Instant {
@@ -50,10 +60,11 @@ impl Pair {
     /// Opens a connection from the client, on whose side service `index` runs.
     pub fn connect(&mut self, port: u16, index: u16) -> Endpoint {
         self.next_port += 1;
-        let local = Endpoint::new(CLIENT, self.next_port);
+        let (client, server) = self.addresses;
+        let (local, remote) = (Endpoint::new(client, self.next_port), Endpoint::new(server, port));
         let mut out = Recorder::default();
         let now = self.now();
-        self.client.connect(now, local, server(port), index, &mut out).expect("there is room");
+        self.client.connect(now, local, remote, index, &mut out).expect("there is room");
         out.packets.into_iter().for_each(|packet| self.link.send(self.now_us, true, packet));
         local
     }

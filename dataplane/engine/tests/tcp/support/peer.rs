@@ -7,11 +7,10 @@ use engine::seq::SeqNumber;
 use engine::shard::{ConnectionInfo, Shard};
 use engine::time::Instant;
 use engine::wire::checksum::finish_tcp;
-use engine::wire::ipv4;
-use engine::wire::segment::{MAX_HEADER_LEN, SegmentHeader};
+use engine::wire::segment::{MAX_HEADER_LEN, SegmentHeader, ip_header_len};
 use engine::wire::tcp::{Flags, Options, Timestamps};
 
-use super::{Recorder, client, parse, server, shard};
+use super::{CLIENT_V6, Recorder, SERVER_V6, client, parse, server, shard};
 
 /// What came back, with numbers relative to the initial ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +73,12 @@ impl Peer {
         }
     }
 
+    /// The same over IPv6.
+    pub fn over_ipv6(config: Config, port: u16) -> Peer {
+        let local = Endpoint::new(CLIENT_V6, 50_000);
+        Peer { local, remote: Endpoint::new(SERVER_V6, port), ..Peer::new(config, port) }
+    }
+
     /// A peer with MSS 1000 and SACK, after the handshake.
     pub fn established(config: Config, port: u16) -> Peer {
         let mut peer = Peer::new(config, port);
@@ -115,7 +120,7 @@ impl Peer {
         let mut bytes = vec![0; MAX_HEADER_LEN];
         let len = header.emit(data.len() as u16, &mut bytes);
         bytes.truncate(len);
-        finish_tcp(&mut bytes, ipv4::HEADER_LEN, &[data]);
+        finish_tcp(&mut bytes, ip_header_len(self.local.addr), &[data]);
         bytes.extend_from_slice(data);
         bytes
     }

@@ -9,15 +9,15 @@ use engine::service::ByteStream;
 use engine::service::external::Events as Happened;
 use engine::shard::{ConnectError, End, Ready, Shard};
 use engine::time::Instant;
-use engine::wire::ethernet;
+use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
-use engine::wire::{Checksums, arp};
+use engine::wire::{Checksums, Malformed, arp, ipv6, ndp};
 use worker::nic::BURST;
 use worker::{Frame, Nic, RxChecksum};
 
 use super::book::{Book, Entry};
 use super::local_ends::LocalEnds;
-use super::neighbour::Neighbour;
+use super::neighbour::{Neighbour, Note};
 use super::rest::Rest;
 use super::wire::Wire;
 use crate::load::transport::{Events, Failure, Index, Notice, Stream, Transport};
@@ -65,7 +65,7 @@ impl<N: Nic> Generator<N> {
         name: String,
     ) -> Generator<N> {
         Generator {
-            wire: Wire::new(nic),
+            wire: Wire::new(nic, !target.addr.is_ipv4()),
             shard,
             book: Book::new(ends),
             neighbour,
@@ -97,7 +97,7 @@ impl<N: Nic> Generator<N> {
             if due && self.wire.is_clear() {
                 let mac = self.wire.nic.mac();
                 let question = self.neighbour.question(mac);
-                self.wire.send_arp(ethernet::Mac::BROADCAST, &question);
+                self.wire.send_note(&question);
                 asked = Some(Moment::now());
             }
             self.wire.transmit();
@@ -159,12 +159,12 @@ impl<N: Nic> Generator<N> {
             RxChecksum::Unknown => Checksums::Verify,
             RxChecksum::Bad => return None,
         };
-        if header.ethertype != ethernet::ETHERTYPE_IPV4 {
+        if !is_ip(header.ethertype) {
             return None;
         }
         let segment = Segment::parse(packet, checks).ok()?;
         // What is left of an earlier run is for the shard too, which resets it.
-        let ours = segment.flow.local.addr.as_ipv4().is_some_and(|to| self.neighbour.is_ours(to));
+        let ours = self.neighbour.is_ours(segment.flow.local.addr);
         (ours && segment.flow.remote.addr == self.target.addr).then_some(segment)
     }
 
@@ -175,25 +175,32 @@ impl<N: Nic> Generator<N> {
             self.dropped.malformed += 1;
             return;
         };
-        match header.ethertype {
-            ethernet::ETHERTYPE_ARP => match arp::Packet::parse(packet) {
-                Ok(packet) => self.receive_arp(&packet),
-                Err(_) => self.dropped.malformed += 1,
-            },
-            ethernet::ETHERTYPE_IPV4 if Segment::parse(packet, Checksums::Verify).is_err() => {
-                self.dropped.malformed += 1;
+        let answer = match header.ethertype {
+            ethernet::ETHERTYPE_ARP => arp::Packet::parse(packet)
+                .map(|packet| self.neighbour.receive_arp(&packet, self.wire.nic.mac())),
+            ethernet::ETHERTYPE_IPV6 if is_icmpv6(packet) => {
+                self.receive_icmpv6(header.source, packet)
             }
-            _ => self.dropped.foreign += 1,
-        }
-    }
-
-    fn receive_arp(&mut self, packet: &arp::Packet) {
-        if let Some(answer) = self.neighbour.receive(packet, self.wire.nic.mac()) {
-            self.wire.send_arp(packet.sender_mac, &answer);
+            ethertype if is_ip(ethertype) => {
+                Segment::parse(packet, Checksums::Verify).and(Err(Malformed::Protocol))
+            }
+            _ => Err(Malformed::Protocol),
+        };
+        match answer {
+            Ok(Some(note)) => self.wire.send_note(&note),
+            Ok(None) => {}
+            // It is whole, but not for us.
+            Err(Malformed::Protocol) => self.dropped.foreign += 1,
+            Err(_) => self.dropped.malformed += 1,
         }
         if let Some(mac) = self.neighbour.mac {
             self.wire.send_to(mac);
         }
+    }
+
+    fn receive_icmpv6(&mut self, from: Mac, packet: &[u8]) -> Result<Option<Note>, Malformed> {
+        let message = ndp::Message::parse(&ipv6::Packet::parse(packet)?, Checksums::Verify)?;
+        Ok(self.neighbour.receive_ndp(from, &message, self.wire.nic.mac()))
     }
 
     /// Says of a connection what the load wants to know.
@@ -238,6 +245,15 @@ impl<N: Nic> Generator<N> {
             notices.push(Notice { index, events: Events::OVER, failure: None });
         }
     }
+}
+
+fn is_ip(ethertype: u16) -> bool {
+    [ethernet::ETHERTYPE_IPV4, ethernet::ETHERTYPE_IPV6].contains(&ethertype)
+}
+
+fn is_icmpv6(packet: &[u8]) -> bool {
+    let carries = |ip: ipv6::Packet<'_>| ip.header.protocol == ipv6::PROTOCOL_ICMPV6;
+    ipv6::Packet::parse(packet).is_ok_and(carries)
 }
 
 fn failure_of(end: End) -> Option<Failure> {

@@ -23,7 +23,8 @@ pub struct LocalEnds {
 impl LocalEnds {
     /// At most 2^32 - 1 pairs are used.
     pub fn new(addresses: AddressRange, ports: PortRange) -> LocalEnds {
-        let total = u32::try_from(addresses.count() * ports.count()).unwrap_or(u32::MAX);
+        let total = addresses.count().saturating_mul(ports.count());
+        let total = u32::try_from(total).unwrap_or(u32::MAX);
         LocalEnds { addresses, ports, total, start: 0, fresh: 0, free: VecDeque::new() }
     }
 

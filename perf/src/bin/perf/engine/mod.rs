@@ -16,11 +16,11 @@ mod wire;
 mod tests;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use engine::addr::Endpoint;
 use engine::config::{Config, ServiceConfig, ServiceKind, TcpConfig};
 use engine::content::Content;
@@ -37,9 +37,9 @@ use rest::Rest;
 /// The transport of a real device.
 pub type Engine = Generator<DpdkNic>;
 
-/// How long the target, or the gateway to it, may take to answer ARP. A device may need a moment
-/// until its link is up.
-const ARP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the target, or the gateway to it, may take to say where it is. A device may need a
+/// moment until its link is up.
+const HOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections beyond those of the load: in TIME-WAIT, or about to go.
 const SPARE_CONNECTIONS: u32 = 4096;
 /// Twice this is how long a local port rests before it is used again. Nothing lives long on the
@@ -48,11 +48,11 @@ const MSL_US: u64 = 1000;
 /// Bytes of a connection's send and receive buffer.
 const BUFFER_BYTES: u32 = 1 << 20;
 
-/// Nobody answered ARP: the target is down, or not there.
+/// Nobody answered ARP or its like: the target is down, or not there.
 #[derive(Debug)]
 pub struct Unreachable {
-    hop: Ipv4Addr,
-    target: Ipv4Addr,
+    hop: IpAddr,
+    target: IpAddr,
     device: String,
 }
 
@@ -60,12 +60,13 @@ impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Unreachable { hop, target, device } = self;
         let who = if hop == target { "the target" } else { "the gateway" };
-        let seconds = ARP_TIMEOUT.as_secs();
+        let question = if hop.is_ipv4() { "ARP" } else { "a neighbour solicitation" };
+        let seconds = HOP_TIMEOUT.as_secs();
         write!(
             f,
-            "{who} {hop} did not answer ARP within {seconds} s on {device}: is it up, and on "
+            "{who} {hop} did not answer {question} within {seconds} s on {device}: is it up, and "
         )?;
-        f.write_str("the other end of this device? Is it the primary?")
+        f.write_str("on the other end of this device? Is it the primary?")
     }
 }
 
@@ -81,11 +82,11 @@ pub fn start(args: &BackendArgs, target: SocketAddr, connections: u32) -> anyhow
     let plan = Plan::new(args, target, connections)?;
     let opened = device::open(args)?;
     let device = opened.description.clone();
-    let (hop, target) = (plan.neighbour.hop, plan.target_address);
+    let (hop, target) = (plan.neighbour.hop(), plan.target_address);
     let mut engine = plan.generator(opened.nic, opened.rest, opened.name);
     let card = opened.card;
     engine.watch(move || card.remarks());
-    ensure!(engine.find_way(ARP_TIMEOUT), Unreachable { hop, target, device });
+    ensure!(engine.find_way(HOP_TIMEOUT), Unreachable { hop, target, device });
     Ok(engine)
 }
 
@@ -95,16 +96,11 @@ struct Plan {
     ends: LocalEnds,
     neighbour: Neighbour,
     target: Endpoint,
-    target_address: Ipv4Addr,
+    target_address: IpAddr,
 }
 
 impl Plan {
     fn new(args: &BackendArgs, target: SocketAddr, connections: u32) -> anyhow::Result<Plan> {
-        let SocketAddr::V4(target) = target else {
-            bail!(
-                "the target {target} is IPv6, which this TCP does not speak yet: name an IPv4 one"
-            );
-        };
         let network = args.address.context("--address is missing")?;
         let sources = args.sources.unwrap_or_else(|| AddressRange::single(network.address));
         let [a, b, c, d, ..] = random_key();
@@ -115,10 +111,10 @@ impl Plan {
             "{connections} connections are wanted, which is more than local addresses and ports \
              allow ({ends}): widen --sources or --ports"
         );
-        let neighbour = Neighbour::new(network, sources, args.gateway, *target.ip())?;
+        let neighbour = Neighbour::new(network, sources, args.gateway, target.ip())?;
         let config = config(connections, args.mtu);
         config.validate()?;
-        let target_address = *target.ip();
+        let target_address = target.ip();
         let target = Endpoint::new(target_address, target.port());
         Ok(Plan { config, ends, neighbour, target, target_address })
     }

@@ -1,6 +1,6 @@
 //! The generator against a server's shard, with a wire in memory between them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use engine::shard::Shard;
 use engine::time::Instant;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
-use engine::wire::{Checksums, arp, checksum};
+use engine::wire::{Checksums, arp, checksum, ipv6, ndp};
 use hw_profiles::{Idle, IdleStrategy};
 use worker::{MemoryNic, Wire};
 
@@ -25,12 +25,13 @@ use engine::buffer::pattern;
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100);
 const ECHO: u16 = 7;
 const STREAM: u16 = 19;
 /// Far more polls than anything here needs.
 const MANY: usize = 100_000;
 
-/// The server: a shard behind a wire, that answers ARP.
+/// The server: a shard behind a wire, that answers ARP and neighbour solicitations.
 struct Server {
     wire: Wire,
     shard: Shard,
@@ -41,7 +42,10 @@ impl Egress for Server {
     const WANTS_PAYLOAD: bool = true;
 
     fn emit(&mut self, packet: &Outgoing<'_>) {
-        let ethertype = ethernet::ETHERTYPE_IPV4;
+        let ethertype = match packet.remote.is_ipv4() {
+            true => ethernet::ETHERTYPE_IPV4,
+            false => ethernet::ETHERTYPE_IPV6,
+        };
         let link = ethernet::Header { destination: OURS, source: THEIRS, ethertype };
         let mut header = packet.header.to_vec();
         checksum::finish_tcp(&mut header, packet.ip_header_len.into(), packet.payload);
@@ -73,6 +77,9 @@ impl Server {
                 let question = arp::Packet::parse(packet).unwrap();
                 assert_eq!((question.target_ip, header.destination), (SERVER, Mac::BROADCAST));
                 self.wire.deliver(arp_frame(THEIRS, OURS, &question.reply(THEIRS)));
+            } else if let Some(ndp::Message::Solicitation(asked)) = neighbours_message(packet) {
+                assert_eq!(asked.target, SERVER_V6);
+                self.wire.deliver(advertisement());
             } else {
                 assert_eq!((header.destination, header.source), (THEIRS, OURS));
                 segments.push(Segment::parse(packet, Checksums::Verify).unwrap());
@@ -93,10 +100,27 @@ fn arp_frame(source: Mac, destination: Mac, packet: &arp::Packet) -> Vec<u8> {
     [link.to_bytes().as_slice(), &packet.to_bytes()].concat()
 }
 
+fn neighbours_message(packet: &[u8]) -> Option<ndp::Message> {
+    ndp::Message::parse(&ipv6::Packet::parse(packet).ok()?, Checksums::Verify).ok()
+}
+
+/// Says where the server is.
+fn advertisement() -> Vec<u8> {
+    let (target, target_mac) = (SERVER_V6, Some(THEIRS));
+    let answer = ndp::Advertisement { target, target_mac, solicited: true, replaces: true };
+    let ethertype = ethernet::ETHERTYPE_IPV6;
+    let link = ethernet::Header { destination: OURS, source: THEIRS, ethertype };
+    [&link.to_bytes()[..], &answer.to_bytes("fd77::2".parse().unwrap())].concat()
+}
+
 fn args(more: &str) -> BackendArgs {
+    args_with("10.0.0.2/24", more)
+}
+
+fn args_with(address: &str, more: &str) -> BackendArgs {
     use clap::Parser;
     let line = format!(
-        "holdfast-perf rpc --target {SERVER}:7 --device x --profile memif --address 10.0.0.2/24 {more}"
+        "holdfast-perf rpc --target {SERVER}:7 --device x --profile memif --address {address} {more}"
     );
     match Cli::parse_from(line.split_whitespace()).command {
         Command::Rpc(args) => args.common.backend,
@@ -112,9 +136,20 @@ struct World {
 
 impl World {
     fn new(port: u16, connections: u32, more: &str) -> World {
+        let question = arp::Packet::request(OURS, Ipv4Addr::new(10, 0, 0, 2), SERVER);
+        let answer = arp_frame(THEIRS, OURS, &question.reply(THEIRS));
+        World::with(&args(more), (SERVER, port).into(), connections, answer)
+    }
+
+    fn over_ipv6(port: u16, connections: u32, more: &str) -> World {
+        let args = args_with("fd77::2/64", more);
+        World::with(&args, (SERVER_V6, port).into(), connections, advertisement())
+    }
+
+    /// `answer` is what tells the generator where the server is.
+    fn with(args: &BackendArgs, target: SocketAddr, connections: u32, answer: Vec<u8>) -> World {
         let (nic, wire) = MemoryNic::new(OURS, 1500);
-        let target = (SERVER, port).into();
-        let plan = Plan::new(&args(more), target, connections).unwrap();
+        let plan = Plan::new(args, target, connections).unwrap();
         let idle = Idle {
             strategy: IdleStrategy::Spin,
             spin_polls: 0,
@@ -125,8 +160,7 @@ impl World {
         let mut generator = plan.generator(nic, Rest::new(idle), "memory".to_owned());
         let server = Server::new(wire);
         assert!(!generator.find_way(Duration::ZERO), "nobody has answered yet");
-        let question = arp::Packet::request(OURS, Ipv4Addr::new(10, 0, 0, 2), SERVER);
-        server.wire.deliver(arp_frame(THEIRS, OURS, &question.reply(THEIRS)));
+        server.wire.deliver(answer);
         assert!(generator.find_way(Duration::from_secs(1)));
         World { generator, server, notices: Vec::new() }
     }
@@ -191,8 +225,16 @@ fn connections_from_all_sources_exchange_and_close() {
 
 #[test]
 fn pattern_goes_up_and_comes_back_whole() {
+    up_and_back(World::new(ECHO, 1, ""));
+}
+
+#[test]
+fn pattern_goes_up_and_comes_back_whole_over_ipv6() {
+    up_and_back(World::over_ipv6(ECHO, 1, ""));
+}
+
+fn up_and_back(mut world: World) {
     const TOTAL: u64 = 5_000_000;
-    let mut world = World::new(ECHO, 1, "");
     world.generator.open(0).unwrap();
     let (mut up, mut down) = (0, 0);
     world.run(|generator, notice| {
@@ -294,14 +336,26 @@ fn what_cannot_work_is_refused_before_a_device_is_opened() {
     assert!(refused("--ports 1-10", 11).contains("10.0.0.2, ports 1-10: 10 connections"));
     assert!(refused("--sources 10.0.0.90-10.0.0.110", 1).contains("--sources"));
     let v6 = Plan::new(&args(""), "[::1]:7".parse().unwrap(), 1).err().unwrap();
-    assert!(v6.to_string().contains("IPv6"));
+    assert!(v6.to_string().contains("two IP versions"), "{v6}");
+}
+
+#[test]
+fn connections_over_ipv6_from_many_addresses_are_opened_and_answered() {
+    let mut world = World::over_ipv6(ECHO, 60, "--sources fd77::10-fd77::15 --ports 5000-5009");
+    (0..60).for_each(|index| world.generator.open(index).unwrap());
+    let mut opened = 0;
+    world.run(|_, notice| {
+        opened += u32::from(notice.events.has(Events::OPENED));
+        opened == 60
+    });
+    assert_eq!(world.generator.local_ends(), "fd77::10-fd77::15, ports 5000-5009: 60 connections");
 }
 
 #[test]
 fn silence_names_who_was_asked() {
     let unreachable = |hop| {
-        let hop = Ipv4Addr::from([10, 0, 0, hop]);
-        Unreachable { hop, target: SERVER, device: "eth0".to_owned() }.to_string()
+        let hop = IpAddr::from([10, 0, 0, hop]);
+        Unreachable { hop, target: SERVER.into(), device: "eth0".to_owned() }.to_string()
     };
     assert!(unreachable(100).starts_with("the target 10.0.0.100 did not answer ARP"));
     assert!(unreachable(1).starts_with("the gateway 10.0.0.1 did not answer ARP"));

@@ -6,9 +6,11 @@ use std::collections::VecDeque;
 use arrayvec::ArrayVec;
 use engine::egress::{Egress, Outgoing};
 use engine::wire::ethernet::{self, Mac};
-use engine::wire::{arp, checksum, segment};
+use engine::wire::{checksum, ipv6, segment};
 use worker::nic::BURST;
 use worker::{Frame, Nic, TxChecksum};
+
+use super::neighbour::Note;
 
 /// Ethernet, IP and TCP header, the longest we send.
 const MAX_HEADER_LEN: usize = ethernet::HEADER_LEN + segment::MAX_HEADER_LEN;
@@ -22,6 +24,8 @@ pub(super) struct Wire<N: Nic> {
     pub nic: N,
     burst: ArrayVec<N::Frame, BURST>,
     backlog: VecDeque<N::Frame>,
+    /// What packets of our IP version are marked with.
+    ethertype: u16,
     /// To the next hop.
     link_header: [u8; ethernet::HEADER_LEN],
     /// Packets that got no frame: the pool was empty, or the backlog full.
@@ -29,9 +33,12 @@ pub(super) struct Wire<N: Nic> {
 }
 
 impl<N: Nic> Wire<N> {
-    pub fn new(nic: N) -> Wire<N> {
+    /// `ipv6`: packets are of that version, and not of IPv4.
+    pub fn new(nic: N, ipv6: bool) -> Wire<N> {
+        let ethertype = if ipv6 { ethernet::ETHERTYPE_IPV6 } else { ethernet::ETHERTYPE_IPV4 };
         let mut wire = Wire {
             nic,
+            ethertype,
             burst: ArrayVec::new(),
             backlog: VecDeque::new(),
             link_header: [0; ethernet::HEADER_LEN],
@@ -43,8 +50,7 @@ impl<N: Nic> Wire<N> {
 
     /// Packets go to this neighbour from now on.
     pub fn send_to(&mut self, destination: Mac) {
-        let source = self.nic.mac();
-        let ethertype = ethernet::ETHERTYPE_IPV4;
+        let (source, ethertype) = (self.nic.mac(), self.ethertype);
         self.link_header = ethernet::Header { destination, source, ethertype }.to_bytes();
     }
 
@@ -70,15 +76,15 @@ impl<N: Nic> Wire<N> {
         }
     }
 
-    /// Sends an ARP packet.
-    pub fn send_arp(&mut self, destination: Mac, packet: &arp::Packet) {
-        let (source, ethertype) = (self.nic.mac(), ethernet::ETHERTYPE_ARP);
+    /// Sends a question or an answer of ours.
+    pub fn send_note(&mut self, note: &Note) {
+        let (source, ethertype, destination) = (self.nic.mac(), note.ethertype, note.destination);
         let header = ethernet::Header { destination, source, ethertype };
         let Some(mut frame) = self.nic.allocate() else {
             self.lost += 1;
             return;
         };
-        if frame.append(&header.to_bytes()) && frame.append(&packet.to_bytes()) {
+        if frame.append(&header.to_bytes()) && frame.append(&note.packet) {
             self.push(frame);
         }
     }
@@ -126,11 +132,13 @@ impl<N: Nic> Wire<N> {
         }
         let sum = checksum::pseudo_header_sum(header, ip_len, packet.payload_len);
         checksum::put_tcp_checksum(header, ip_len, sum);
-        if !offloads.tx_ipv4_checksum {
+        let is_ipv6 = ip_len == ipv6::HEADER_LEN;
+        if !is_ipv6 && !offloads.tx_ipv4_checksum {
             checksum::finish_ipv4(&mut header[..ip_len]);
         }
         let (l2_len, l3_len) = (ethernet::HEADER_LEN as u8, packet.ip_header_len);
-        Some(TxChecksum { l2_len, l3_len, ipv4: offloads.tx_ipv4_checksum, tcp: true })
+        let ipv4 = !is_ipv6 && offloads.tx_ipv4_checksum;
+        Some(TxChecksum { l2_len, l3_len, is_ipv6, ipv4, tcp: true })
     }
 }
 

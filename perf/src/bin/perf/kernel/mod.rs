@@ -6,7 +6,7 @@ mod socket;
 mod tests;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -367,7 +367,10 @@ fn allow_files(needed: u64) -> anyhow::Result<()> {
 
 /// Whether connections can come from every address of a range.
 fn check_addresses(range: AddressRange, target: SocketAddr) -> anyhow::Result<()> {
-    ensure!(target.is_ipv4(), "--bind has IPv4 addresses, and the target {target} is IPv6");
+    ensure!(
+        target.is_ipv4() == range.first.is_ipv4(),
+        "--bind {range} and the target {target} are of two IP versions"
+    );
     let places = u32::try_from(range.count()).unwrap_or(u32::MAX);
     for address in (0..places).map(|place| range.at(place)) {
         check_address(address).with_context(|| {
@@ -379,6 +382,6 @@ fn check_addresses(range: AddressRange, target: SocketAddr) -> anyhow::Result<()
     Ok(())
 }
 
-fn check_address(address: Ipv4Addr) -> io::Result<()> {
-    std::net::UdpSocket::bind(SocketAddrV4::new(address, 0)).map(|_| ())
+fn check_address(address: IpAddr) -> io::Result<()> {
+    std::net::UdpSocket::bind(SocketAddr::new(address, 0)).map(|_| ())
 }

@@ -122,6 +122,8 @@ fn local_ends_are_used_up_and_used_again() {
 #[test]
 fn addresses_of_others_are_told_at_once() {
     let target = "127.0.0.1:7".parse().unwrap();
+    let mixed = Kernel::start(&backend("--bind ::1"), target, 1).err().unwrap();
+    assert!(mixed.to_string().contains("two IP versions"), "{mixed}");
     let error = Kernel::start(&backend("--bind 192.0.2.1"), target, 1).err().unwrap();
     assert!(format!("{error:#}").contains("192.0.2.1"), "{error:#}");
 }
