@@ -30,8 +30,12 @@ struct News {
     resent: bool,
     /// It answers a SYN-ACK of which nothing was kept: a cookie.
     of_cookie: bool,
-    /// After a timeout: one has that was not, though it was held to be lost.
+    /// One has that was not, though a timeout took it to be lost.
     original: bool,
+    /// Where what that timeout took to be lost ends, as long as that is in question.
+    doubted: Option<SeqNumber>,
+    /// Payload of a probe of the path's MTU that has arrived, or 0.
+    proved: u16,
     /// The peer reports something that it got twice (RFC 2883).
     duplicate_reported: bool,
     /// FlightSize before.
@@ -65,8 +69,7 @@ pub(crate) fn process(
     let lost = tcb.sent.lost;
     let again = find_losses(tcb, cx, &news);
     probe_answered(tcb, segment.ack, &news);
-    let safe = news.advanced && tcb.sent.lost <= lost;
-    adjust_window(tcb, cx, &news, safe, sample_us);
+    adjust_window(tcb, cx, &news, lost, sample_us);
     set_timers(tcb, cx, &news, again);
     if news.bytes > 0 {
         tcb.progress_at = cx.now;
@@ -121,23 +124,25 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
         resent: false,
         of_cookie: false,
         original: false,
+        doubted: (tcb.recovery.forward != Forward::Off).then_some(tcb.recovery.point),
+        proved: 0,
         duplicate_reported: false,
         flight: tcb.flight(),
         bytes: 0,
     };
     let shared = &mut *cx.shared;
     let rack = &mut tcb.rack;
-    let mut proved = 0;
-    let asking = tcb.recovery.forward != Forward::Off;
-    let point = tcb.recovery.point;
     let mut oldest = NEVER;
     let mut delivered = |sent: &Sent| {
         rack.delivered(sent, &echo);
         if sent.is_special() {
             news.resent |= sent.is_retransmitted();
-            proved = if sent.is_mtu_probe() { sent.payload_len() } else { proved };
+            if sent.is_mtu_probe() {
+                news.proved = sent.payload_len();
+            }
+        } else if news.doubted.is_some_and(|end| sent.end().le(end)) {
+            news.original = true;
         }
-        news.original |= asking && !sent.is_retransmitted() && sent.end().le(point);
         oldest = oldest.min(sent.at);
     };
     if advanced {
@@ -165,8 +170,8 @@ fn take(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>, duplicate: b
             }
         }
     }
-    if proved > 0 {
-        path::probe_arrived(tcb, cx, proved);
+    if news.proved > 0 {
+        path::probe_arrived(tcb, cx, news.proved);
     }
     if !news.resent && oldest != NEVER {
         news.sampled = Some(oldest);
@@ -388,8 +393,8 @@ fn probe_answered(tcb: &mut Tcb, ack: SeqNumber, news: &News) {
     }
 }
 
-/// The congestion window after this acknowledgment.
-fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News, safe: bool, sample_us: u32) {
+/// The congestion window after this acknowledgment. `lost`: entries that were held to be lost before.
+fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News, lost: u32, sample_us: u32) {
     let pipe = tcb.pipe();
     let mss = tcb.mss;
     match tcb.recovery.phase {
@@ -402,6 +407,7 @@ fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News, safe: bool, sampl
                 news.delivered.max(lone)
             };
             let ssthresh = tcb.congestion.ssthresh;
+            let safe = news.advanced && tcb.sent.lost <= lost;
             let mut window = rate.window(delivered, pipe, ssthresh, mss, safe);
             if news.advanced && !tcb.marks.contains(Marks::SACK) {
                 // RFC 6582 3.2 step 3: a partial acknowledgment lets the next hole be filled.

@@ -30,9 +30,11 @@ pub(crate) fn segment<E: Egress>(
     offset: u64,
     len: u16,
 ) -> u16 {
-    let fresh = len > 0 && seq == tcb.snd_nxt;
-    let (flags, may_be_marked) =
-        if tcb.has(Marks::ECN) { ecn::outgoing(tcb, flags, fresh) } else { (flags, false) };
+    let (mut flags, mut may_be_marked) = (flags, false);
+    if tcb.has(Marks::ECN) {
+        let fresh = len > 0 && seq == tcb.snd_nxt;
+        (flags, may_be_marked) = ecn::outgoing(tcb, flags, fresh);
+    }
     let withheld = if flags == Flags::ACK && len == 0 { receive::withheld(tcb) } else { 0 };
     let acknowledged = tcb.rcv_nxt - withheld;
     let window = if flags.syn() {
