@@ -12,10 +12,10 @@ use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeNam
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use engine::wire::ethernet::Mac;
 use replication::{Directive, Incarnation, Role, frame};
-use worker::query::Summary;
+use worker::query::{Place, Summary};
 use worker::{AddressConfig, Clock, Event, NodeConfig, PortConfig, Query, Shares, Worker, crew};
 
-use crate::net::Place;
+use crate::net;
 use crate::plan::Machine;
 use crate::time::{DriftingClock, MS, US};
 use card::{Card, CardEnd};
@@ -61,7 +61,7 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Frames, with when they left.
-    pub sent: Vec<(u64, Place, Vec<u8>)>,
+    pub sent: Vec<(u64, net::Place, Vec<u8>)>,
     /// What the control plane tells.
     pub decisions: Vec<controlplane::Event>,
     /// What the workers tell.
@@ -179,7 +179,9 @@ impl Run {
         }
         outcome.blown_at = self.fuse.blown_at();
         let left_ns = now_ns + self.loop_ns;
-        for (end, place) in [(&self.link, Place::Link(index)), (&self.lan, Place::Lan(index))] {
+        for (end, place) in
+            [(&self.link, net::Place::Link(index)), (&self.lan, net::Place::Lan(index))]
+        {
             let sent = end.take_sent().into_iter();
             outcome.sent.extend(sent.map(|(late_ns, bytes)| (left_ns + late_ns, place, bytes)));
         }
@@ -213,6 +215,22 @@ impl Run {
             }
         }
         (found, outcomes)
+    }
+
+    /// Each connection that it holds, as the appliance lists them, and the memory of its shards.
+    pub fn listing(&mut self, now_ns: u64, index: usize) -> Vec<String> {
+        let ask = |queries: &Sender<Query>| {
+            let (sender, receiver) = bounded(1);
+            queries.try_send(Query::Connections(Place::default(), sender)).ok().map(|()| receiver)
+        };
+        let answers: Vec<_> = self.queries.iter().filter_map(ask).collect();
+        let (summaries, _) = self.summaries(now_ns, index);
+        let shards = summaries.iter().flat_map(|summary| &summary.shards);
+        let shards = shards.map(|shard| format!("shard {}: {:?}", shard.index, shard.memory));
+        let pieces = answers.iter().filter_map(|answer| answer.try_recv().ok());
+        let connections = pieces.flat_map(|piece| piece.connections);
+        let connections = connections.map(|(shard, info)| format!("shard {shard}: {info:?}"));
+        shards.chain(connections).collect()
     }
 }
 

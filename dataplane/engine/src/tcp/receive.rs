@@ -98,7 +98,7 @@ pub(crate) fn in_order(
     payload: &[u8],
 ) -> bool {
     // The service may leave all of it: what it has seen must not be taken back.
-    if (cx.shared.buffers.blocks.free() as usize) < blocks_for(payload.len()) {
+    if !has_blocks_for(tcb, cx, payload.len()) {
         cx.shared.counters.pool_exhausted += 1;
         tcb.ack_now();
         return false;
@@ -121,6 +121,18 @@ pub(crate) fn in_order(
         reassemble(tcb, service, cx);
     }
     tcb.state != State::Closed
+}
+
+/// Whether `len` bytes in order find a place. What came before its turn makes room if nothing else
+/// can: it must not keep out what it waits for. The peer keeps what it was told of by SACK until it
+/// is acknowledged (RFC 2018 8).
+#[inline]
+fn has_blocks_for(tcb: &mut Tcb, cx: &mut Context<'_>, len: usize) -> bool {
+    let has = |cx: &Context<'_>| cx.shared.buffers.blocks.free() as usize >= blocks_for(len);
+    if !has(cx) {
+        tcb.assembler.clear(&mut cx.shared.buffers);
+    }
+    has(cx)
 }
 
 /// Delivers what has come into order behind a filled gap.

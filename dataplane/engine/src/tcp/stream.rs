@@ -74,12 +74,22 @@ impl<'s> Stream<'s> {
         self.tcb.state.can_send() && !self.tcb.has(Marks::CLOSING)
     }
 
-    /// Blocks that may be written to. Some are kept for what comes in: for the packet at hand,
-    /// which must have a place if the service leaves it, and for others.
-    fn spare_blocks(&self) -> usize {
-        let blocks = &self.cx.shared.buffers.blocks;
-        let kept = kept(blocks.allowance()).max(blocks_for(self.packet.len()));
-        (blocks.free() as usize).saturating_sub(kept)
+    /// Blocks that are kept for the packet at hand: it must have a place if the service leaves it.
+    fn kept_for_packet(&self) -> usize {
+        if self.packet.is_empty() { 0 } else { blocks_for(self.packet.len()) }
+    }
+
+    /// Queues what finds room when `kept` blocks are to stay free.
+    fn write_keeping(&mut self, bytes: &[u8], kept: usize) -> usize {
+        let bytes = &bytes[..bytes.len().min(self.writable())];
+        let free = self.cx.shared.buffers.blocks.free() as usize;
+        let room = free.saturating_sub(kept) * BLOCK_BYTES;
+        let fitting = &bytes[..bytes.len().min(room)];
+        let taken = self.tcb.send.push_bytes(&mut self.cx.shared.buffers, fitting);
+        if taken < bytes.len() {
+            self.tcb.set(Marks::SHORT_WRITE);
+        }
+        taken
     }
 
     /// The receive buffer grows once the service has read a whole one, as long as the pool is not
@@ -163,16 +173,13 @@ impl ByteStream for Stream<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
-        let bytes = &bytes[..bytes.len().min(self.writable())];
-        let room = self.spare_blocks() * BLOCK_BYTES;
-        let fitting = &bytes[..bytes.len().min(room)];
-        let taken = self.tcb.send.push_bytes(&mut self.cx.shared.buffers, fitting);
-        if taken < bytes.len() {
-            self.tcb.set(Marks::SHORT_WRITE);
-        }
-        taken
+        // Some blocks are for what comes in, also on other connections.
+        let reserve = kept(self.cx.shared.buffers.blocks.allowance());
+        self.write_keeping(bytes, reserve.max(self.kept_for_packet()))
     }
 
+    /// What moves from one queue to the other frees as much as it takes. So it needs no reserve, and
+    /// must not wait for one: received bytes may be what has used it up.
     fn forward(&mut self, max: usize) -> usize {
         let mut moved = 0;
         while moved < max {
@@ -181,10 +188,11 @@ impl ByteStream for Stream<'_> {
                 let mut buffer = [0; 1024];
                 let room = (max - moved).min(buffer.len()).min(self.writable());
                 let copied = self.peek(0, &mut buffer[..room]);
-                self.write(&buffer[..copied])
+                self.write_keeping(&buffer[..copied], 0)
             } else {
                 let packet = self.packet;
-                self.write(&packet[..packet.len().min(max - moved)])
+                let kept = self.kept_for_packet();
+                self.write_keeping(&packet[..packet.len().min(max - moved)], kept)
             };
             self.consume(taken);
             moved += taken;

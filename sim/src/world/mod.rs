@@ -1,28 +1,27 @@
 //! A world: nodes, clients and wires under one clock, and what is watched over in it.
 
+mod faults;
+mod roles;
+mod sweep;
+
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 
-use controlplane::Event as Decision;
-use controlplane::events::{Removal, Suspicion};
 use replication::{GateMode, Role};
-use worker::Event;
-use worker::query::Summary;
 
 use crate::check::Checker;
 use crate::check::connection::Speaker;
 use crate::coverage::Coverage;
 use crate::host::Host;
 use crate::host::work::End;
-use crate::net::{Frame, Network, Place, Way, Weather};
-use crate::node::card::Limits;
-use crate::node::fuse::Blow;
+use crate::net::{Frame, Network, Place, Way};
 use crate::node::{Outcome, Run};
 use crate::panics;
-use crate::plan::{Fault, NODES, Plan};
+use crate::plan::{NODES, Plan};
 use crate::random::Random;
 use crate::time::{DriftingClock, MS, S};
 use crate::trace::Trace;
+use faults::Mend;
 
 /// A pair forms within this time.
 const FORMING_NS: u64 = 3 * S;
@@ -75,12 +74,6 @@ struct Node {
     /// The card forgets what it has not sent when the fuse has burnt down.
     card_dies: bool,
     mends: VecDeque<(u64, Mend)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Mend {
-    Speed,
-    Cards,
 }
 
 /// A world.
@@ -417,201 +410,6 @@ impl World {
         }
     }
 
-    fn note_decision(&mut self, index: usize, decision: &Decision) {
-        self.trace.note(self.now_ns, format_args!("node {index}: {decision}"));
-        self.coverage.count("decisions", &name_of(decision));
-        if matches!(decision, Decision::Stranded { .. }) {
-            self.lose("a node does not know whether it is the last one");
-        }
-    }
-
-    fn note_event(&mut self, index: usize, event: Event) -> Verdict {
-        self.trace.note(self.now_ns, format_args!("node {index}: {event:?}"));
-        match event {
-            Event::DigestMismatch(mismatch) if self.plan.diverges.is_some() => {
-                self.coverage.count("faults", "divergence noticed");
-                self.divergence_seen = true;
-                self.trace.note(self.now_ns, mismatch);
-                Ok(())
-            }
-            Event::DigestMismatch(mismatch) => Err(format!("node {index}: {mismatch}")),
-            Event::RecordRefused { shard, reason } => {
-                Err(format!("node {index} refuses a record of shard {shard}: {reason}"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// From here on nothing is promised.
-    fn lose(&mut self, why: &'static str) {
-        if self.void.is_none() && self.formed_ns.is_some() {
-            self.void = Some(why);
-            self.checker.give_up();
-            self.trace.note(self.now_ns, format_args!("nothing is promised any more: {why}"));
-        }
-    }
-
-    /// Who holds the state, and whether two believe that they serve.
-    fn watch_roles(&mut self) -> Verdict {
-        if self.formed_ns.is_none() || self.void.is_some() {
-            return Ok(());
-        }
-        let runs = || self.nodes.iter().filter_map(|node| node.run.as_ref());
-        if !runs().any(Run::holds_state) {
-            self.lose("nobody holds the state");
-            return Ok(());
-        }
-        let serving = |run: &&Run| {
-            let directive = run.directive();
-            let awake = run.frozen_until_ns <= self.now_ns;
-            awake && matches!(directive.role, Role::Primary(_)) && !directive.silent
-        };
-        let both = runs().filter(serving).count() == NODES;
-        if runs().count() == NODES && self.is_dark() {
-            self.lose("the nodes were cut off from each other");
-            return Ok(());
-        }
-        let since_ns = both.then_some(self.overlap_since_ns.unwrap_or(self.now_ns));
-        self.overlap_since_ns = since_ns;
-        if both {
-            self.coverage.count("moments", "two primaries");
-        }
-        match since_ns {
-            Some(since_ns) if self.now_ns - since_ns > OVERLAP_NS => {
-                Err(format!("two primaries for {} ms", OVERLAP_NS / MS))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Nothing passed between the nodes for so long that both must believe the other dead, and in
-    /// pair form both are then right to serve.
-    fn is_dark(&mut self) -> bool {
-        let now_ns = self.now_ns;
-        let mut passed_ns = |place: Place, way: Way| {
-            self.network.line((place, way)).map_or(0, |line| line.passed_ns)
-        };
-        (0..NODES).all(|node| {
-            let link = passed_ns(Place::Link(node), Way::Out);
-            let lan =
-                passed_ns(Place::Lan(node), Way::Out).min(passed_ns(Place::Lan(1 - node), Way::In));
-            now_ns.saturating_sub(link.max(lan)) > DARK_NS
-        })
-    }
-
-    fn inflict(&mut self, fault: &Fault) {
-        self.trace.note(self.now_ns, format_args!("fault: {fault:?}"));
-        self.coverage.count("faults", fault.name());
-        let now_ns = self.now_ns;
-        match *fault {
-            Fault::Blow { node, aim, calls, blow, part, card_dies } => {
-                self.nodes[node].card_dies = card_dies;
-                let Some(run) = &self.nodes[node].run else { return };
-                if blow == Blow::Crash && run.frozen_until_ns > now_ns {
-                    self.coverage.count("crash at", "asleep");
-                    self.bury(node);
-                } else {
-                    run.fuse.light(aim, calls, blow, part);
-                }
-            }
-            Fault::Restart { node } => {
-                if self.nodes[node].run.is_none() {
-                    self.start_node(node);
-                }
-            }
-            Fault::Slow { node, loop_ns, for_ns } => {
-                if let Some(run) = &mut self.nodes[node].run {
-                    run.loop_ns = loop_ns;
-                    self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Speed));
-                }
-            }
-            Fault::Drift { node, ppm } => {
-                if let Some(run) = &mut self.nodes[node].run {
-                    run.clock.drift(now_ns, ppm);
-                }
-            }
-            Fault::Scarce { node, link, pool, ring, for_ns } => {
-                if let Some(run) = &self.nodes[node].run {
-                    let card = if link { &run.link } else { &run.lan };
-                    card.limit(Limits { receive_ring: ring, transmit_ring: ring, pool });
-                    self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Cards));
-                }
-            }
-            Fault::Tail { place, frames } => {
-                let lost = self.network.lose_tail(place, frames);
-                self.coverage.add("frames", "lost at a tail", lost as u64);
-            }
-            Fault::Unplug { host, for_ns } => {
-                for way in [Way::Out, Way::In] {
-                    let line = (Place::Host(host), way);
-                    self.change(line, for_ns, |weather| weather.cut = true);
-                }
-            }
-            Fault::Vanish { host } => self.gone[host] = true,
-            Fault::Cut { line, for_ns } => self.change(line, for_ns, |weather| weather.cut = true),
-            Fault::Loss { line, permille, for_ns } => {
-                self.change(line, for_ns, |weather| weather.loss = permille);
-            }
-            Fault::Bursts { line, burst, for_ns } => {
-                self.change(line, for_ns, |weather| weather.burst = Some(burst));
-            }
-            Fault::Mess { line, reorder, duplicate, corrupt, for_ns } => {
-                self.change(line, for_ns, |weather| {
-                    *weather = Weather { reorder, duplicate, corrupt, ..*weather };
-                });
-            }
-            Fault::Throttle { line, bits_per_s, delay_ns, jitter_ns, for_ns } => {
-                self.change(line, for_ns, |weather| {
-                    *weather = Weather { bits_per_s, delay_ns, jitter_ns, ..*weather };
-                });
-            }
-        }
-    }
-
-    fn change(&mut self, id: (Place, Way), for_ns: u64, change: impl FnOnce(&mut Weather)) {
-        if let Some(line) = self.network.line(id) {
-            line.set(change);
-            self.clearing.push((self.now_ns + for_ns, id));
-        }
-    }
-
-    /// Ends what has lasted long enough.
-    fn mend(&mut self) {
-        let now_ns = self.now_ns;
-        let network = &mut self.network;
-        self.clearing.retain(|(at_ns, id)| {
-            if *at_ns <= now_ns
-                && let Some(line) = network.line(*id)
-            {
-                line.clear_up();
-            }
-            *at_ns > now_ns
-        });
-        for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
-            node.mends.make_contiguous().sort_by_key(|(at_ns, _)| *at_ns);
-            while let Some((_, mend)) = node.mends.front().copied().filter(|m| m.0 <= now_ns) {
-                node.mends.pop_front();
-                if let Some(run) = &mut node.run {
-                    mend.apply(run, machine.loop_ns);
-                }
-            }
-        }
-    }
-
-    /// Nothing fails any more.
-    fn calm_down(&mut self) {
-        self.trace.note(self.now_ns, "calm: nothing fails from here on");
-        self.clearing.clear();
-        self.network.lines().for_each(|(_, line)| line.clear_up());
-        for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
-            node.mends.clear();
-            if let Some(run) = &mut node.run {
-                Mend::Speed.apply(run, machine.loop_ns);
-                Mend::Cards.apply(run, machine.loop_ns);
-            }
-        }
-    }
-
     fn jobs_are_done(&self) -> Result<bool, String> {
         let mut done = true;
         let there = self.hosts.iter().enumerate().filter(|(index, _)| !self.gone[*index]);
@@ -637,7 +435,8 @@ impl World {
         moved.unwrap_or(0).max(self.checker.progress_ns())
     }
 
-    fn describe_open_jobs(&self) -> String {
+    /// Who waits, and how it looks from the nodes.
+    fn describe_open_jobs(&mut self) -> String {
         let mut text = String::new();
         for (index, host) in self.hosts.iter().enumerate() {
             for (number, job) in host.jobs().into_iter().enumerate() {
@@ -646,135 +445,13 @@ impl World {
                 }
             }
         }
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let lines = node.run.as_mut().map(|run| run.listing(self.now_ns, index));
+            for line in lines.unwrap_or_default() {
+                text += &format!("  node {index}: {line}\n");
+            }
+        }
         text
-    }
-
-    /// Everything is done: nothing of it may be left, and replicas must be equal.
-    fn sweep(&mut self) -> Verdict {
-        let end_ns = self.now_ns + SWEPT_NS;
-        loop {
-            self.run_until(self.now_ns + LOOK_NS)?;
-            let looks = self.look()?;
-            let left = looks.iter().find_map(|(index, look)| leftover(*index, look));
-            let differ = self.difference(&looks);
-            match left.or(differ) {
-                None => {
-                    self.note_summaries(&looks);
-                    return self.divergence();
-                }
-                Some(what) if self.now_ns > end_ns => return Err(what),
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// Asks the nodes that hold the state how they fare.
-    fn look(&mut self) -> Result<Vec<(usize, Vec<Summary>)>, String> {
-        let mut looks = Vec::new();
-        for index in 0..self.nodes.len() {
-            let Some(run) = self.nodes[index].run.as_mut().filter(|run| run.holds_state()) else {
-                continue;
-            };
-            let (summaries, outcomes) = run.summaries(self.now_ns, index);
-            for outcome in outcomes {
-                self.take_outcome(index, outcome)?;
-            }
-            looks.push((index, summaries));
-        }
-        Ok(looks)
-    }
-
-    fn difference(&self, looks: &[(usize, Vec<Summary>)]) -> Option<String> {
-        let [(_, first), (_, second)] = looks else { return None };
-        let digests = |summaries: &[Summary]| {
-            let shards = summaries.iter().flat_map(|summary| &summary.shards);
-            let mut digests: Vec<_> = shards.map(|shard| (shard.index, shard.digest)).collect();
-            digests.sort_unstable();
-            digests
-        };
-        let differ = self.plan.diverges.is_none() && digests(first) != digests(second);
-        differ.then(|| "the replicas' digests differ at rest".to_owned())
-    }
-
-    fn note_summaries(&mut self, looks: &[(usize, Vec<Summary>)]) {
-        for summary in looks.iter().flat_map(|(_, summaries)| summaries) {
-            for (name, count) in summary.counters.iter() {
-                self.coverage.add("workers count", name, count);
-            }
-            for shard in &summary.shards {
-                for (name, count) in shard.counters.iter() {
-                    self.coverage.add("shards count", name, count);
-                }
-            }
-        }
-    }
-
-    /// A backup with another configuration must have noticed, if it ever had a connection to see.
-    fn divergence(&self) -> Verdict {
-        let Some(what) = self.plan.diverges else { return Ok(()) };
-        let other = &self.nodes[1];
-        let was_there = other.runs == 1 && other.run.is_some();
-        if self.divergence_seen || !was_there || !self.checker.replicated {
-            return Ok(());
-        }
-        Err(format!("the backup has another {what} and nobody noticed"))
-    }
-}
-
-impl Mend {
-    fn apply(self, run: &mut Run, loop_ns: u64) {
-        match self {
-            Mend::Speed => run.loop_ns = loop_ns,
-            Mend::Cards => {
-                [&run.lan, &run.link].into_iter().for_each(|card| card.limit(Limits::USUAL))
-            }
-        }
-    }
-}
-
-/// What a node still holds although everything is over.
-fn leftover(index: usize, summaries: &[Summary]) -> Option<String> {
-    for summary in summaries {
-        for shard in &summary.shards {
-            let memory = &shard.memory;
-            let used = (memory.connections, memory.half_open, memory.pool_used, memory.sent_used);
-            if used != (0, 0, 0, 0) {
-                return Some(format!("node {index} still holds something: {memory:?}"));
-            }
-        }
-        if summary.gate_len > 0 {
-            return Some(format!(
-                "node {index} still has {} packets in its gate",
-                summary.gate_len
-            ));
-        }
-    }
-    None
-}
-
-fn name_of(decision: &Decision) -> String {
-    let name = decision.name().replace('_', " ");
-    match decision {
-        Decision::TookOver { suspicion, .. } => {
-            let why = match suspicion {
-                Suspicion::AllPathsSilent => "all paths silent",
-                Suspicion::RunEnded => "the primary's run ended",
-                Suspicion::GaveUp => "the primary gave up",
-            };
-            format!("{name}: {why}")
-        }
-        Decision::BackupRemoved { removal, .. } => {
-            let why = match removal {
-                Removal::AllPathsSilent => "all paths silent",
-                Removal::RunEnded => "its run ended",
-                Removal::Left => "it left",
-                Removal::LinkSilent => "link silent",
-                Removal::LogUnconfirmed { .. } => "log unconfirmed",
-            };
-            format!("{name}: {why}")
-        }
-        Decision::BecameSpare { reason, .. } => format!("{name}: {}", reason.in_words()),
-        _ => name,
     }
 }
 

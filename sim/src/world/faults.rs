@@ -1,0 +1,146 @@
+//! What goes wrong, and how it ends.
+
+use super::World;
+use crate::net::{Place, Way, Weather};
+use crate::node::Run;
+use crate::node::card::Limits;
+use crate::node::fuse::Blow;
+use crate::plan::Fault;
+
+/// What ends by itself on a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mend {
+    Speed,
+    Cards,
+}
+
+impl World {
+    pub(super) fn inflict(&mut self, fault: &Fault) {
+        self.trace.note(self.now_ns, format_args!("fault: {fault:?}"));
+        self.coverage.count("faults", fault.name());
+        let now_ns = self.now_ns;
+        match *fault {
+            Fault::Blow { node, aim, calls, blow, part, card_dies } => {
+                self.nodes[node].card_dies = card_dies;
+                let Some(run) = &self.nodes[node].run else { return };
+                if blow == Blow::Crash && run.frozen_until_ns > now_ns {
+                    self.coverage.count("crash at", "asleep");
+                    self.bury(node);
+                } else {
+                    run.fuse.light(aim, calls, blow, part);
+                }
+            }
+            Fault::Restart { node } => {
+                if self.nodes[node].run.is_none() {
+                    self.start_node(node);
+                }
+            }
+            Fault::Slow { node, loop_ns, for_ns } => {
+                if let Some(run) = &mut self.nodes[node].run {
+                    run.loop_ns = loop_ns;
+                    self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Speed));
+                }
+            }
+            Fault::Drift { node, ppm } => {
+                if let Some(run) = &mut self.nodes[node].run {
+                    run.clock.drift(now_ns, ppm);
+                }
+            }
+            Fault::Scarce { node, link, pool, ring, for_ns } => {
+                if let Some(run) = &self.nodes[node].run {
+                    let card = if link { &run.link } else { &run.lan };
+                    card.limit(Limits { receive_ring: ring, transmit_ring: ring, pool });
+                    self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Cards));
+                }
+            }
+            Fault::Tail { place, frames } => {
+                let lost = self.network.lose_tail(place, frames);
+                self.coverage.add("frames", "lost at a tail", lost as u64);
+            }
+            Fault::Unplug { host, for_ns } => {
+                for way in [Way::Out, Way::In] {
+                    let line = (Place::Host(host), way);
+                    self.change(line, for_ns, |weather| weather.cut = true);
+                }
+            }
+            Fault::Vanish { host } => self.gone[host] = true,
+            Fault::Cut { line, for_ns } => self.change(line, for_ns, |weather| weather.cut = true),
+            Fault::Loss { line, permille, for_ns } => {
+                self.change(line, for_ns, |weather| weather.loss = permille);
+            }
+            Fault::Bursts { line, burst, for_ns } => {
+                self.change(line, for_ns, |weather| weather.burst = Some(burst));
+            }
+            Fault::Mess { line, reorder, duplicate, corrupt, for_ns } => {
+                self.change(line, for_ns, |weather| {
+                    *weather = Weather { reorder, duplicate, corrupt, ..*weather };
+                });
+            }
+            Fault::Throttle { line, bits_per_s, delay_ns, jitter_ns, for_ns } => {
+                self.change(line, for_ns, |weather| {
+                    *weather = Weather { bits_per_s, delay_ns, jitter_ns, ..*weather };
+                });
+            }
+        }
+    }
+
+    pub(super) fn change(
+        &mut self,
+        id: (Place, Way),
+        for_ns: u64,
+        change: impl FnOnce(&mut Weather),
+    ) {
+        if let Some(line) = self.network.line(id) {
+            line.set(change);
+            self.clearing.push((self.now_ns + for_ns, id));
+        }
+    }
+
+    /// Ends what has lasted long enough.
+    pub(super) fn mend(&mut self) {
+        let now_ns = self.now_ns;
+        let network = &mut self.network;
+        self.clearing.retain(|(at_ns, id)| {
+            if *at_ns <= now_ns
+                && let Some(line) = network.line(*id)
+            {
+                line.clear_up();
+            }
+            *at_ns > now_ns
+        });
+        for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
+            node.mends.make_contiguous().sort_by_key(|(at_ns, _)| *at_ns);
+            while let Some((_, mend)) = node.mends.front().copied().filter(|m| m.0 <= now_ns) {
+                node.mends.pop_front();
+                if let Some(run) = &mut node.run {
+                    mend.apply(run, machine.loop_ns);
+                }
+            }
+        }
+    }
+
+    /// Nothing fails any more.
+    pub(super) fn calm_down(&mut self) {
+        self.trace.note(self.now_ns, "calm: nothing fails from here on");
+        self.clearing.clear();
+        self.network.lines().for_each(|(_, line)| line.clear_up());
+        for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
+            node.mends.clear();
+            if let Some(run) = &mut node.run {
+                Mend::Speed.apply(run, machine.loop_ns);
+                Mend::Cards.apply(run, machine.loop_ns);
+            }
+        }
+    }
+}
+
+impl Mend {
+    fn apply(self, run: &mut Run, loop_ns: u64) {
+        match self {
+            Mend::Speed => run.loop_ns = loop_ns,
+            Mend::Cards => {
+                [&run.lan, &run.link].into_iter().for_each(|card| card.limit(Limits::USUAL))
+            }
+        }
+    }
+}
