@@ -10,7 +10,7 @@
 //! the product for a hook that only a simulation needs; forgive something without saying so in the
 //! coverage table.
 //!
-//! Start reading at `world.rs`; then `plan/faults.rs` and `check/connection.rs`.
+//! Start reading at `world/mod.rs`; then `plan/faults.rs` and `check/connection.rs`.
 
 pub mod check;
 pub mod coverage;
