@@ -20,6 +20,9 @@ const MAX_WINDOW_BYTES: u32 = 1 << 30;
 const MIN_BUFFER_BYTES: u32 = 4096;
 /// Smallest receive buffer of an http service, which leaves a request there until its head is whole.
 const MIN_HTTP_BUFFER_BYTES: u32 = 16_384;
+/// Smallest and largest segment that a service may be held to.
+const MIN_SEGMENT_BYTES: u64 = 88;
+const MAX_SEGMENT_BYTES: u64 = 9176;
 
 /// What a shard is built from, apart from its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,9 @@ pub struct TcpConfig {
     pub msl_us: u64,
     /// How long an ACK may wait for company (RFC 9293 3.8.6.3: below 500 ms).
     pub delayed_ack_us: u64,
+    /// Segments of a new connection that are acknowledged at once, before ACKs are delayed, so that
+    /// the peer's slow start is fed.
+    pub quick_acks: u8,
     /// Transmissions of a SYN after the first, before giving up (RFC 9293 3.8.3: for 3 minutes).
     pub max_syn_retries: u8,
     /// Transmissions of a SYN-ACK after the first, before the half-open connection is forgotten.
@@ -116,6 +122,7 @@ impl Default for TcpConfig {
             initial_rto_us: 1_000_000,
             msl_us: 30_000_000,
             delayed_ack_us: 40_000,
+            quick_acks: 16,
             max_syn_retries: 7,
             max_syn_ack_retries: 5,
             max_data_retries: 15,
@@ -151,7 +158,7 @@ pub enum Ecn {
 pub struct ServiceConfig {
     /// Name in listings and messages.
     pub name: String,
-    /// TCP port, 1 or more.
+    /// TCP port, 1 or more. [`ServiceKind::External`] may have 0: it does not listen.
     pub port: u16,
     /// What it does with the byte stream.
     pub kind: ServiceKind,
@@ -173,6 +180,9 @@ pub struct ServiceConfig {
     /// Largest receive buffer of a connection; the window grows up to it with need.
     #[serde(default = "default_recv_buffer_bytes")]
     pub recv_buffer_bytes: u32,
+    /// Receive buffer at the start, which is what the first window offers.
+    #[serde(default = "default_initial_recv_buffer_bytes")]
+    pub initial_recv_buffer_bytes: u32,
     /// Half-open connections (SYN-RECEIVED) at most; one more pushes out the oldest
     /// (RFC 4987 3.3).
     #[serde(default = "default_backlog")]
@@ -187,6 +197,14 @@ pub struct ServiceConfig {
     /// A connection without any progress for so long is aborted; never when absent.
     #[serde(default)]
     pub idle_timeout_us: Option<u64>,
+    /// A connection whose retransmission timer runs without an answer for so long is aborted (RFC 9293 3.9.1, USER
+    /// TIMEOUT; RFC 5482), be it before `max_data_retries` or not. That alone counts when absent.
+    #[serde(default)]
+    pub user_timeout_us: Option<u64>,
+    /// Largest segment in bytes without options that it announces and sends (RFC 9293 3.7.1); as
+    /// the MTU allows when absent.
+    #[serde(default)]
+    pub max_segment_bytes: Option<u16>,
 }
 
 impl ServiceConfig {
@@ -203,10 +221,13 @@ impl ServiceConfig {
             keepalive: None,
             send_buffer_bytes: default_send_buffer_bytes(),
             recv_buffer_bytes: default_recv_buffer_bytes(),
+            initial_recv_buffer_bytes: default_initial_recv_buffer_bytes(),
             backlog: default_backlog(),
             cookies_above: default_cookies_above(),
             limits: ServiceLimits::default(),
             idle_timeout_us: None,
+            user_timeout_us: None,
+            max_segment_bytes: None,
         }
     }
 
@@ -224,6 +245,10 @@ fn default_send_buffer_bytes() -> u32 {
 
 fn default_recv_buffer_bytes() -> u32 {
     1024 * 1024
+}
+
+fn default_initial_recv_buffer_bytes() -> u32 {
+    65_535
 }
 
 fn default_backlog() -> u32 {
@@ -342,7 +367,8 @@ impl Config {
         self.sources.validate()?;
         for (i, service) in self.services.iter().enumerate() {
             service.validate()?;
-            if let Some(first) = self.services[..i].iter().find(|s| s.port == service.port) {
+            let clashes = |other: &&ServiceConfig| other.port == service.port && other.port != 0;
+            if let Some(first) = self.services[..i].iter().find(clashes) {
                 return Err(ConfigError::PortTaken {
                     port: service.port,
                     first: first.name.clone(),
@@ -356,6 +382,9 @@ impl Config {
     /// Index of the service that listens on `port`.
     #[must_use]
     pub fn service_on(&self, port: u16) -> Option<u16> {
+        if port == 0 {
+            return None;
+        }
         let index = self.services.iter().position(|service| service.port == port)?;
         u16::try_from(index).ok()
     }
@@ -385,12 +414,15 @@ impl TcpConfig {
 impl ServiceConfig {
     fn validate(&self) -> Result<(), ConfigError> {
         let field = |name: &str| format!("service \"{}\" {name}", self.name);
-        range(&field("port"), self.port, 1, 65_535, "1 to 65535")?;
+        let port = if self.kind == ServiceKind::External { 0 } else { 1 };
+        range(&field("port"), self.port, port, 65_535, "1 to 65535")?;
         range(&field("dscp"), self.dscp, 0, 63, "0 to 63")?;
         let (min, max) = (MIN_BUFFER_BYTES.into(), MAX_WINDOW_BYTES.into());
         let expected = "4096 to 1073741824";
         range(&field("send_buffer_bytes"), self.send_buffer_bytes, min, max, expected)?;
         range(&field("recv_buffer_bytes"), self.recv_buffer_bytes, min, max, expected)?;
+        let initial = self.initial_recv_buffer_bytes;
+        range(&field("initial_recv_buffer_bytes"), initial, min, max, expected)?;
         if matches!(self.kind, ServiceKind::Http { .. }) {
             let (min, expected) = (MIN_HTTP_BUFFER_BYTES.into(), "16384 to 1073741824");
             range(&field("recv_buffer_bytes"), self.recv_buffer_bytes, min, max, expected)?;
@@ -406,6 +438,13 @@ impl ServiceConfig {
         }
         if let Some(idle) = self.idle_timeout_us {
             range(&field("idle_timeout_us"), idle, 1000, 1 << 44, "1000 to 2^44")?;
+        }
+        if let Some(timeout) = self.user_timeout_us {
+            range(&field("user_timeout_us"), timeout, 1000, 1 << 44, "1000 to 2^44")?;
+        }
+        if let Some(bytes) = self.max_segment_bytes {
+            let (min, max) = (MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
+            range(&field("max_segment_bytes"), bytes, min, max, "88 to 9176")?;
         }
         Ok(())
     }

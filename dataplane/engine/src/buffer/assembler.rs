@@ -62,6 +62,24 @@ impl Assembler {
         self.bytes
     }
 
+    /// The first run of the `len` bytes at `seq` that it holds already.
+    pub fn overlap(
+        &self,
+        buffers: &Buffers,
+        seq: SeqNumber,
+        len: usize,
+    ) -> Option<(SeqNumber, SeqNumber)> {
+        let end = seq + len as u32;
+        self.iter(buffers)
+            .map(|range| (range.start.max(seq), range.end().min(end)))
+            .find(|(start, end)| start.lt(*end))
+    }
+
+    /// How many blocks it holds.
+    pub fn blocks(&self, buffers: &Buffers) -> u32 {
+        self.iter(buffers).map(|range| range.data.blocks(&buffers.blocks)).sum()
+    }
+
     /// How many ranges it holds.
     pub fn ranges(&self, buffers: &Buffers) -> usize {
         self.iter(buffers).count()

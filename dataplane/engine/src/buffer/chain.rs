@@ -39,6 +39,16 @@ impl Chain {
         self.len == 0
     }
 
+    /// How many blocks it holds.
+    pub fn blocks(&self, pool: &Pool) -> u32 {
+        let (mut count, mut block) = (0, self.head);
+        while block != NONE {
+            count += 1;
+            block = pool.next(block);
+        }
+        count
+    }
+
     /// Adds bytes at the end; returns how many the pool had room for.
     #[inline]
     pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) -> usize {

@@ -53,6 +53,30 @@ impl Pool {
         self.billed = 0;
     }
 
+    /// Gives accounts other limits, none below what they hold, and opens those that are new.
+    pub fn adjust_accounts(&mut self, limits: impl Iterator<Item = Option<u32>>) {
+        let blocks = self.capacity();
+        for (index, limit) in limits.enumerate() {
+            let limit = limit.map_or(blocks, |limit| limit.min(blocks));
+            match self.accounts.get_mut(index) {
+                Some(account) => account.limit = limit.max(account.used),
+                None => self.accounts.push(Account { used: 0, limit }),
+            }
+        }
+    }
+
+    /// Puts blocks that one account holds on the bill of another. False: that one may not hold so
+    /// many more.
+    pub fn rebill(&mut self, blocks: u32, from: usize, to: usize) -> bool {
+        let Account { used, limit } = self.accounts[to];
+        if from != to && blocks > limit - used {
+            return false;
+        }
+        self.accounts[from].used -= blocks;
+        self.accounts[to].used += blocks;
+        true
+    }
+
     /// From now on blocks are on this account's bill.
     #[inline]
     pub fn bill(&mut self, account: u16) {

@@ -191,6 +191,17 @@ impl SendQueue {
         }
     }
 
+    /// How many blocks it holds.
+    pub fn blocks(&self, buffers: &Buffers) -> u32 {
+        let (mut count, mut id) = (0, self.head);
+        while id != NONE {
+            let extent = buffers.extents.get(id);
+            count += u32::from(matches!(extent.source, Source::Block(_)));
+            id = buffers.extents.next(id);
+        }
+        count
+    }
+
     /// Drops everything.
     pub fn clear(&mut self, buffers: &mut Buffers) {
         self.advance(buffers, self.len);

@@ -1,10 +1,12 @@
 //! What a shard tells about itself.
 
-use super::{Shard, Slot};
+use super::{ConnectionId, Shard, Slot};
 use crate::addr::Flow;
 use crate::buffer::BLOCK_BYTES;
 use crate::sources::SourceCounts;
 use crate::tcp::State;
+use crate::tcp::recovery::Phase;
+use crate::tcp::tcb::{Marks, Tcb};
 
 /// One connection, as a listing shows it. Times in microseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,60 @@ pub struct ConnectionInfo {
     pub bytes_in: u64,
     /// Payload that the peer has acknowledged.
     pub bytes_out: u64,
+    /// Payload that waits to be sent for the first time.
+    pub unsent: u64,
+    /// What loss repair is at.
+    pub repair: Repair,
+    /// Segments sent and not acknowledged; of these, those that the peer reported, and those held
+    /// to be lost and not sent again.
+    pub segments: SegmentCounts,
+    /// Retransmission timeouts in a row without an answer.
+    pub timeouts: u8,
+    /// Keepalive and window probes without an answer.
+    pub probes: u8,
+    /// Smallest round-trip time of the last minutes; 0 before the first sample.
+    pub min_rtt_us: u32,
+    /// Largest payload that came so far.
+    pub recv_mss: u16,
+    /// What the handshake agreed on.
+    pub agreed: Agreed,
+}
+
+/// Numbers of segments in a connection's scoreboard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentCounts {
+    /// Sent and not acknowledged.
+    pub unacked: u32,
+    /// Of these, reported by SACK.
+    pub sacked: u32,
+    /// Of these, held to be lost.
+    pub lost: u32,
+}
+
+/// Where a connection stands with losses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing is known to be lost.
+    None,
+    /// Fast recovery (RFC 6675, RFC 6582).
+    Recovery,
+    /// After a retransmission timeout (RFC 6298).
+    Timeout,
+    /// After a takeover.
+    Takeover,
+    /// Nothing is lost, but the peer told of congestion (RFC 3168 6.1.2).
+    Congestion,
+}
+
+/// Options that both sides have agreed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreed {
+    /// Selective acknowledgments (RFC 2018).
+    pub sack: bool,
+    /// Timestamps (RFC 7323 3).
+    pub timestamps: bool,
+    /// Shifts of the peer's windows and of ours (RFC 7323 2), if windows are scaled.
+    pub scales: Option<(u8, u8)>,
 }
 
 /// Memory of a shard.
@@ -82,7 +138,18 @@ impl Shard {
     /// Connections with numbers from `from` on, in order of these: a listing can pause at any of
     /// them and go on later.
     pub fn connections(&self, from: u32) -> impl Iterator<Item = ConnectionInfo> {
-        self.live().skip_while(move |(id, _)| *id < from).map(|(id, tcb)| ConnectionInfo {
+        self.live().skip_while(move |(id, _)| *id < from).map(|(id, tcb)| self.describe(id, tcb))
+    }
+
+    /// One connection; `None` if there is none with this number.
+    #[must_use]
+    pub fn connection_info(&self, id: ConnectionId) -> Option<ConnectionInfo> {
+        let slot = self.slots.get(id.0 as usize)?.as_ref()?;
+        Some(self.describe(id.0, &slot.tcb))
+    }
+
+    fn describe(&self, id: u32, tcb: &Tcb) -> ConnectionInfo {
+        ConnectionInfo {
             id,
             flow: tcb.flow,
             state: tcb.state,
@@ -104,7 +171,29 @@ impl Shard {
             idle_us: self.now.since_us(tcb.active_at),
             bytes_in: tcb.bytes_in,
             bytes_out: tcb.bytes_out,
-        })
+            unsent: tcb.unsent(),
+            repair: match tcb.recovery.phase {
+                Phase::Open => Repair::None,
+                Phase::Recovery => Repair::Recovery,
+                Phase::Loss => Repair::Timeout,
+                Phase::Repair => Repair::Takeover,
+                Phase::Reduced => Repair::Congestion,
+            },
+            segments: SegmentCounts {
+                unacked: tcb.sent.count,
+                sacked: tcb.sent.sacked,
+                lost: tcb.sent.lost,
+            },
+            timeouts: tcb.rtt.backoff(),
+            probes: tcb.unanswered,
+            min_rtt_us: tcb.rtt.min_us(),
+            recv_mss: tcb.rcv_mss,
+            agreed: Agreed {
+                sack: tcb.has(Marks::SACK),
+                timestamps: tcb.has(Marks::TIMESTAMPS),
+                scales: tcb.has(Marks::SCALED).then_some((tcb.snd_scale, tcb.rcv_scale)),
+            },
+        }
     }
 
     /// Memory in use and reserved.

@@ -13,8 +13,8 @@ mod lists;
 mod save;
 mod usage;
 
-pub use external::{End, Ready};
-pub use info::{ConnectionInfo, MemoryUse};
+pub use external::{End, Ready, ReconfigureError};
+pub use info::{Agreed, ConnectionInfo, MemoryUse, Repair, SegmentCounts};
 pub(crate) use lifecycle::is_opening;
 pub use lifecycle::{ConnectError, ConnectionId};
 pub use usage::{Refusal, Refusals, ServiceUse};

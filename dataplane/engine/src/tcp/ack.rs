@@ -421,7 +421,7 @@ fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News, lost: u32, sample
             // RFC 9438 5.8, RFC 7661: a window that is not used does not grow.
             let congestion = &mut tcb.congestion;
             let used = tcb.marks.contains(Marks::CWND_LIMITED)
-                || (congestion.in_slow_start() && news.flight >= congestion.cwnd / 2);
+                || (congestion.in_slow_start() && news.flight > congestion.cwnd / 2);
             if news.advanced && used && news.delivered > 0 {
                 congestion.acknowledged(&Acked {
                     now: cx.now,

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::seq::SeqNumber;
 use crate::tcp::isn;
 use crate::tcp::rack::timestamp;
-use crate::tcp::tcb::{default_mss, initial_recv_limit, largest_mss, window_scale};
+use crate::tcp::tcb::{default_mss, initial_recv_limit, largest_segment, window_scale};
 use crate::time::Instant;
 use crate::wire::segment::{Segment, SegmentHeader};
 use crate::wire::tcp::{Flags, Options, Timestamps};
@@ -92,7 +92,7 @@ pub(crate) fn answer(
         flags: Flags::SYN | Flags::ACK,
         window: initial_recv_limit(service).min(0xffff) as u16,
         options: Options {
-            mss: Some(largest_mss(&syn.flow, config)),
+            mss: Some(largest_segment(&syn.flow, config, service)),
             window_scale: kept.window_scale.map(|_| window_scale(config, service)),
             timestamps: timestamps.map(|theirs| Timestamps {
                 value: below(ts_clock(), claims.options),

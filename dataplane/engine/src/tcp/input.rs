@@ -116,11 +116,11 @@ fn otherwise(
     if !flags.ack() {
         return Verdict::Done;
     }
-    update_ts_recent(tcb, segment);
     if tcb.state == State::SynReceived {
         if !segment.ack.gt(tcb.snd_una) || segment.ack.gt(tcb.snd_nxt) {
             return Verdict::Stray;
         }
+        update_ts_recent(tcb, segment);
         tcb.state = State::Established;
         if !flags.syn() {
             tcb.snd_wnd = tcb.scaled_window(segment);
@@ -233,7 +233,8 @@ fn second_check_reset(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>
     }
 }
 
-/// RFC 7323 4.3: the echo is that of the segment that covers our last ACK.
+/// RFC 7323 4.3: the echo is that of the segment that covers our last ACK. Only of one whose ACK is
+/// acceptable: a forged timestamp would have PAWS drop all that the peer sends.
 fn update_ts_recent(tcb: &mut Tcb, segment: &Segment<'_>) {
     if tcb.has(Marks::TIMESTAMPS)
         && let Some(timestamps) = segment.options.timestamps
@@ -256,6 +257,7 @@ fn fifth_check_ack(
         challenge(tcb, cx);
         return false;
     }
+    update_ts_recent(tcb, segment);
     tcb.active_at = cx.now;
     tcb.unanswered = 0;
     ack::process(tcb, service, cx, segment);

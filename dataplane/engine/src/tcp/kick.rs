@@ -2,7 +2,7 @@
 //! left it. The peer must not have to wait for its own timeout, or ours.
 
 use crate::egress::Egress;
-use crate::tcp::tcb::{Marks, QUICK_ACKS, Tcb};
+use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
 use crate::tcp::{Context, output, transmit};
 use crate::wire::tcp::Flags;
@@ -44,7 +44,7 @@ pub(crate) fn send<E: Egress>(
 fn prepare(tcb: &mut Tcb, cx: &Context<'_>) {
     tcb.clear(Marks::KICK);
     // What the peer sends again to the dead node's heir must not wait for a delayed ACK.
-    tcb.quick_acks = QUICK_ACKS;
+    tcb.quick_acks = cx.config.tcp.quick_acks;
     // Silence until now was ours, not the peer's.
     tcb.rtt.reset_backoff();
     tcb.unanswered = 0;

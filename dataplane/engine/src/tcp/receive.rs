@@ -88,6 +88,17 @@ fn duplicate(tcb: &mut Tcb, cx: &mut Context<'_>, start: SeqNumber, end: SeqNumb
     tcb.set(Marks::DSACK);
 }
 
+/// Notes the first part of a segment that waits in reassembly already, unless an older part of it
+/// is noted (RFC 2883 4.2).
+fn report_overlap(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, len: usize) {
+    if tcb.has(Marks::DSACK) {
+        return;
+    }
+    if let Some((start, end)) = tcb.assembler.overlap(&cx.shared.buffers, seq, len) {
+        duplicate(tcb, cx, start, end);
+    }
+}
+
 /// Delivers payload that starts at RCV.NXT. False if there was no room for it, or the service has
 /// aborted.
 #[inline]
@@ -118,6 +129,7 @@ pub(crate) fn in_order(
         call(Event::Data, tcb, service, cx, &[]);
     }
     if !tcb.assembler.is_empty() && tcb.state != State::Closed {
+        report_overlap(tcb, cx, tcb.rcv_nxt - payload.len() as u32, payload.len());
         reassemble(tcb, service, cx);
     }
     tcb.state != State::Closed
@@ -155,6 +167,7 @@ fn out_of_order(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, payload: &[
     tcb.ack_now();
     tcb.dup_acks_owed = (tcb.dup_acks_owed + 1).min(MAX_DUP_ACKS_OWED);
     cx.shared.counters.out_of_order += 1;
+    report_overlap(tcb, cx, seq, payload.len());
     let buffers = &mut cx.shared.buffers;
     // In-order data comes first when the pool is scarce: it makes progress.
     if buffers.blocks.free() <= buffers.blocks.allowance() / 8 {
@@ -166,9 +179,7 @@ fn out_of_order(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, payload: &[
         return;
     }
     let end = seq + payload.len() as u32;
-    if tcb.assembler.holds(buffers, seq, end) {
-        duplicate(tcb, cx, seq, end);
-    } else {
+    if !tcb.assembler.holds(buffers, seq, end) {
         cx.shared.counters.reassembly_full += 1;
     }
 }
@@ -220,6 +231,8 @@ fn offer(tcb: &Tcb, cx: &Context<'_>) -> SeqNumber {
 /// sent a tail loss probe beyond its congestion window (RFC 8985 7.3), which uses up the room that
 /// the first ones make.
 const WITHHELD_SEGMENTS: u32 = 3;
+/// Segments smaller than every host takes (RFC 9293 3.7.1) are no bulk, however many there are.
+const SMALLEST_BULK: u16 = 536;
 /// A transfer is bulk when an ACK has so many new segments to tell of, and room for as many.
 const BULK_SEGMENTS: u32 = 8;
 
@@ -234,7 +247,7 @@ pub(crate) const WITHHELD_FOR_US: u64 = 4_000;
 /// delayed ACK tells the rest when the transfer pauses (RFC 9293 3.8.6.3).
 #[inline]
 pub(crate) fn withheld(tcb: &Tcb) -> u32 {
-    let mss = u32::from(tcb.rcv_mss);
+    let mss = u32::from(tcb.rcv_mss.max(SMALLEST_BULK));
     let news = tcb.rcv_nxt.distance(tcb.last_ack).max(0).unsigned_abs();
     let known = tcb.rcv_adv.distance(tcb.rcv_nxt).max(0).unsigned_abs();
     let bulk = news.min(known) >= BULK_SEGMENTS * mss;

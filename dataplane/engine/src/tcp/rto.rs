@@ -77,6 +77,17 @@ impl Rtt {
     #[inline]
     #[must_use]
     pub fn rto_us(&self, config: &TcpConfig) -> u64 {
+        self.rto_after_us(self.backoff, config)
+    }
+
+    /// Sum of the timeouts since the last new acknowledgment, the running one included, in µs.
+    #[must_use]
+    pub fn timeouts_us(&self, config: &TcpConfig) -> u64 {
+        (0..=self.backoff).map(|backoff| self.rto_after_us(backoff, config)).sum()
+    }
+
+    #[inline]
+    fn rto_after_us(&self, backoff: u8, config: &TcpConfig) -> u64 {
         let base = if self.srtt8 == 0 {
             config.initial_rto_us
         } else {
@@ -85,7 +96,7 @@ impl Rtt {
             // any delayed ACK would be a timeout.
             u64::from(self.srtt8 >> 3) + u64::from(self.rttvar4).max(config.min_rto_us)
         };
-        (base << self.backoff.min(MAX_BACKOFF)).min(config.max_rto_us)
+        (base << backoff.min(MAX_BACKOFF)).min(config.max_rto_us)
     }
 
     /// The timer fired (RFC 6298 5.5).
@@ -155,5 +166,14 @@ mod tests {
         assert_eq!(rtt.rto_us(&config), 60_000_000);
         rtt.reset_backoff();
         assert_eq!(rtt.rto_us(&config), 1_000_000);
+    }
+
+    #[test]
+    fn timeouts_add_up_from_the_first_one_on() {
+        let (mut rtt, config) = (Rtt::default(), TcpConfig::default());
+        assert_eq!(rtt.timeouts_us(&config), 1_000_000);
+        rtt.back_off();
+        rtt.back_off();
+        assert_eq!(rtt.timeouts_us(&config), 7_000_000);
     }
 }

@@ -232,14 +232,23 @@ impl ByteStream for Stream<'_> {
     }
 
     fn close(&mut self) {
+        // RFC 9293 3.10.4: in SYN-SENT there is nobody to tell.
+        if self.tcb.state == State::SynSent {
+            self.tcb.drop_silently();
+        }
         self.tcb.set(Marks::CLOSING);
     }
 
     fn abort(&mut self) {
-        if self.tcb.state != State::Closed {
-            self.cx.shared.counters.aborts += 1;
-            self.tcb.reset();
+        match self.tcb.state {
+            State::Closed => return,
+            // RFC 9293 3.10.5: in these states no RST is due.
+            State::SynSent | State::Closing | State::LastAck | State::TimeWait => {
+                self.tcb.drop_silently();
+            }
+            _ => self.tcb.reset(),
         }
+        self.cx.shared.counters.aborts += 1;
     }
 
     fn set_timer(&mut self, after_us: u64) {

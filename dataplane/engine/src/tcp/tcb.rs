@@ -27,10 +27,6 @@ const MIN_MSS: u16 = 88;
 pub(crate) const TIMESTAMPS_LEN: u16 = 12;
 /// Largest shift of a window (RFC 7323 2.3).
 const MAX_WINDOW_SCALE: u8 = 14;
-/// Receive buffer at the start; more with need.
-const INITIAL_RECV_LIMIT: u32 = 65_535;
-/// Segments acknowledged at once before ACKs are delayed, so that the peer's slow start is fed.
-pub(crate) const QUICK_ACKS: u8 = 16;
 
 /// Conditions of a connection that are on or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,13 +218,13 @@ impl Tcb {
     fn new(flow: Flow, now: Instant, config: &Config, index: u16) -> Tcb {
         let service = &config.services[usize::from(index)];
         let iss = isn::initial_sequence(&config.isn_key, &flow, now);
-        let mss = default_mss(&flow).min(largest_mss(&flow, config));
+        let mss = default_mss(&flow).min(largest_segment(&flow, config, service));
         Tcb {
             marks: Marks::SYN_UNACKED,
             state: State::Closed,
             snd_scale: 0,
             rcv_scale: 0,
-            quick_acks: QUICK_ACKS,
+            quick_acks: config.tcp.quick_acks,
             snd_una: iss,
             snd_nxt: iss,
             snd_wnd: 0,
@@ -310,7 +306,8 @@ impl Tcb {
         ecn::negotiate(self, syn, config.tcp.ecn);
         // RFC 9293 3.7.1, RFC 6691 2: the option counts neither IP nor TCP options.
         let offered = options.mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
-        self.mss = offered.min(largest_mss(&self.flow, config));
+        let service = &config.services[usize::from(self.service)];
+        self.mss = offered.min(largest_segment(&self.flow, config, service));
         if config.tcp.timestamps
             && let Some(timestamps) = options.timestamps
         {
@@ -319,7 +316,6 @@ impl Tcb {
             self.mss -= TIMESTAMPS_LEN;
         }
         self.path.limit = self.mss;
-        let service = &config.services[usize::from(self.service)];
         let timed_out = self.congestion.cwnd < u32::from(default_mss(&self.flow)) * 2;
         let segments = if timed_out { 1 } else { config.tcp.initial_cwnd };
         self.congestion = Congestion::new(service.congestion, segments, self.mss);
@@ -422,7 +418,14 @@ impl Tcb {
 
 /// Receive buffer of a new connection of the service.
 pub(crate) fn initial_recv_limit(service: &ServiceConfig) -> u32 {
-    INITIAL_RECV_LIMIT.min(service.recv_buffer_bytes)
+    service.initial_recv_buffer_bytes.min(service.recv_buffer_bytes)
+}
+
+/// Largest segment, options not counted, that the MTU and the service allow: what the MSS option
+/// says.
+pub(crate) fn largest_segment(flow: &Flow, config: &Config, service: &ServiceConfig) -> u16 {
+    let fitting = largest_mss(flow, config);
+    service.max_segment_bytes.map_or(fitting, |bytes| fitting.min(bytes))
 }
 
 /// The MSS that we offer: what the MTU leaves when IP and TCP header without options are taken off

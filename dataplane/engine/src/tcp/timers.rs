@@ -3,7 +3,7 @@
 //! nothing due when it fires is set again.
 
 use crate::buffer::Chain;
-use crate::config::{ServiceKind, TcpConfig};
+use crate::config::{Config, ServiceKind, TcpConfig};
 use crate::service::ServiceState;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
 use crate::tcp::stream::{Event, call};
@@ -132,6 +132,20 @@ fn retransmission_timeout(tcb: &mut Tcb, cx: &mut Context<'_>) {
     tcb.rtt.back_off();
     tcb.unanswered = tcb.unanswered.saturating_add(u8::from(is_window_closed(tcb)));
     tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(config));
+    if let Some(end) = user_timeout_at(tcb, cx.config) {
+        tcb.deadlines.life = tcb.deadlines.life.min(end);
+    }
+}
+
+/// When the user timeout ends a connection whose retransmissions find no answer (RFC 9293 3.9.1);
+/// `None` before the first of them.
+pub(crate) fn user_timeout_at(tcb: &Tcb, config: &Config) -> Option<Instant> {
+    let timeout_us = config.services[usize::from(tcb.service)].user_timeout_us?;
+    if tcb.rtt.backoff() == 0 || tcb.sent.count == 0 || tcb.deadlines.retransmit == NEVER {
+        return None;
+    }
+    let end_us = tcb.deadlines.retransmit.as_micros() + timeout_us;
+    Some(Instant::from_micros(end_us.saturating_sub(tcb.rtt.timeouts_us(&config.tcp))))
 }
 
 /// Timeouts that speak against the peer. With its window closed it cannot take what we send again,
@@ -192,7 +206,9 @@ fn life(tcb: &mut Tcb, cx: &mut Context<'_>) {
             }
             tcb.deadlines.life = end;
         }
-        State::Closed | State::SynSent | State::SynReceived => {}
+        State::Closed => {}
+        _ if user_timeout_at(tcb, cx.config).is_some_and(|end| end <= cx.now) => give_up(tcb, cx),
+        State::SynSent | State::SynReceived => {}
         _ => keep_alive(tcb, cx),
     }
 }
@@ -205,7 +221,8 @@ pub(crate) fn start_life(tcb: &mut Tcb, cx: &Context<'_>) {
         tcb.active_at.plus_us(keepalive.idle_us).plus_us(probes)
     });
     let idle = service.idle_timeout_us.map_or(NEVER, |idle_us| tcb.progress_at.plus_us(idle_us));
-    tcb.deadlines.life = keepalive.min(idle);
+    let user = user_timeout_at(tcb, cx.config).unwrap_or(NEVER);
+    tcb.deadlines.life = keepalive.min(idle).min(user);
 }
 
 /// RFC 9293 3.8.4, and the service's idle timeout.

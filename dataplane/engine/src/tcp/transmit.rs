@@ -7,7 +7,7 @@ use crate::content::{Content, FileId};
 use crate::egress::{Egress, Outgoing};
 use crate::seq::SeqNumber;
 use crate::tcp::rack::timestamp;
-use crate::tcp::tcb::{Marks, Tcb, largest_mss};
+use crate::tcp::tcb::{Marks, Tcb, largest_segment};
 use crate::tcp::timers::NEVER;
 use crate::tcp::{Context, State, ecn, receive};
 use crate::wire::segment::{
@@ -117,7 +117,7 @@ fn syn_options(tcb: &Tcb, cx: &Context<'_>) -> Options {
     let timestamps = if answer { tcb.has(Marks::TIMESTAMPS) } else { config.timestamps };
     let scaled = if answer { tcb.has(Marks::SCALED) } else { config.window_scaling };
     Options {
-        mss: Some(largest_mss(&tcb.flow, cx.config)),
+        mss: Some(largest_segment(&tcb.flow, cx.config, cx.service(tcb))),
         window_scale: scaled.then_some(tcb.rcv_scale),
         timestamps: timestamps.then(|| Timestamps {
             value: timestamp(cx.now, tcb.ts_offset),

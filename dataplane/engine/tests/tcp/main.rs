@@ -12,6 +12,7 @@ mod ipv6;
 mod loss;
 mod path;
 mod security;
+mod settings;
 mod snapshots;
 mod support;
 mod takeover;
