@@ -221,6 +221,14 @@ impl Connection {
         self.check_backoff(now_ns, segment, start, coverage)
     }
 
+    /// Nobody has acknowledged the service's SYN, and the service may have forgotten that there was
+    /// one (RFC 4987 section 3.6): the next has another number.
+    pub fn forget_unanswered(&mut self) {
+        if self.state == State::SynReceived && self.acked == 0 {
+            self.iss = None;
+        }
+    }
+
     fn take_syn_ack(&mut self, segment: &Segment) -> Result<(), String> {
         if !segment.has(flags::ACK) {
             return Err("a SYN of the service has no ACK".to_owned());

@@ -22,12 +22,20 @@ pub type Key = (u32, u16, u16);
 #[derive(Clone, Debug, Default)]
 pub struct Checker {
     connections: BTreeMap<Key, Connection>,
-    /// A connection was established, and the backup had confirmed it.
-    pub replicated: bool,
+    /// Segments of established connections that the backup had confirmed.
+    pub replicated: u32,
+    /// The service may answer a SYN without keeping anything of it.
+    stateless: bool,
     off: bool,
 }
 
 impl Checker {
+    /// Of a service that may answer a SYN `stateless`ly, or not.
+    #[must_use]
+    pub fn new(stateless: bool) -> Checker {
+        Checker { stateless, ..Checker::default() }
+    }
+
     /// The service's state is lost by definition: there is nothing left to promise.
     pub fn give_up(&mut self) {
         self.off = true;
@@ -90,7 +98,11 @@ impl Checker {
         let verdict = match self.connections.get_mut(&key) {
             Some(connection) => {
                 let confirmed = directive.role == Role::Primary(GateMode::Confirmed);
-                self.replicated |= confirmed && connection.state >= State::Established;
+                let counts = confirmed && connection.state >= State::Established;
+                self.replicated += u32::from(counts);
+                if self.stateless && segment.has(flags::SYN) {
+                    connection.forget_unanswered();
+                }
                 connection.service_spoke(now_ns, &segment, speaker, coverage)
             }
             None if segment.has(flags::RST) => Ok(()),

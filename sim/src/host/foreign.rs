@@ -149,6 +149,7 @@ impl Pipe for Socket<'static> {
         match self.state() {
             State::SynSent | State::SynReceived | State::Listen => Phase::Opening,
             State::Closed => Phase::Gone,
+            State::TimeWait => Phase::Over,
             _ => Phase::Alive,
         }
     }

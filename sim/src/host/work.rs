@@ -159,6 +159,9 @@ pub enum Phase {
     Opening,
     /// Bytes can flow.
     Alive,
+    /// Both sides have closed; what is unread can be read. A RST, which answers any segment now that
+    /// the service has forgotten the connection, makes smoltcp forget that, too.
+    Over,
     /// It was refused, reset, or given up.
     Gone,
 }
@@ -229,7 +232,7 @@ impl Job {
         }
         let before = (self.sent, self.received, self.closed, self.opened);
         self.opened = self.opened || pipe.phase() == Phase::Alive;
-        if now_ns >= self.read_at_ns {
+        if now_ns >= self.read_at_ns || pipe.phase() == Phase::Over {
             self.read(now_ns, pipe);
         }
         if pipe.phase() == Phase::Alive {

@@ -27,6 +27,8 @@ pub use faults::{Fault, Timed};
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// As above.
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
+/// More half-open connections than a world has.
+const COOKIES_NEVER: u32 = 1024;
 /// Nodes of a cluster.
 pub const NODES: usize = 2;
 
@@ -81,6 +83,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether services may answer SYNs with cookies.
+    #[must_use]
+    pub fn is_stateless(&self) -> bool {
+        let services = self.machines.iter().flat_map(|machine| &machine.shard.services);
+        services.into_iter().any(|service| service.cookies_above < COOKIES_NEVER)
+    }
+
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
@@ -161,7 +170,7 @@ fn shard_config(random: &mut Random) -> Config {
         ServiceConfig::new("http", work::HTTP_PORT, http),
     ];
     let newreno = random.permille(300);
-    let cookies_above = random.pick(&[1024, 1024, 2, 0]);
+    let cookies_above = random.pick(&[COOKIES_NEVER, COOKIES_NEVER, 2, 0]);
     for service in &mut services {
         service.nagle = random.permille(200);
         service.cookies_above = cookies_above;

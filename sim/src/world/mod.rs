@@ -126,7 +126,7 @@ impl World {
             random: Random::new(seed, 5),
             coverage: Coverage::default(),
             trace: Trace::new(keep_story),
-            checker: Checker::default(),
+            checker: Checker::new(plan.is_stateless()),
             clearing: Vec::new(),
             formed_ns: None,
             void: None,
