@@ -3,20 +3,20 @@
 //!
 //! ```text
 //! our initial sequence number: | keyed hash, 28 bits        | MSS, 3 bits   | tick, 1 bit   |
-//! our TSval:                   | clock, without its last bits | SACK, 1 bit | scale, 4 bits |
+//! our TSval:                   | clock, without its last bits | ECN, 1 bit | SACK, 1 bit | scale, 4 bits |
 //! ```
 //!
 //! The hash covers the flow, the client's initial number and all that stands beside it. A client
-//! without timestamps gets neither window scale nor SACK: there is nowhere to keep them.
+//! without timestamps gets neither window scale nor SACK nor ECN: there is nowhere to keep them.
 //!
 //! The clock is shard time as it was logged last, less [`GRACE_US`]. So a node that takes over, and
 //! whose shard time goes on from what it has of the log, is never behind a cookie.
 
-use crate::config::Config;
+use crate::config::{Config, Ecn};
 use crate::seq::SeqNumber;
-use crate::tcp::isn;
 use crate::tcp::rack::timestamp;
 use crate::tcp::tcb::{default_mss, initial_recv_limit, largest_segment, window_scale};
+use crate::tcp::{ecn, isn};
 use crate::time::Instant;
 use crate::wire::segment::{Segment, SegmentHeader};
 use crate::wire::tcp::{Flags, Options, Timestamps};
@@ -33,10 +33,11 @@ const GRACE_US: u64 = 1_000_000;
 const SIZES: [u16; 8] = [88, 536, 1220, 1360, 1412, 1440, 1460, 8960];
 
 /// Bits of TSval that hold options.
-const OPTION_BITS: u32 = 0x1f;
+const OPTION_BITS: u32 = 0x3f;
 /// Window scale of a client that offers none.
 const UNSCALED: u8 = 15;
 const SACK: u8 = 1 << 4;
+const ECN: u8 = 1 << 5;
 /// In the hash: a client without timestamps.
 const NO_TIMESTAMPS: u8 = 0xff;
 
@@ -50,6 +51,10 @@ struct Claims {
 }
 
 impl Claims {
+    fn ecn(self) -> bool {
+        self.options != NO_TIMESTAMPS && self.options & ECN != 0
+    }
+
     fn sequence(self, config: &Config, syn: &Segment<'_>) -> SeqNumber {
         let hash = isn::cookie(
             &config.isn_key,
@@ -80,7 +85,7 @@ pub(crate) fn answer(
         client_isn: syn.seq,
         tick: tick(clock),
         size: size.unwrap_or(0) as u8,
-        options: timestamps.map_or(NO_TIMESTAMPS, |_| option_bits(config, offered)),
+        options: timestamps.map_or(NO_TIMESTAMPS, |_| option_bits(config, syn)),
     };
     let service = &config.services[usize::from(service)];
     let kept = restored(claims, timestamps);
@@ -89,7 +94,7 @@ pub(crate) fn answer(
         flow: syn.flow,
         seq: claims.sequence(config, syn),
         ack: syn.seq + 1,
-        flags: Flags::SYN | Flags::ACK,
+        flags: Flags::SYN | Flags::ACK | if claims.ecn() { Flags::ECE } else { Flags(0) },
         window: initial_recv_limit(service).min(0xffff) as u16,
         options: Options {
             mss: Some(largest_segment(&syn.flow, config, service)),
@@ -125,7 +130,7 @@ pub(crate) fn syn_of<'a>(config: &Config, ack: &Segment<'a>, now: Instant) -> Op
     Some(Segment {
         seq: claims.client_isn,
         ack: SeqNumber(0),
-        flags: Flags::SYN,
+        flags: if claims.ecn() { Flags::SYN | ecn::ASKS } else { Flags::SYN },
         options: restored(claims, ack.options.timestamps),
         payload: &[],
         ..ack.clone()
@@ -136,10 +141,14 @@ fn tick(now: Instant) -> u64 {
     now.as_micros() >> TICK_BITS
 }
 
-fn option_bits(config: &Config, offered: &Options) -> u8 {
+fn option_bits(config: &Config, syn: &Segment<'_>) -> u8 {
+    let offered = &syn.options;
     let scale = offered.window_scale.filter(|_| config.tcp.window_scaling);
     let sack = offered.sack_permitted && config.tcp.sack;
-    scale.map_or(UNSCALED, |scale| scale.min(14)) | if sack { SACK } else { 0 }
+    let ecn = config.tcp.ecn != Ecn::Off && ecn::asks(syn);
+    scale.map_or(UNSCALED, |scale| scale.min(14))
+        | if sack { SACK } else { 0 }
+        | if ecn { ECN } else { 0 }
 }
 
 /// The options of a SYN that a cookie stands for.

@@ -30,6 +30,14 @@ pub(crate) fn asked_again(tcb: &mut Tcb, syn: &Segment<'_>) {
     }
 }
 
+/// The flags of a SYN that asks (RFC 3168 6.1.1).
+pub(crate) const ASKS: Flags = Flags(BOTH);
+
+/// Whether a SYN asks.
+pub(crate) fn asks(syn: &Segment<'_>) -> bool {
+    syn.flags.0 & BOTH == BOTH
+}
+
 /// The flags that ask, or say yes.
 pub(crate) fn handshake_flags(tcb: &Tcb, flags: Flags) -> Flags {
     if !tcb.has(Marks::ECN) {
