@@ -248,11 +248,17 @@ fn learn<'f, N: Nic>(
 ) where
     N::Frame: 'f,
 {
+    let mut learned = None;
     for (number, (frame, segment)) in segments.enumerate() {
         if refused >> number & 1 == 0
             && let Ok((link, _)) = ethernet::Header::parse(frame.bytes())
         {
-            lan.learn(now_us, segment.flow.remote.addr, link.source, counters);
+            // Segments of one sender come in a row.
+            let heard = Some((segment.flow.remote.addr, link.source));
+            if heard != learned {
+                lan.learn(now_us, segment.flow.remote.addr, link.source, counters);
+                learned = heard;
+            }
         }
     }
 }
