@@ -284,7 +284,13 @@ fn first_transmission<E: Egress>(
     true
 }
 
-/// RFC 8985 7.3: new data if there is some, or else the last segment again. In a repair: the head.
+/// Round trips below which the last segment is the better probe, even with new data at hand: a lone
+/// new segment may wait for the receiver's delayed ACK (40 ms on Linux, up to 500 ms in RFC 1122
+/// 4.2.3.2), while one that has come before is answered at once (RFC 5681 4.2).
+const DELAYED_ACK_US: u32 = 40_000;
+
+/// RFC 8985 7.3: new data if there is some, or else the last segment again; on a short path always
+/// that. In a repair: the head.
 fn tail_probe<E: Egress>(
     tcb: &mut Tcb,
     cx: &mut Context<'_>,
@@ -308,7 +314,8 @@ fn tail_probe<E: Egress>(
         *quota -= 1;
         return false;
     }
-    let fresh = tcb.unsent() > 0 && tcb.state.can_send();
+    let far = tcb.rtt.srtt_us() >= DELAYED_ACK_US;
+    let fresh = far && tcb.unsent() > 0 && tcb.state.can_send();
     let len = if fresh { sendable(tcb, cx) } else { None };
     let sent_new = len.is_some_and(|len| first_transmission(tcb, cx, egress, len));
     if !sent_new && let Some((index, sent)) = tcb.sent.tail(&cx.shared.sent) {

@@ -13,6 +13,10 @@ pub struct Shape {
     pub delay: Duration,
     /// What may wait at the bottleneck; a frame that would exceed it is dropped (drop-tail).
     pub queue_bytes: usize,
+    /// Share of the frames that are dropped already when the queue is nearly full, 0 to 1. It grows
+    /// from none at half of the queue, as with random early detection, but without its average.
+    /// Without it, a full queue hits senders of bursts more often than others.
+    pub early_drop: f64,
     /// Share of the frames that are lost before they reach the bottleneck, 0 to 1.
     pub loss: f64,
 }
@@ -59,13 +63,19 @@ impl<F> Direction<F> {
         let begins_ns = self.free_at_ns.max(now_ns);
         let waits_ns = (begins_ns - now_ns) as f64;
         let waiting_bytes = waits_ns * self.shape.rate_bps / 8e9;
-        if waiting_bytes + bytes as f64 > self.shape.queue_bytes as f64 && waits_ns > 0.0 {
+        let fill = (waiting_bytes + bytes as f64) / self.shape.queue_bytes as f64;
+        if waits_ns > 0.0 && (fill > 1.0 || self.drops_early(fill)) {
             self.counts.dropped += 1;
             return;
         }
         self.free_at_ns = begins_ns + (bytes as f64 * 8e9 / self.shape.rate_bps) as u64;
         let arrives_ns = self.free_at_ns + self.shape.delay.as_nanos() as u64;
         self.on_their_way.push_back((arrives_ns, frame));
+    }
+
+    fn drops_early(&mut self, fill: f64) -> bool {
+        let share = self.shape.early_drop * (2.0 * fill - 1.0);
+        share > 0.0 && self.random.f64() < share
     }
 
     /// The next frame that has arrived.
@@ -88,8 +98,13 @@ mod tests {
     use super::*;
 
     /// 1000 bytes take 1 ms.
-    const SHAPE: Shape =
-        Shape { rate_bps: 8e6, delay: Duration::from_millis(10), queue_bytes: 3000, loss: 0.0 };
+    const SHAPE: Shape = Shape {
+        rate_bps: 8e6,
+        delay: Duration::from_millis(10),
+        queue_bytes: 3000,
+        early_drop: 0.0,
+        loss: 0.0,
+    };
     const MS: u64 = 1_000_000;
 
     #[test]
@@ -113,6 +128,24 @@ mod tests {
         direction.enter(2 * MS, 5, 1000);
         let left: Vec<_> = std::iter::from_fn(|| direction.leave(u64::MAX)).collect();
         assert_eq!(left, [0, 1, 2, 5]);
+    }
+
+    #[test]
+    fn early_drop_begins_at_half_of_the_queue_and_hits_its_share() {
+        let shape = Shape { queue_bytes: 4000, early_drop: 0.2, ..SHAPE };
+        // A frame each time that so many wait: the queue is kept there by what leaves it.
+        let dropped = |waiting: u64| {
+            let mut direction = Direction::new(shape, 1);
+            (0..waiting).for_each(|_| direction.enter(0, (), 1000));
+            for frame in 1..=10_000_u64 {
+                direction.free_at_ns = frame * MS + waiting * MS;
+                direction.enter(frame * MS, (), 1000);
+            }
+            direction.counts().dropped
+        };
+        assert_eq!(dropped(1), 0);
+        // Three of four thousand bytes: half way from none to a fifth.
+        assert!((900..1100).contains(&dropped(2)), "{}", dropped(2));
     }
 
     #[test]

@@ -47,6 +47,10 @@ struct Args {
     #[arg(long, value_name = "KIB", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(2..=65_536))]
     queue: u32,
+    /// Frames that the bottleneck drops at random when its queue is nearly full, in percent; none
+    /// while it is half empty
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    early_drop: f64,
     /// Frames lost at random in each direction, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     loss: f64,
@@ -61,6 +65,7 @@ impl Args {
             rate_bps: self.rate * 1e6,
             delay: Duration::from_secs_f64(self.rtt / 2e3),
             queue_bytes: self.queue as usize * 1024,
+            early_drop: self.early_drop / 100.0,
             loss: self.loss / 100.0,
         }
     }
