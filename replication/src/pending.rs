@@ -19,7 +19,7 @@ pub(crate) enum StageError {
 }
 
 /// A bounded FIFO of whole batches, consumed record by record. All memory is taken at construction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PendingLog {
     bytes: Box<[u8]>,
     capacity: usize,

@@ -74,7 +74,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 }
 
 /// Applies up to `most` records; tells how many, and a remote that one of them came from.
-fn apply_log<F>(
+pub(crate) fn apply_log<F>(
     log: &mut PendingLog,
     shards: &mut Shards<F>,
     most: u64,

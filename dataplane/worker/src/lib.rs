@@ -39,6 +39,7 @@ mod icmp;
 mod idle;
 mod ingress;
 mod input;
+mod inspect;
 mod limit;
 mod port;
 mod primary;

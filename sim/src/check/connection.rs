@@ -71,6 +71,8 @@ pub struct Connection {
     edge: u64,
     ack_top: u64,
     edge_top: u64,
+    /// Behind the last number that left.
+    sent_top: u64,
     clock_top: Option<u32>,
     speaker: Speaker,
     /// Sends of the same first number since the client was last heard.
@@ -120,6 +122,7 @@ impl Connection {
             edge: 0,
             ack_top: 0,
             edge_top: 0,
+            sent_top: 0,
             clock_top: None,
             speaker,
             silent: VecDeque::new(),
@@ -180,7 +183,8 @@ impl Connection {
         };
     }
 
-    /// A segment of the service leaves a node.
+    /// A segment of the service leaves a node. Says whether the client learns something from it: an
+    /// ACK of more than its SYN, or bytes.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -190,11 +194,11 @@ impl Connection {
         segment: &Segment,
         speaker: Speaker,
         coverage: &mut Coverage,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         if segment.has(flags::RST) {
             self.reset = true;
             coverage.count("service", "RST");
-            return Ok(());
+            return Ok(false);
         }
         // What an old primary still says is old; it must be true, but it is not news.
         let current = speaker.epoch >= self.speaker.epoch;
@@ -209,16 +213,17 @@ impl Connection {
         let Some(iss) = self.iss else {
             return Err("the service speaks before its SYN".to_owned());
         };
-        let before = self.ack_top;
+        let before = (self.ack_top, self.sent_top);
         self.check_ack(segment, current, coverage)?;
-        if self.ack_top > before {
+        if self.ack_top > before.0 {
             self.progress_ns = now_ns;
         }
         self.check_clock(segment, current)?;
         let near = self.known.reach(0);
         let start = offset(segment.seq, iss, near);
         self.check_data(segment, start, coverage)?;
-        self.check_backoff(now_ns, segment, start, coverage)
+        self.check_backoff(now_ns, segment, start, coverage)?;
+        Ok(before != (self.ack_top, self.sent_top))
     }
 
     /// Nobody has acknowledged the service's SYN, and the service may have forgotten that there was
@@ -359,6 +364,7 @@ impl Connection {
             coverage.count("service", "retransmission");
         }
         self.known.add(start, end);
+        self.sent_top = self.sent_top.max(end);
         if segment.has(flags::FIN) && self.fin_at.is_none() {
             self.fin_at = Some(data_end);
             self.state = match self.state {
@@ -435,3 +441,6 @@ impl Connection {
         self.ack_top
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,12 @@
 pub mod connection;
 mod ranges;
 pub mod segment;
+pub mod states;
 
 use std::collections::BTreeMap;
 
+use engine::addr::Flow;
+use engine::seq::SeqNumber;
 use replication::{Directive, GateMode, Role};
 
 use crate::coverage::Coverage;
@@ -17,6 +20,17 @@ use segment::{Segment, flags};
 
 /// A connection's name: the client's end, and the service's port.
 pub type Key = (u32, u16, u16);
+
+/// What a segment of the service makes its client rely on, for as long as the connection lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The connection.
+    pub flow: Flow,
+    /// The client may forget what it has sent below this number.
+    pub ack: SeqNumber,
+    /// The client knows what the service says below this number.
+    pub end: SeqNumber,
+}
 
 /// All connections that the wires have seen.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +78,8 @@ impl Checker {
         }
     }
 
-    /// A frame leaves a node for the service LAN.
+    /// A frame leaves a node for the service LAN. What it newly promises in the name of both nodes is
+    /// returned.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -76,9 +91,9 @@ impl Checker {
         directive: &Directive,
         run: u64,
         coverage: &mut Coverage,
-    ) -> Result<(), String> {
+    ) -> Result<Option<Promise>, String> {
         if self.off {
-            return Ok(());
+            return Ok(None);
         }
         if frame.get(6..12) == Some(&VMAC.0) && !matches!(directive.role, Role::Primary(_)) {
             return Err("a node that is not the primary speaks for the service".to_owned());
@@ -86,7 +101,7 @@ impl Checker {
         if frame.len() > usize::from(mtu) + 14 {
             return Err(format!("a frame of {} bytes for an MTU of {mtu}", frame.len()));
         }
-        let Some(segment) = Segment::parse(frame)? else { return Ok(()) };
+        let Some(segment) = Segment::parse(frame)? else { return Ok(None) };
         if segment.source.0 != VIP.to_bits() {
             return Err(format!(
                 "a segment leaves that is not the service's: {}",
@@ -95,20 +110,22 @@ impl Checker {
         }
         let key = (segment.destination.0, segment.destination.1, segment.source.1);
         let speaker = Speaker { epoch: directive.epoch.0, run };
+        let mut shared = false;
         let verdict = match self.connections.get_mut(&key) {
             Some(connection) => {
                 let confirmed = directive.role == Role::Primary(GateMode::Confirmed);
-                let counts = confirmed && connection.state >= State::Established;
-                self.replicated += u32::from(counts);
+                shared = confirmed && connection.state >= State::Established;
+                self.replicated += u32::from(shared);
                 if self.stateless && segment.has(flags::SYN) {
                     connection.forget_unanswered();
                 }
                 connection.service_spoke(now_ns, &segment, speaker, coverage)
             }
-            None if segment.has(flags::RST) => Ok(()),
+            None if segment.has(flags::RST) => Ok(false),
             None => Err("the service speaks to nobody".to_owned()),
         };
-        verdict.map_err(|wrong| format!("{wrong}\n  {}", segment.describe()))
+        let news = verdict.map_err(|wrong| format!("{wrong}\n  {}", segment.describe()))?;
+        Ok((news && shared).then(|| segment.promise()))
     }
 
     /// When any connection last went forward.

@@ -3,6 +3,11 @@
 
 use std::net::Ipv4Addr;
 
+use engine::addr::{Endpoint, Flow};
+use engine::seq::SeqNumber;
+
+use super::Promise;
+
 const LINK_HEADER: usize = 14;
 const PROTOCOL_TCP: u8 = 6;
 
@@ -125,6 +130,15 @@ impl Segment {
             + u64::from(self.has(flags::FIN))
     }
 
+    /// What this segment of the service makes its client rely on.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        let end = |(addr, port)| Endpoint::new(Ipv4Addr::from_bits(addr), port);
+        let flow = Flow { local: end(self.source), remote: end(self.destination) };
+        let end = self.seq.wrapping_add(self.len_seq() as u32);
+        Promise { flow, ack: SeqNumber(self.ack), end: SeqNumber(end) }
+    }
+
     /// For the trace: as in `tcpdump`.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -178,4 +192,39 @@ fn sum(bytes: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame() -> Vec<u8> {
+        let mut frame = vec![0; LINK_HEADER + 20 + 20 + 5];
+        frame[12] = 8;
+        frame[14] = 0x45;
+        frame[17] = 45;
+        frame[23] = PROTOCOL_TCP;
+        frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        frame[34 + 12] = 5 << 4;
+        frame[54..].copy_from_slice(b"hello");
+        let header = !sum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&header.to_be_bytes());
+        let pseudo = [&frame[26..34], &[0, PROTOCOL_TCP, 0, 25]].concat();
+        let segment = !sum(&[&pseudo[..], &frame[34..]].concat());
+        frame[50..52].copy_from_slice(&segment.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn one_wrong_byte_is_seen_wherever_it_is() {
+        assert_eq!(
+            Segment::parse(&frame()).map(|s| s.map(|s| s.payload)),
+            Ok(Some(b"hello".to_vec()))
+        );
+        for at in LINK_HEADER..frame().len() {
+            let mut damaged = frame();
+            damaged[at] ^= 0x10;
+            assert!(!matches!(Segment::parse(&damaged), Ok(Some(_))), "byte {at}");
+        }
+    }
 }

@@ -128,6 +128,16 @@ impl ForeignHost {
         self.jobs.iter().map(|(job, _)| job)
     }
 
+    /// The state of each connection, by the local port.
+    pub fn states(&self) -> impl Iterator<Item = (u16, engine::tcp::State)> {
+        let there =
+            self.jobs.iter().enumerate().filter_map(|(job, (_, handle))| Some((job, (*handle)?)));
+        there.map(|(job, handle)| {
+            let state = self.sockets.get::<Socket<'static>>(handle).state();
+            (self.settings.port(job), name_of(state))
+        })
+    }
+
     /// Where a connection stands.
     #[must_use]
     pub fn describe(&self, job: usize) -> String {
@@ -137,6 +147,23 @@ impl ForeignHost {
             }
             _ => "no socket".to_owned(),
         }
+    }
+}
+
+/// The same state, as our stack calls it. A client never listens.
+fn name_of(state: State) -> engine::tcp::State {
+    use engine::tcp::State as Ours;
+    match state {
+        State::Closed | State::Listen => Ours::Closed,
+        State::SynSent => Ours::SynSent,
+        State::SynReceived => Ours::SynReceived,
+        State::Established => Ours::Established,
+        State::FinWait1 => Ours::FinWait1,
+        State::FinWait2 => Ours::FinWait2,
+        State::CloseWait => Ours::CloseWait,
+        State::Closing => Ours::Closing,
+        State::LastAck => Ours::LastAck,
+        State::TimeWait => Ours::TimeWait,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod work;
 
 use std::net::Ipv4Addr;
 
+use engine::tcp::State;
 use engine::wire::ethernet::Mac;
 
 use crate::plan::{HostPlan, JobPlan, Stack};
@@ -103,6 +104,22 @@ impl Host {
     #[must_use]
     pub fn jobs(&self) -> Vec<&Job> {
         either!(self, host => host.jobs().collect())
+    }
+
+    /// The state of each connection, by the local port.
+    #[must_use]
+    pub fn states(&self) -> Vec<(u16, State)> {
+        either!(self, host => host.states().collect())
+    }
+
+    /// What the machine still holds although all its connections are over; it is known of our own
+    /// stack alone.
+    #[must_use]
+    pub fn leftover(&self) -> Option<String> {
+        match self {
+            Host::Foreign(_) => None,
+            Host::Own(host) => host.leftover(),
+        }
     }
 
     /// Where a connection stands.

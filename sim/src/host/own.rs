@@ -9,6 +9,7 @@ use engine::egress::{Egress, Outgoing};
 use engine::service::ByteStream;
 use engine::service::external::Events;
 use engine::shard::{ConnectionId, End, Shard, Stream};
+use engine::tcp::State;
 use engine::time::Instant;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
@@ -16,6 +17,7 @@ use engine::wire::{Checksums, arp, checksum};
 
 use super::work::{Job, Phase, Pipe};
 use super::{Address, Settings};
+use crate::node::leftover;
 use crate::plan::{JobPlan, VIP};
 use crate::time::{MS, US};
 
@@ -165,6 +167,17 @@ impl OwnHost {
     /// The connections' work.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter().map(|own| &own.job)
+    }
+
+    /// The state of each connection, by the local port.
+    pub fn states(&self) -> impl Iterator<Item = (u16, State)> {
+        self.shard.states().map(|(flow, state)| (flow.local.port, state))
+    }
+
+    /// What is left although all connections are over.
+    #[must_use]
+    pub fn leftover(&self) -> Option<String> {
+        leftover(&self.shard)
     }
 
     /// Where a connection stands.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName};
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use engine::addr::Flow;
+use engine::shard::{ServiceUse, Shard, Standing};
 use engine::wire::ethernet::Mac;
 use replication::{Directive, Incarnation, Role, frame};
 use worker::query::{Place, Summary};
@@ -26,6 +28,9 @@ use steward::{MemberSteward, MemberView};
 const LONGEST_SLEEP_NS: u64 = MS;
 /// How soon a node looks again that waits for its peer.
 const WAITING_LOOK_NS: u64 = 30 * US;
+/// Frames that wait, at any time, for a neighbour on each line that does not answer: those for a
+/// peer that is dead.
+const WAITING_FRAMES: usize = 8;
 /// Loops within which a worker answers a question.
 const ANSWER_LOOPS: u32 = 70;
 
@@ -217,6 +222,67 @@ impl Run {
         (found, outcomes)
     }
 
+    /// The shards that it holds.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.workers.iter().flat_map(Worker::shards)
+    }
+
+    /// How far it has come with the connection of `flow`, if it holds one.
+    #[must_use]
+    pub fn standing(&self, flow: &Flow) -> Option<Standing> {
+        self.shards().find_map(|shard| shard.standing(flow))
+    }
+
+    /// How far it would be if it took over now: with all that it has received applied.
+    #[must_use]
+    pub fn foresee(&self, flow: &Flow) -> Option<Standing> {
+        let shards = self.workers.iter().filter_map(Worker::foresee).flatten();
+        shards.into_iter().find_map(|shard| shard.standing(flow))
+    }
+
+    /// Whether its lists, timers and memory are what its connections account for.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), String> {
+        self.shards().try_for_each(|shard| {
+            shard.check().map_err(|what| format!("shard {}: {what} is wrong", shard.index()))
+        })
+    }
+
+    /// Whether its shards can be written down, and read again to the same.
+    ///
+    /// # Errors
+    /// What is not so.
+    pub fn check_snapshots(&self) -> Result<(), String> {
+        for worker in self.workers.iter().filter(|worker| worker.pending_log_bytes() == 0) {
+            let Some(copies) = worker.foresee() else {
+                return Err("a snapshot of its shards is refused".to_owned());
+            };
+            if !worker.shards().map(Shard::full_digest).eq(copies.iter().map(Shard::full_digest)) {
+                return Err("a snapshot of its shards is not what they are".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What it still holds of connections, although all of them are over. `alone`: its peer is
+    /// dead.
+    #[must_use]
+    pub fn leftover(&self, alone: bool) -> Option<String> {
+        let rest = if alone { WAITING_FRAMES } else { 0 };
+        for (card, name) in [(&self.lan, "LAN"), (&self.link, "link")] {
+            if card.in_use() > rest {
+                return Some(format!("{} frames of the {name} card", card.in_use()));
+            }
+        }
+        let log: usize = self.workers.iter().map(Worker::pending_log_bytes).sum();
+        if log > 0 {
+            return Some(format!("{log} bytes of log that it has not applied"));
+        }
+        self.shards().find_map(leftover)
+    }
+
     /// Each connection that it holds, as the appliance lists them, and the memory of its shards.
     pub fn listing(&mut self, now_ns: u64, index: usize) -> Vec<String> {
         let ask = |queries: &Sender<Query>| {
@@ -232,6 +298,26 @@ impl Run {
         let connections = connections.map(|(shard, info)| format!("shard {shard}: {info:?}"));
         shards.chain(connections).collect()
     }
+}
+
+/// What a shard holds without a connection to hold it for.
+#[must_use]
+pub fn leftover(shard: &Shard) -> Option<String> {
+    let memory = shard.memory();
+    let used = (memory.connections, memory.half_open, memory.pool_used, memory.sent_used);
+    if used != (0, 0, 0, 0) {
+        return Some(format!("{memory:?}"));
+    }
+    let services = shard.services().iter();
+    let busy = |service: &ServiceUse| service.connections + service.half_open > 0;
+    if let Some(at) = services.clone().position(busy) {
+        return Some(format!("connections of service {at}: {:?}", shard.services()[at]));
+    }
+    let blocks = services.enumerate().map(|(at, _)| shard.blocks_of(at)).sum::<u32>();
+    if blocks > 0 {
+        return Some(format!("{blocks} blocks of its services"));
+    }
+    shard.next_deadline().map(|at| format!("a timer for {at:?}"))
 }
 
 fn clock_us(clock: DriftingClock, now_ns: u64) -> u64 {

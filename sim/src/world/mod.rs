@@ -1,6 +1,7 @@
 //! A world: nodes, clients and wires under one clock, and what is watched over in it.
 
 mod faults;
+mod holdings;
 mod roles;
 mod sweep;
 
@@ -11,6 +12,7 @@ use replication::{GateMode, Role};
 
 use crate::check::Checker;
 use crate::check::connection::Speaker;
+use crate::check::states::States;
 use crate::coverage::Coverage;
 use crate::host::Host;
 use crate::host::work::End;
@@ -22,6 +24,7 @@ use crate::random::Random;
 use crate::time::{DriftingClock, MS, S};
 use crate::trace::Trace;
 use faults::Mend;
+use holdings::Seen;
 
 /// A pair forms within this time.
 const FORMING_NS: u64 = 3 * S;
@@ -74,6 +77,7 @@ struct Node {
     /// The card forgets what it has not sent when the fuse has burnt down.
     card_dies: bool,
     mends: VecDeque<(u64, Mend)>,
+    seen: Seen,
 }
 
 /// A world.
@@ -85,6 +89,7 @@ pub struct World {
     host_due_ns: Vec<u64>,
     /// Hosts that are no more.
     gone: Vec<bool>,
+    client_states: Vec<States<u16>>,
     network: Network,
     random: Random,
     coverage: Coverage,
@@ -115,12 +120,19 @@ impl World {
                 Host::new(index, Random::new(seed, 100 + index as u64).bits(), host)
             })
             .collect();
-        let node = || Node { run: None, runs: 0, card_dies: false, mends: VecDeque::new() };
+        let node = || Node {
+            run: None,
+            runs: 0,
+            card_dies: false,
+            mends: VecDeque::new(),
+            seen: Seen::default(),
+        };
         World {
             now_ns: 0,
             nodes: (0..NODES).map(|_| node()).collect(),
             host_due_ns: vec![0; hosts.len()],
             gone: vec![false; hosts.len()],
+            client_states: vec![States::default(); hosts.len()],
             hosts,
             network: Network::new(seed, &plan.lines),
             random: Random::new(seed, 5),
@@ -257,6 +269,7 @@ impl World {
         let run = 1 + index as u64 + NODES as u64 * node.runs;
         node.run = Some(Run::start(self.now_ns, machine, clock, run));
         node.mends.clear();
+        node.seen = Seen::default();
         self.trace.note(self.now_ns, format_args!("node {index} starts, run {run}"));
     }
 
@@ -340,6 +353,12 @@ impl World {
             self.trace.frame(self.now_ns, place, Way::Out, &frame, "");
             self.network.send(self.now_ns, place, Frame::new(frame), &mut self.coverage);
         }
+        let kind = match host {
+            Host::Foreign(_) => "transitions on a client with smoltcp",
+            Host::Own(_) => "transitions on a client with our engine",
+        };
+        let states = host.states().into_iter();
+        self.client_states[index].look(kind, "CLOSED", states, &mut self.coverage);
         let next_ns = host.next_ns(self.now_ns).unwrap_or(u64::MAX);
         self.host_due_ns[index] = next_ns.max(self.now_ns + 1);
         for job in host.jobs() {
@@ -357,6 +376,7 @@ impl World {
         }
         let Some(run) = &mut self.nodes[index].run else { return Ok(()) };
         let outcome = run.turn(self.now_ns, index);
+        self.note_states(index);
         self.take_outcome(index, outcome)
     }
 
@@ -369,7 +389,11 @@ impl World {
             self.trace.frame(at_ns, place, Way::Out, &bytes, "");
             if matches!(place, Place::Lan(_)) && verdict.is_ok() && self.void.is_none() {
                 let (checker, coverage) = (&mut self.checker, &mut self.coverage);
-                verdict = checker.node_sent(at_ns, &bytes, mtu, &directive, number, coverage);
+                let spoke = checker.node_sent(at_ns, &bytes, mtu, &directive, number, coverage);
+                verdict = spoke.and_then(|promise| match promise {
+                    Some(promise) => self.keep_safe(index, &promise),
+                    None => Ok(()),
+                });
             }
             self.network.send(at_ns, place, Frame::new(bytes), &mut self.coverage);
         }

@@ -30,6 +30,11 @@ impl World {
                 Ok(())
             }
             Event::DigestMismatch(mismatch) => Err(format!("node {index}: {mismatch}")),
+            Event::LogApplied { .. } => {
+                let Some(run) = &self.nodes[index].run else { return Ok(()) };
+                let sound = run.check().and_then(|()| run.check_snapshots());
+                sound.map_err(|what| format!("node {index} takes over: {what}"))
+            }
             Event::RecordRefused { shard, reason } => {
                 Err(format!("node {index} refuses a record of shard {shard}: {reason}"))
             }

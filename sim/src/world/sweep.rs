@@ -3,6 +3,7 @@
 use worker::query::Summary;
 
 use super::{LOOK_NS, SWEPT_NS, Verdict, World};
+use crate::node::Run;
 
 /// Confirmed segments of connections, at least, of which one tells of another configuration.
 const ENOUGH_TO_SEE: u32 = 100;
@@ -14,9 +15,11 @@ impl World {
         loop {
             self.run_until(self.now_ns + LOOK_NS)?;
             let looks = self.look()?;
-            let left = looks.iter().find_map(|(index, look)| leftover(*index, look));
-            let differ = self.difference(&looks);
-            match left.or(differ) {
+            for (index, node) in self.nodes.iter().enumerate() {
+                let sound = node.run.as_ref().map_or(Ok(()), Run::check);
+                sound.map_err(|what| format!("node {index}: {what}"))?;
+            }
+            match self.leftover(&looks).or_else(|| self.difference(&looks)) {
                 None => {
                     self.note_summaries(&looks);
                     return self.divergence();
@@ -43,16 +46,35 @@ impl World {
         Ok(looks)
     }
 
+    /// What is left on any machine, of nodes or of clients.
+    fn leftover(&self, looks: &[(usize, Vec<Summary>)]) -> Option<String> {
+        let alone = self.nodes.iter().any(|node| node.run.is_none());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let summaries = looks.iter().find(|(looked, _)| *looked == index);
+            let left = summaries.and_then(|(_, summaries)| unsent(summaries));
+            let left = left.or_else(|| node.run.as_ref()?.leftover(alone));
+            if let Some(left) = left {
+                return Some(format!("node {index} still holds something: {left}"));
+            }
+        }
+        let there = self.hosts.iter().enumerate().filter(|(index, _)| !self.gone[*index]);
+        there.map(|(index, host)| (index, host.leftover())).find_map(|(index, left)| {
+            left.map(|left| format!("client {index} still holds something: {left}"))
+        })
+    }
+
     pub(super) fn difference(&self, looks: &[(usize, Vec<Summary>)]) -> Option<String> {
-        let [(_, first), (_, second)] = looks else { return None };
-        let digests = |summaries: &[Summary]| {
-            let shards = summaries.iter().flat_map(|summary| &summary.shards);
-            let mut digests: Vec<_> = shards.map(|shard| (shard.index, shard.digest)).collect();
+        let [(first, _), (second, _)] = looks else { return None };
+        // Of all that would be in a snapshot.
+        let digests = |node: usize| {
+            let shards = self.nodes[node].run.iter().flat_map(Run::shards);
+            let mut digests: Vec<_> =
+                shards.map(|shard| (shard.index(), shard.full_digest())).collect();
             digests.sort_unstable();
             digests
         };
-        let differ = self.plan.diverges.is_none() && digests(first) != digests(second);
-        differ.then(|| "the replicas' digests differ at rest".to_owned())
+        let differ = self.plan.diverges.is_none() && digests(*first) != digests(*second);
+        differ.then(|| "the replicas differ at rest".to_owned())
     }
 
     pub(super) fn note_summaries(&mut self, looks: &[(usize, Vec<Summary>)]) {
@@ -80,22 +102,11 @@ impl World {
     }
 }
 
-/// What a node still holds although everything is over.
-fn leftover(index: usize, summaries: &[Summary]) -> Option<String> {
-    for summary in summaries {
-        for shard in &summary.shards {
-            let memory = &shard.memory;
-            let used = (memory.connections, memory.half_open, memory.pool_used, memory.sent_used);
-            if used != (0, 0, 0, 0) {
-                return Some(format!("node {index} still holds something: {memory:?}"));
-            }
-        }
-        if summary.gate_len > 0 {
-            return Some(format!(
-                "node {index} still has {} packets in its gate",
-                summary.gate_len
-            ));
-        }
-    }
-    None
+/// What a node's workers still hold although everything is over.
+fn unsent(summaries: &[Summary]) -> Option<String> {
+    summaries.iter().find_map(|summary| match (summary.gate_len, summary.unconfirmed_since_us) {
+        (0, None) => None,
+        (0, Some(_)) => Some("log that is not confirmed".to_owned()),
+        (packets, _) => Some(format!("{packets} packets in its gate")),
+    })
 }

@@ -3,6 +3,7 @@
 use super::{ConnectionId, Shard, Slot};
 use crate::addr::Flow;
 use crate::buffer::BLOCK_BYTES;
+use crate::seq::SeqNumber;
 use crate::sources::SourceCounts;
 use crate::tcp::State;
 use crate::tcp::recovery::Phase;
@@ -109,6 +110,17 @@ pub struct Agreed {
     pub scales: Option<(u8, u8)>,
 }
 
+/// How far a connection is in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its state.
+    pub state: State,
+    /// The next number that we send for the first time (SND.NXT).
+    pub snd_nxt: SeqNumber,
+    /// The next number that we expect (RCV.NXT): all before it are in our hands.
+    pub rcv_nxt: SeqNumber,
+}
+
 /// Memory of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -146,6 +158,19 @@ impl Shard {
     pub fn connection_info(&self, id: ConnectionId) -> Option<ConnectionInfo> {
         let slot = self.slots.get(id.0 as usize)?.as_ref()?;
         Some(self.describe(id.0, &slot.tcb))
+    }
+
+    /// How far the connection of `flow` is; `None` if there is none.
+    #[must_use]
+    pub fn standing(&self, flow: &Flow) -> Option<Standing> {
+        let id = self.connection(flow)?;
+        let tcb = &self.slots[id as usize].as_ref()?.tcb;
+        Some(Standing { state: tcb.state, snd_nxt: tcb.snd_nxt, rcv_nxt: tcb.rcv_nxt })
+    }
+
+    /// The state of each connection.
+    pub fn states(&self) -> impl Iterator<Item = (Flow, State)> {
+        self.live().map(|(_, tcb)| (tcb.flow, tcb.state))
     }
 
     fn describe(&self, id: u32, tcb: &Tcb) -> ConnectionInfo {

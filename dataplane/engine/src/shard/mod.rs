@@ -14,7 +14,7 @@ mod save;
 mod usage;
 
 pub use external::{End, Ready, ReconfigureError};
-pub use info::{Agreed, ConnectionInfo, MemoryUse, Repair, SegmentCounts};
+pub use info::{Agreed, ConnectionInfo, MemoryUse, Repair, SegmentCounts, Standing};
 pub(crate) use lifecycle::is_opening;
 pub use lifecycle::{ConnectError, ConnectionId};
 pub use usage::{Refusal, Refusals, ServiceUse};

@@ -1,6 +1,7 @@
 //! Blind attacks (RFC 5961), old duplicates (RFC 7323), keepalive, limits.
 
 use engine::config::Keepalive;
+use engine::seq::SeqNumber;
 use engine::tcp::State;
 use engine::wire::tcp::{Flags, Options};
 
@@ -204,6 +205,76 @@ fn exhausted_pool_drops_data_and_takes_it_when_it_comes_again() {
         peer.now_us += 1000;
     }
     assert!(seq >= end && got == seq, "{seq} {got} {end}");
+}
+
+/// Turns the peer to another one of its connections.
+fn turn_to(peer: &mut Peer, (port, their_isn): (u16, SeqNumber), window: u16) {
+    (peer.local.port, peer.their_isn, peer.window) = (port, their_isn, window);
+}
+
+/// Connections of one peer with the echo service, on a shard with a small pool.
+fn connections(count: u16, pool_blocks: u32) -> (Peer, Vec<(u16, SeqNumber)>) {
+    let mut config = config();
+    config.pool_blocks = pool_blocks;
+    let mut peer = Peer::new(config, ECHO);
+    let mut all = Vec::new();
+    for _ in 0..count {
+        peer.local.port += 1;
+        peer.handshake(&sack_options());
+        all.push((peer.local.port, peer.their_isn));
+    }
+    (peer, all)
+}
+
+/// Sends to a service that cannot answer, until it takes no more; returns where that is.
+fn fill(peer: &mut Peer, connection: (u16, SeqNumber)) -> i64 {
+    turn_to(peer, connection, 0);
+    let mut seq = 1;
+    for _ in 0..300 {
+        let replies = peer.send(ACK, seq, 1, &[1; 1000]);
+        seq = replies.iter().map(|reply| reply.ack).max().unwrap_or(seq).max(seq);
+    }
+    seq
+}
+
+#[test]
+fn an_echo_goes_on_while_other_connections_take_what_it_frees() {
+    let (mut peer, all) = connections(8, 64);
+    let seq = fill(&mut peer, all[0]);
+    let mut others: Vec<_> =
+        all[1..].iter().map(|other| (*other, fill(&mut peer, *other))).collect();
+    let mut got = 1;
+    for _ in 0..200 {
+        turn_to(&mut peer, all[0], 1_000);
+        for reply in peer.send(ACK, seq, got, &[]) {
+            if reply.seq == got {
+                got += reply.len() as i64;
+            }
+        }
+        for (other, other_seq) in &mut others {
+            turn_to(&mut peer, *other, 0);
+            for reply in peer.send(ACK, *other_seq, 1, &[2; 1000]) {
+                *other_seq = reply.ack.max(*other_seq);
+            }
+        }
+        peer.now_us += 1000;
+    }
+    assert!(peer.shard.memory().pool_used > 60, "{:?}", peer.shard.memory());
+    assert_eq!(got, seq, "all that was taken comes back");
+}
+
+#[test]
+fn a_gap_is_filled_even_if_what_waits_behind_it_must_go() {
+    let (mut peer, all) = connections(2, 16);
+    turn_to(&mut peer, all[0], 65_535);
+    for number in 1..20 {
+        peer.send(ACK, 1 + 1000 * number, 1, &[2; 1000]);
+    }
+    fill(&mut peer, all[1]);
+    assert!(peer.shard.memory().pool_used >= 15);
+    turn_to(&mut peer, all[0], 65_535);
+    let replies = peer.send(ACK, 1, 1, &[2; 1000]);
+    assert_eq!(replies.iter().map(|reply| reply.ack).max(), Some(1001), "{replies:?}");
 }
 
 #[test]

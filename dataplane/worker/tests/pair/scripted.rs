@@ -140,6 +140,10 @@ fn takeover_applies_the_rest_of_the_log_before_it_announces() {
     for loops in 1..=8 {
         worker.run_once(&mut At(loops));
     }
+    let end = Instant::from_micros(STEPS);
+    assert!(worker.pending_log_bytes() > 0);
+    assert!(worker.shards().next().is_some_and(|shard| shard.now() < end));
+    assert!(worker.foresee().is_some_and(|shards| shards[0].now() == end));
     steward.say(SERVING);
     let mut loops = 0;
     let records = loop {

@@ -1,0 +1,48 @@
+//! What a worker holds, for whoever runs its loop himself and looks at it in between.
+
+use engine::shard::Shard;
+
+use crate::backup::{Fault, apply_log};
+use crate::counters::Counters;
+use crate::nic::Nic;
+use crate::poll::Worker;
+use crate::shards::Shards;
+use crate::steward::Steward;
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Its shards.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.slots.iter().map(|slot| &slot.shard)
+    }
+
+    /// Bytes of received log that wait to be applied.
+    #[must_use]
+    pub fn pending_log_bytes(&self) -> usize {
+        self.channels.iter().map(|channel| channel.log.len()).sum()
+    }
+
+    /// Copies of its shards as a takeover at this moment would make them: all that was received is
+    /// applied. None if the log cannot be followed. Slow.
+    #[must_use]
+    pub fn foresee(&self) -> Option<Vec<Shard>> {
+        let (config, content) = (&self.node.shard, &self.node.content);
+        let placement = self.shards.placement;
+        let mut copies: Shards<N::Frame> = Shards::fresh(self.index, placement, config, content);
+        copies.slots.truncate(self.shards.slots.len());
+        for (copy, slot) in copies.slots.iter_mut().zip(&self.shards.slots) {
+            let mut bytes = Vec::new();
+            slot.shard.save(&mut bytes);
+            copy.shard = Shard::restore(config.clone(), content.clone(), &bytes).ok()?;
+        }
+        self.apply_to(&mut copies).ok()?;
+        Some(copies.slots.into_iter().map(|slot| slot.shard).collect())
+    }
+
+    fn apply_to(&self, copies: &mut Shards<N::Frame>) -> Result<(), Fault> {
+        let mut counters = Counters::default();
+        for channel in &self.channels {
+            apply_log(&mut channel.log.clone(), copies, u64::MAX, &mut counters)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! What the nodes hold: whoever dies next, all that clients were told is in the other one's hands.
+
+use engine::addr::Flow;
+use engine::shard::Standing;
+use replication::{GateMode, Role};
+
+use super::{Verdict, World};
+use crate::check::Promise;
+use crate::check::states::States;
+
+/// What was last seen of a node.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    role: Option<Role>,
+    /// Of each of its shards.
+    digests: Vec<u64>,
+    states: States<Flow>,
+}
+
+impl World {
+    /// A node has just made a promise in the name of both. If it died now, could the other one keep it?
+    pub(super) fn keep_safe(&mut self, teller: usize, promise: &Promise) -> Verdict {
+        if self.plan.diverges.is_some() {
+            return Ok(());
+        }
+        let other = &self.nodes[1 - teller].run;
+        let Some(other) = other.as_ref().filter(|run| run.holds_state()) else {
+            self.coverage.count("promises", "made where no other node holds the state");
+            return Ok(());
+        };
+        if other.standing(&promise.flow).is_some_and(|standing| covers(&standing, promise)) {
+            self.coverage.count("promises", "applied on the other node");
+            return Ok(());
+        }
+        let foreseen = other.foresee(&promise.flow);
+        if foreseen.is_some_and(|standing| covers(&standing, promise)) {
+            self.coverage.count("promises", "received by the other node");
+            return Ok(());
+        }
+        let teller = self.nodes[teller].run.as_ref();
+        let is_over = teller.is_none_or(|run| run.standing(&promise.flow).is_none());
+        let may_be_over = matches!(other.directive().role, Role::Primary(_));
+        if foreseen.is_none() && (is_over || may_be_over) {
+            self.coverage.count("promises", "to a connection that is over");
+            return Ok(());
+        }
+        Err(format!("if it died now, {promise:?} would be broken: the other has {foreseen:?}"))
+    }
+
+    /// Counts how a node and its connections have changed since the last look.
+    pub(super) fn note_states(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let Some(run) = node.run.as_ref().filter(|run| !run.fuse.dead()) else { return };
+        let (seen, role) = (&mut node.seen, run.directive().role);
+        if seen.role != Some(role) {
+            let change = format!("{} -> {}", seen.role.map_or("start", name_of), name_of(role));
+            self.coverage.count("roles", &change);
+            seen.role = Some(role);
+        }
+        let digests = || run.shards().map(|shard| shard.digest());
+        if digests().eq(seen.digests.iter().copied()) {
+            return;
+        }
+        seen.digests = digests().collect();
+        let kind = match role {
+            Role::Spare => return seen.states.forget(),
+            Role::Backup => "transitions on a backup",
+            Role::Primary(GateMode::Confirmed) => "transitions on a primary with a backup",
+            Role::Primary(GateMode::Open) => "transitions on a primary alone",
+        };
+        let states = run.shards().flat_map(|shard| shard.states());
+        seen.states.look(kind, "LISTEN", states, &mut self.coverage);
+    }
+}
+
+fn covers(standing: &Standing, promise: &Promise) -> bool {
+    standing.rcv_nxt.ge(promise.ack) && standing.snd_nxt.ge(promise.end)
+}
+
+fn name_of(role: Role) -> &'static str {
+    match role {
+        Role::Spare => "spare",
+        Role::Backup => "backup",
+        Role::Primary(GateMode::Confirmed) => "primary with a backup",
+        Role::Primary(GateMode::Open) => "primary alone",
+    }
+}
