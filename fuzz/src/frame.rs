@@ -1,6 +1,7 @@
 //! Every wire format on any frame. The first byte says whether lengths and checksums are made right
 //! before: most mutations would not get past them.
 
+use engine::wire::icmp_error::{IcmpError, IcmpErrorKind};
 use engine::wire::segment::{
     MAX_HEADER_LEN, RESET_LEN, Segment, SegmentHeader, ip_header_len, reset_for,
 };
@@ -23,6 +24,7 @@ pub fn run(input: &[u8]) {
     ipv4(packet);
     ipv6(packet);
     icmp(packet);
+    icmp_error(packet);
 }
 
 fn arp(bytes: &[u8]) {
@@ -119,6 +121,20 @@ fn tcp(segment: &Segment<'_>) {
         let reset = Segment::parse(&reset[..len], Checksums::Verify).expect("it is right");
         assert!(reset.flags.rst() && reset.flow.local == segment.flow.remote);
     }
+}
+
+/// What is read as an error is one, and names two ends that can have a connection.
+fn icmp_error(bytes: &[u8]) {
+    let Ok(error) = IcmpError::parse(bytes) else { return };
+    assert!(error.flow.local.addr.is_same_version(&error.flow.remote.addr));
+    assert_eq!(error.flow.local.addr.is_ipv4(), bytes[0] >> 4 == 4);
+    assert_ne!(error.kind, IcmpErrorKind::TooBig { mtu: 0 });
+    let is_error = match bytes[0] >> 4 {
+        4 => ipv4::Packet::parse(bytes, Checksums::Verify).map(|ip| icmpv4::is_error(ip.payload)),
+        _ => ipv6::Packet::parse(bytes).map(|ip| icmpv6::is_error(ip.payload[0])),
+    };
+    assert_eq!(is_error, Ok(true));
+    assert!(Segment::parse(bytes, Checksums::Trusted).is_err(), "it is no segment as well");
 }
 
 fn icmp(bytes: &[u8]) {

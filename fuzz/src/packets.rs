@@ -49,13 +49,15 @@ pub fn mend(packet: &mut [u8]) {
     }
 }
 
-/// Only what follows the header at once is mended, not what comes behind extension headers.
-fn mend_ipv6(packet: &mut [u8]) {
+/// Mends what follows the header, or the extension headers where they are acceptable.
+pub fn mend_ipv6(packet: &mut [u8]) {
     let Some(len) = packet.len().checked_sub(ipv6::HEADER_LEN) else { return };
     let len = len.min(usize::from(u16::MAX)) as u16;
     packet[4..6].copy_from_slice(&len.to_be_bytes());
-    let (header, body) = packet.split_at_mut(ipv6::HEADER_LEN);
-    let protocol = header[6];
+    let Ok(ip) = ipv6::Packet::parse(packet) else { return };
+    let (protocol, len) = (ip.header.protocol, ip.payload.len() as u16);
+    let start = ip.bytes.len() - ip.payload.len();
+    let (header, body) = packet.split_at_mut(start);
     let at = match protocol {
         ipv6::PROTOCOL_TCP => 16,
         ipv6::PROTOCOL_UDP => 6,

@@ -25,14 +25,16 @@ use sender::Sender;
 
 /// Largest payload of a UDP datagram over IPv4.
 const MAX_UDP_BYTES: usize = 65_507;
-const IPV4_UDP_HEADER_BYTES: usize = 28;
+/// Datagrams of at least so many bytes are those of a link with jumbo frames.
+const JUMBO_DATAGRAM_BYTES: usize = 3_900;
 
 /// Limits and timing of a session. Both nodes must agree on `max_datagram` and `max_batch_bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionConfig {
     /// Which of the sender's workers this is.
     pub channel: u16,
-    /// Largest UDP payload, in bytes: link MTU - 28 (1472 or 8972).
+    /// Largest UDP payload, in bytes: the link's MTU without IP and UDP header (1472 or 8972 over
+    /// IPv4, 20 less over IPv6).
     pub max_datagram: usize,
     /// Frames that may be unconfirmed; also frames kept out of order. A power of two.
     pub window_frames: usize,
@@ -48,14 +50,14 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
-    /// What fits a link of this MTU (in bytes, of the IP packet): about 9 MiB of window with
-    /// jumbo frames, 6 MiB without.
+    /// What fits a link that carries datagrams of so many bytes: about 9 MiB of window with jumbo
+    /// frames, 6 MiB without.
     #[must_use]
-    pub fn for_mtu(channel: u16, mtu: u16) -> SessionConfig {
+    pub fn for_datagrams(channel: u16, max_datagram: usize) -> SessionConfig {
         SessionConfig {
             channel,
-            max_datagram: usize::from(mtu).saturating_sub(IPV4_UDP_HEADER_BYTES),
-            window_frames: if mtu >= 4_000 { 1_024 } else { 4_096 },
+            max_datagram,
+            window_frames: if max_datagram >= JUMBO_DATAGRAM_BYTES { 1_024 } else { 4_096 },
             max_batch_bytes: 1 << 20,
             confirm_every_bytes: 64 << 10,
             confirm_delay_us: 200,

@@ -92,13 +92,9 @@ pub fn together(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker
     let (lan, link) = (&node.lan.addresses, node.link.address);
     side("lan", lan, peer.lan, check);
     side("link", &[link], peer.link, check);
-    // Over IPv6 the log's datagrams would need a checksum of UDP's beside their own (RFC 8200 8.1).
-    let what = format!("{link} is IPv6");
-    let hint = "the link speaks IPv4: expected an address like \"10.78.0.1/24\"";
-    check.require(link.address.is_ipv4(), "node.link.address", what, hint);
     for lan in lan {
         let what = format!("{link} overlaps the LAN's network {lan}");
-        let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\"";
+        let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\" or \"fd78::1/64\"";
         check.require(!lan.overlaps(&link), "node.link.address", what, hint);
     }
     for gateway in &node.lan.gateways {

@@ -117,6 +117,19 @@ fn lan_may_be_ipv6_alone() {
 }
 
 #[test]
+fn link_may_be_ipv6() {
+    let text = GOOD.replace("10.78.0.1/24", "fd78::1/64").replace("10.78.0.2", "fd78::2");
+    let config = read(&text).unwrap();
+    let content = std::sync::Arc::new(engine::content::Content::new([]).unwrap());
+    let link = config.worker(replication::Incarnation(1), content).link;
+    assert_eq!((link.addresses.len(), link.peer), (1, "fd78::2".parse().unwrap()));
+    let message = read(&text.replace("\"fd78::2\"", "\"10.78.0.2\"")).unwrap_err().to_string();
+    assert_says(&message, &["peer.link", "10.78.0.2 is not in the network", "fd78::1/64"]);
+    let message = read(&text.replace("fd78::1/64", "fe80::1/64")).unwrap_err().to_string();
+    assert_says(&message, &["node.link.address", "fe80::1 can't be a host's address"]);
+}
+
+#[test]
 fn each_version_needs_the_nodes_own_address() {
     let message = complaint("[\"10.77.0.100/24\"]", "[\"10.77.0.100/24\", \"fd77::100/64\"]");
     assert_says(&message, &["cluster.vip[1]", "fd77::100 is IPv6", "node.lan.address"]);
@@ -134,9 +147,6 @@ fn addresses_of_no_host_are_refused() {
         let message = complaint("10.77.0.100/24", vip);
         assert_says(&message, &["cluster.vip[0]", "can't be a host's address"]);
     }
-    let link = GOOD.replace("10.78.0.1/24", "fd78::1/64").replace("10.78.0.2", "fd78::2");
-    let message = read(&link).unwrap_err().to_string();
-    assert_says(&message, &["node.link.address", "the link speaks IPv4"]);
     let gateway = "\"10.77.0.1/24\"\ngateway = \"10.79.0.1\"";
     let message = complaint("\"10.77.0.1/24\"", gateway);
     assert_says(&message, &["node.lan.gateway", "10.79.0.1 is not in the network"]);

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use hw_profiles::Profile;
+
 use super::{
     finding::Report,
     system::{System, output_of},
@@ -33,28 +35,40 @@ pub fn addresses(config: &NodeConfig, system: &System, report: &mut Report) {
     if clean {
         report.ok(ADDRESSES, "none of the node's addresses belongs to the kernel");
     }
-    if config.profiles.lan.device.driver == "net_af_packet" {
-        shared_with_the_kernel(config, system, report);
+    let (profiles, node) = (&config.profiles, &config.node);
+    let is_shared = |profile: &Profile| profile.device.driver == "net_af_packet";
+    let ipv6 = node.lan.addresses.iter().any(|address| address.address.is_ipv6());
+    if is_shared(&profiles.lan) {
+        forwarding(ipv6, system, report);
+    }
+    let ports = [
+        (&profiles.lan, &node.lan.device, ipv6),
+        (&profiles.link, &node.link.device, node.link.address.address.is_ipv6()),
+    ];
+    for (_, device, _) in ports.into_iter().filter(|(port, _, ipv6)| is_shared(port) && *ipv6) {
+        speaks_ipv6(device, system, report);
     }
 }
 
+fn is_set(version: &str, key: &str, system: &System) -> bool {
+    let path = format!("/proc/sys/net/{version}/{key}");
+    system.read(&path).is_some_and(|value| value.trim() == "1")
+}
+
 /// What the kernel would do with frames that it gets to see as well.
-fn shared_with_the_kernel(config: &NodeConfig, system: &System, report: &mut Report) {
-    let device = &config.node.lan.device;
-    let ipv6 = config.node.lan.addresses.iter().any(|address| address.address.is_ipv6());
-    let forwards = |version: &str, key: &str| {
-        let path = format!("/proc/sys/net/{version}/{key}");
-        system.read(&path).is_some_and(|value| value.trim() == "1")
-    };
+fn forwarding(ipv6: bool, system: &System, report: &mut Report) {
     let message = "the kernel forwards packets: it may send on what is meant for the node";
-    if forwards("ipv4", "ip_forward") {
+    if is_set("ipv4", "ip_forward", system) {
         report.warn(ADDRESSES, message, "sysctl -w net.ipv4.ip_forward=0");
     }
-    if ipv6 && forwards("ipv6", "conf/all/forwarding") {
+    if ipv6 && is_set("ipv6", "conf/all/forwarding", system) {
         report.warn(ADDRESSES, message, "sysctl -w net.ipv6.conf.all.forwarding=0");
     }
-    // Both would give themselves the same link-local address, and one take it from the other.
-    if ipv6 && !forwards("ipv6", &format!("conf/{device}/disable_ipv6")) {
+}
+
+/// Both would give themselves the same link-local address, and one take it from the other.
+fn speaks_ipv6(device: &str, system: &System, report: &mut Report) {
+    if !is_set("ipv6", &format!("conf/{device}/disable_ipv6"), system) {
         let message = format!("the kernel speaks IPv6 on {device}, and so does the node");
         report.warn(ADDRESSES, message, format!("sysctl -w net.ipv6.conf.{device}.disable_ipv6=1"));
     }

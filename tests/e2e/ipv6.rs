@@ -40,7 +40,6 @@ fn lab_with_file() -> (Lab, Vec<u8>) {
     let bytes: Vec<u8> =
         (0..48_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     lab.offer("big.bin", &bytes);
-    lab.run(&["start"]);
     (lab, bytes)
 }
 
@@ -52,7 +51,8 @@ fn ping(lab: &Lab) {
 
 #[test]
 fn lan_may_be_ipv6_alone_and_carries_the_heartbeats() {
-    let lab = Lab::with_pair_on_ipv6_alone();
+    let lab = Lab::up();
+    lab.start_on_ipv6_alone();
     let stop = lab.scratch("stop");
     let clients = echo(&lab, stop.to_str().expect("UTF-8"));
     let_flow(500);
@@ -81,11 +81,9 @@ fn neighbour(lab: &Lab) -> String {
     words[at + 1].to_owned()
 }
 
-fn survives(prepare: &[&[&str]]) {
+fn survives(start: impl FnOnce(&Lab)) {
     let (lab, bytes) = lab_with_file();
-    for command in prepare {
-        lab.run(command);
-    }
+    start(&lab);
     let stop = lab.scratch("stop");
     let clients = all_clients(&lab, stop.to_str().expect("UTF-8"));
     let_flow(1500);
@@ -101,12 +99,26 @@ fn survives(prepare: &[&[&str]]) {
 
 #[test]
 fn clients_survive_the_death_of_the_primary() {
-    survives(&[]);
+    survives(|lab| {
+        lab.run(&["start"]);
+    });
+}
+
+#[test]
+fn clients_survive_the_death_of_the_primary_where_there_is_no_ipv4() {
+    survives(|lab| {
+        lab.start_on_ipv6_alone();
+        lab.run(&["loss", "link", "1"]);
+    });
 }
 
 #[test]
 fn clients_survive_the_death_of_the_primary_with_loss_on_lan_and_link() {
-    survives(&[&["loss", "lan", "1"], &["loss", "link", "1"]]);
+    survives(|lab| {
+        lab.run(&["start"]);
+        lab.run(&["loss", "lan", "1"]);
+        lab.run(&["loss", "link", "1"]);
+    });
 }
 
 #[test]

@@ -42,13 +42,11 @@ impl Lab {
         this
     }
 
-    /// The same on a service LAN without IPv4.
-    pub fn with_pair_on_ipv6_alone() -> Self {
-        let this = Self::up();
+    /// Starts both nodes without IPv4, on the service LAN as on the link.
+    pub fn start_on_ipv6_alone(&self) {
         let started = Command::new(script("lab")).arg("start").env("LAB_IPV6_ONLY", "1").output();
         let (stdout, stderr) = texts(started.as_ref().expect("scripts/lab runs"));
         assert!(started.is_ok_and(|output| output.status.success()), "{stdout}\n{stderr}");
-        this
     }
 
     /// Runs a command of `scripts/lab`; panics with its words if it fails.

@@ -4,6 +4,9 @@ use replication::{Epoch, Incarnation, PendingLog, Position, RecordKind, Session,
 
 use crate::{LINK_MTU, Meter};
 
+/// Of IPv4 and UDP.
+const HEADER_BYTES: usize = 28;
+
 /// A record with a 64 B request: time, length, and a packet with its headers.
 const BODY: [u8; 8 + 2 + 52 + 64] = [0x5a; 126];
 /// Records of a batch: one for each shard of a small cluster.
@@ -51,7 +54,7 @@ impl Lane {
 
 impl Default for Log {
     fn default() -> Log {
-        let config = SessionConfig::for_mtu(0, LINK_MTU);
+        let config = SessionConfig::for_datagrams(0, usize::from(LINK_MTU) - HEADER_BYTES);
         let (mut primary, mut backup) = (Session::new(config), Session::new(config));
         let (a, b) = (Incarnation(1), Incarnation(2));
         primary.open(Epoch(1), a, b);

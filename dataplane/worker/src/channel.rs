@@ -13,8 +13,8 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    fn new(number: u16, link_mtu: u16, pending_log_bytes: usize) -> Channel {
-        let config = SessionConfig::for_mtu(number, link_mtu);
+    fn new(number: u16, max_datagram: usize, pending_log_bytes: usize) -> Channel {
+        let config = SessionConfig::for_datagrams(number, max_datagram);
         // Room for a few of the longest batches, or a slow step would stop the log for good.
         let least = 4 * config.max_batch_bytes;
         let log = PendingLog::new(pending_log_bytes.max(least), config.max_batch_bytes);
@@ -31,12 +31,12 @@ impl Channel {
 pub(crate) fn outgoing(
     worker: u16,
     node: &NodeConfig,
-    link_mtu: u16,
+    max_datagram: usize,
     directive: &Directive,
 ) -> Vec<Channel> {
     let open = |peer| {
         // Nothing comes in on it but confirmations.
-        let channel = Channel::new(worker, link_mtu, 0);
+        let channel = Channel::new(worker, max_datagram, 0);
         channel.open(directive, node.incarnation, peer)
     };
     directive.peer.map(open).into_iter().collect()
@@ -47,13 +47,13 @@ pub(crate) fn incoming(
     worker: u16,
     workers: u16,
     node: &NodeConfig,
-    link_mtu: u16,
+    max_datagram: usize,
     directive: &Directive,
 ) -> Vec<Channel> {
     let Some(peer) = directive.peer else { return Vec::new() };
     (0..directive.peer_workers)
         .filter(|&channel| worker_of_channel(channel, workers) == worker)
-        .map(|channel| Channel::new(channel, link_mtu, node.pending_log_bytes))
+        .map(|channel| Channel::new(channel, max_datagram, node.pending_log_bytes))
         .map(|channel| channel.open(directive, node.incarnation, peer))
         .collect()
 }

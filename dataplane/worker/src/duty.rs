@@ -114,8 +114,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let workers = self.board.workers();
         let placement = Placement::following(workers, self.directive.peer_workers);
         self.shards = self.fresh_shards(placement);
-        let mtu = self.link.nic.mtu();
-        self.channels = channel::incoming(self.index, workers, &self.node, mtu, &self.directive);
+        let most = self.link.max_datagram();
+        self.channels = channel::incoming(self.index, workers, &self.node, most, &self.directive);
         self.follows_a_log = true;
         self.log_of = Some(LogId::of(&self.directive));
         self.duty = Duty::Following;
@@ -151,8 +151,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.channels = match mode {
             GateMode::Open => Vec::new(),
             GateMode::Confirmed => {
-                let mtu = self.link.nic.mtu();
-                channel::outgoing(self.index, &self.node, mtu, &self.directive)
+                let most = self.link.max_datagram();
+                channel::outgoing(self.index, &self.node, most, &self.directive)
             }
         };
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use engine::hash::{flow_hash, shard_of};
 use engine::time::Instant;
-use engine::wire::{Checksums, icmpv4, icmpv6, ipv4, ipv6};
+use engine::wire::icmp_error::IcmpError;
 use replication::{GateMode, Path, RecordKind, Role};
 
 use crate::egress::{FrameEgress, Way};
@@ -29,15 +29,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.counters.drop_not_serving += 1;
             return;
         }
-        let packet = &frame.bytes()[packet];
-        let error = match packet.first() {
-            Some(first) if first >> 4 == 6 => {
-                ipv6::Packet::parse(packet).and_then(|ip| icmpv6::parse_error(&ip))
-            }
-            _ => ipv4::Packet::parse(packet, Checksums::Trusted)
-                .and_then(|ip| icmpv4::parse_error(&ip)),
-        };
-        let Ok(error) = error else {
+        let Ok(error) = IcmpError::parse(&frame.bytes()[packet]) else {
             self.counters.drop_icmp_error += 1;
             return;
         };

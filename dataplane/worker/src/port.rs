@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use arrayvec::ArrayVec;
 use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
+use engine::wire::segment::ip_header_len;
 use engine::wire::{arp, ipv4, ipv6, ndp, udp};
 use replication::Path;
 
@@ -222,6 +223,12 @@ impl<N: Nic> Port<N> {
         true
     }
 
+    /// Payload of the longest datagram to the peer, in bytes.
+    pub fn max_datagram(&self) -> usize {
+        let headers = ip_header_len(self.net.peer) + udp::HEADER_LEN;
+        usize::from(self.nic.mtu()).saturating_sub(headers)
+    }
+
     /// Nothing when the datagram is longer than the MTU, or there is no address to send it from.
     fn datagram_header<'h>(
         &self,
@@ -232,13 +239,13 @@ impl<N: Nic> Port<N> {
         header: &'h mut [u8; MAX_DATAGRAM_HEADER_LEN],
     ) -> Option<&'h [u8]> {
         let source = self.net.address_beside(self.net.peer)?.address;
-        let (ethertype, ip_len) = match source.is_ipv4() {
-            true => (ethernet::ETHERTYPE_IPV4, ipv4::HEADER_LEN),
-            false => (ethernet::ETHERTYPE_IPV6, ipv6::HEADER_LEN),
-        };
-        if ip_len + udp::HEADER_LEN + len > usize::from(self.nic.mtu()) {
+        if len > self.max_datagram() {
             return None;
         }
+        let ethertype = match source.is_ipv4() {
+            true => ethernet::ETHERTYPE_IPV4,
+            false => ethernet::ETHERTYPE_IPV6,
+        };
         let (link, rest) = header.split_at_mut(ethernet::HEADER_LEN);
         let (destination, own) = (Mac::default(), self.mac);
         link.copy_from_slice(&ethernet::Header { destination, source: own, ethertype }.to_bytes());
@@ -266,7 +273,7 @@ impl<N: Nic> Port<N> {
                 udp::emit_ipv6(&ip, ports, parts, rest);
             }
         }
-        Some(&header[..ethernet::HEADER_LEN + ip_len + udp::HEADER_LEN])
+        Some(&header[..ethernet::HEADER_LEN + ip_header_len(source) + udp::HEADER_LEN])
     }
 
     /// Whether a packet from `mac` waits for the card; announcements of an address are none.

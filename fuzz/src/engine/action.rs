@@ -40,10 +40,13 @@ pub enum Kind {
     Program,
     /// A segment of peer `who` as Linux would answer: FIN if `a` is odd.
     Close,
+    /// An ICMP error about a segment sent to peer `who`: `a` chooses what it says, with MTU `c`, `b` and
+    /// `d` the segment's number.
+    Icmp,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Segment,
         Kind::Data,
         Kind::Acknowledge,
@@ -56,6 +59,7 @@ impl Kind {
         Kind::Burst,
         Kind::Program,
         Kind::Close,
+        Kind::Icmp,
     ];
 }
 

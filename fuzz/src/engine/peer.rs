@@ -1,9 +1,12 @@
 //! A peer of the shard: what it has sent and seen, so that an action can say "the next in order", and
 //! so that what comes back can be judged.
 
-use engine::addr::{Addr, Endpoint};
+use std::net::Ipv6Addr;
+
+use engine::addr::{Addr, Endpoint, Flow};
 use engine::buffer::pattern;
 use engine::seq::SeqNumber;
+use engine::wire::icmp_error::{IcmpError, IcmpErrorKind};
 use engine::wire::segment::Segment as Parsed;
 use engine::wire::tcp::{Flags, Options, Timestamps};
 
@@ -52,10 +55,14 @@ impl Peer {
     pub fn new(index: usize) -> Peer {
         let service = index % PORTS.len();
         let isn = SeqNumber(0xffff_ff00_u32.wrapping_add(index as u32 * 0x1234_5678));
+        let ipv4 = [9, 100].map(|last| Addr::from_ipv4_octets([10, 0, 0, last]));
+        let ipv6 = [9, 0x100].map(|last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last).into());
+        // One peer of each service speaks IPv4, another one IPv6.
+        let [theirs, ours]: [Addr; 2] = if index < PORTS.len() { ipv4 } else { ipv6 };
         Peer {
             service,
-            local: Endpoint::new(Addr::from_ipv4_octets([10, 0, 0, 9]), 40_000 + index as u16),
-            remote: Endpoint::new(Addr::from_ipv4_octets([10, 0, 0, 100]), PORTS[service]),
+            local: Endpoint::new(theirs, 40_000 + index as u16),
+            remote: Endpoint::new(ours, PORTS[service]),
             first: isn + 1,
             isn,
             next: isn,
@@ -138,6 +145,25 @@ impl Peer {
         self.told = self.seen;
         let flags = if action.a & 1 == 1 { Flags::FIN | Flags::ACK } else { Flags::RST };
         self.build(flags, self.next, self.seen, 0)
+    }
+
+    /// An error about something that the shard has sent, or may have.
+    pub fn icmp(&self, action: &Action) -> IcmpError {
+        let d = u32::from(action.d);
+        let seq = match action.b & 3 {
+            0 => self.told,
+            1 => self.seen - 1,
+            2 => self.told + d,
+            _ => self.seen + d,
+        };
+        let kind = match action.a % 4 {
+            0 => IcmpErrorKind::Hard,
+            1 => IcmpErrorKind::Soft,
+            // A path that grows narrow, and the lies.
+            2 => IcmpErrorKind::TooBig { mtu: 1200 + action.c % 400 },
+            _ => IcmpErrorKind::TooBig { mtu: action.c },
+        };
+        IcmpError { flow: Flow { local: self.remote, remote: self.local }, seq, kind }
     }
 
     /// Acknowledges, and with `a` claims to hold up to three ranges beyond that.

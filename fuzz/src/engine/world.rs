@@ -10,6 +10,7 @@ use engine::shard::Shard;
 use engine::time::Instant;
 use engine::wire::Checksums;
 use engine::wire::checksum::finish_tcp;
+use engine::wire::icmp_error::IcmpError;
 use engine::wire::segment::Segment;
 
 use super::action::{Action, Kind};
@@ -132,6 +133,10 @@ impl World {
                 None => self.burst = Some(Vec::new()),
             },
             Kind::Program => self.program.uses = action.a,
+            Kind::Icmp => {
+                let error = peer.icmp(action);
+                self.icmp_error(&error);
+            }
         }
     }
 
@@ -191,6 +196,14 @@ impl World {
                 return;
             }
         }
+    }
+
+    fn icmp_error(&mut self, error: &IcmpError) {
+        assert_eq!(self.shard.heeds(error), self.twin.heeds(error));
+        let (mut sent, mut counted) = (Recorder::default(), CountingEgress::default());
+        self.shard.icmp_error(self.now, error, &mut sent);
+        self.twin.icmp_error(self.now, error, &mut counted);
+        self.take(sent, counted);
     }
 
     fn connect(&mut self, action: &Action) {

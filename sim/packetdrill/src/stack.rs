@@ -10,8 +10,9 @@ use engine::service::ByteStream;
 use engine::service::external::Events;
 use engine::shard::{ConnectionId, End, Ready, Shard};
 use engine::time::Instant;
+use engine::wire::Checksums;
+use engine::wire::icmp_error::IcmpError;
 use engine::wire::segment::Segment;
-use engine::wire::{Checksums, icmpv4, ipv4};
 
 use crate::descriptors::Descriptors;
 use crate::errno::Errno;
@@ -104,9 +105,7 @@ impl Stack {
         if let Ok(segment) = Segment::parse(packet, Checksums::Verify) {
             return self.turn(&[segment]);
         }
-        let Ok(packet) = ipv4::Packet::parse(packet, Checksums::Verify) else { return };
-        if packet.header.protocol == ipv4::PROTOCOL_ICMP
-            && let Ok(error) = icmpv4::parse_error(&packet)
+        if let Ok(error) = IcmpError::parse(packet)
             && let Some(shard) = &mut self.shard
         {
             shard.take_in_error(self.now, &error);

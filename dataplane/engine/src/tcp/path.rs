@@ -14,7 +14,7 @@ use crate::wire::segment::ip_header_len;
 use crate::wire::{ipv6, tcp};
 
 /// Smallest MTU that an IPv4 router is believed to have; a liar must not have us send crumbs
-/// (RFC 5927 7.2). For IPv6 it is every link's least (RFC 8201 4).
+/// (RFC 5927 7.2). For IPv6 it is every link's least.
 const MIN_PATH_MTU: u16 = 552;
 /// MTUs to fall back to when full segments vanish without a word: what any tunnel lets through, and
 /// what any IPv4 path does.
@@ -72,6 +72,10 @@ pub(crate) fn heeds(tcb: &Tcb, slab: &SentSlab, error: &IcmpError) -> bool {
         return false;
     }
     match error.kind {
+        // RFC 8201 4: less than every link of IPv6 takes is no word of a router.
+        IcmpErrorKind::TooBig { mtu } if mtu < ipv6::MIN_MTU && !tcb.flow.local.addr.is_ipv4() => {
+            false
+        }
         IcmpErrorKind::TooBig { mtu } => {
             let fits = fitting(tcb, mtu);
             let too_large = |sent: &crate::tcp::scoreboard::Sent| {

@@ -1,7 +1,8 @@
-//! What an ICMP error says of a TCP segment of ours, whatever the IP version. [`super::icmpv4`] parses
-//! version 4; ICMPv6's "packet too big", "destination unreachable", "time exceeded" and "parameter
-//! problem" (RFC 4443 3) give the same values.
+//! What an ICMP error says of a TCP segment of ours, whatever the IP version: ICMPv6's "packet too
+//! big", "destination unreachable", "time exceeded" and "parameter problem" (RFC 4443 3) give the same
+//! values as ICMP's.
 
+use super::{Checksums, Malformed, icmpv4, icmpv6, ipv4, ipv6};
 use crate::addr::Flow;
 use crate::seq::SeqNumber;
 
@@ -15,6 +16,19 @@ pub struct IcmpError {
     pub seq: SeqNumber,
     /// What became of it.
     pub kind: IcmpErrorKind,
+}
+
+impl IcmpError {
+    /// Reads an L3 packet of either version, all its checksums verified.
+    ///
+    /// # Errors
+    /// It is damaged, no error, cut off too early, or about something else than a TCP segment.
+    pub fn parse(packet: &[u8]) -> Result<IcmpError, Malformed> {
+        if packet.first().is_some_and(|first| first >> 4 == 6) {
+            return icmpv6::parse_error(&ipv6::Packet::parse(packet)?);
+        }
+        icmpv4::parse_error(&ipv4::Packet::parse(packet, Checksums::Verify)?)
+    }
 }
 
 /// What became of a segment.

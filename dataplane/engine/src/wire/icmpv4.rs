@@ -56,7 +56,7 @@ pub fn is_error(message: &[u8]) -> bool {
 /// Reads an error about a TCP segment (RFC 792; RFC 1191 4 for the MTU).
 pub fn parse_error(ip: &ipv4::Packet<'_>) -> Result<IcmpError, Malformed> {
     let (header, quoted) = split::<HEADER_LEN>(ip.payload)?;
-    if !is_error(ip.payload) {
+    if ip.header.protocol != ipv4::PROTOCOL_ICMP || !is_error(ip.payload) {
         return Err(Malformed::Protocol);
     }
     if checksum::checksum(ip.payload) != 0 {

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use engine::addr::Endpoint;
 
-use super::packet::{ACK, Packet, RST, SYN, TcpFields, be16, be32};
+use super::ip::{Family, be16, be32};
+use super::packet::{ACK, Packet, RST, SYN, TcpFields};
 use super::syntax::{Number, Opt, Segment};
 
 /// Segment size without the option (RFC 9293 MUST-15).
 const DEFAULT_MSS: u16 = 536;
+const DEFAULT_MSS_IPV6: u16 = 1220;
 /// The shard sends no smaller full segments than this, whatever the peer names.
 const LEAST_MSS: u16 = 88;
 /// Window of the peer until a line gives another one.
@@ -55,6 +57,12 @@ pub struct Flow {
     scale: Option<u8>,
     /// The highest acknowledgment number and the right edge that the shard has told.
     told: Option<(u32, u32)>,
+    /// The flow label of the shard's packets.
+    label: Option<u32>,
+}
+
+fn default_mss(end: Endpoint) -> u16 {
+    if end.addr.is_ipv4() { DEFAULT_MSS } else { DEFAULT_MSS_IPV6 }
 }
 
 /// Byte `at` of any stream, if a script does not say otherwise.
@@ -64,6 +72,7 @@ pub fn pattern(at: usize) -> u8 {
 
 impl Flow {
     pub fn new(local: Endpoint, remote: Endpoint, isn: u32) -> Flow {
+        let peer_mss = default_mss(local);
         Flow {
             local,
             remote,
@@ -77,10 +86,11 @@ impl Flow {
             events: BTreeSet::new(),
             offered: None,
             stamps: None,
-            peer_mss: DEFAULT_MSS,
+            peer_mss,
             peer_scales: false,
             scale: None,
             told: None,
+            label: None,
         }
     }
 
@@ -90,7 +100,7 @@ impl Flow {
         self.peer_end = isn;
         self.read = 0;
         self.offered = None;
-        (self.peer_mss, self.peer_scales) = (DEFAULT_MSS, false);
+        (self.peer_mss, self.peer_scales) = (default_mss(self.local), false);
     }
 
     /// A number of the peer's as it goes into a header.
@@ -266,9 +276,14 @@ impl Flow {
             }
         }
         let len = packet.payload.len();
-        if 20 + 20 + tcp.options.len() + len > mtu {
+        if packet.ip.header_len() + 20 + tcp.options.len() + len > mtu {
             return Err("the packet is larger than the MTU".to_owned());
         }
+        let source = Endpoint::new(packet.ip.source, tcp.source_port);
+        if source != self.local {
+            return Err(format!("it comes from {source}"));
+        }
+        self.check_label(packet)?;
         if len > 0 && len + tcp.options.len() > usize::from(self.peer_mss.max(LEAST_MSS)) {
             return Err("the segment is larger than the peer's MSS (RFC 9293 MUST-16)".to_owned());
         }
@@ -278,6 +293,17 @@ impl Flow {
             self.sent_end = end;
         }
         if tcp.flags & (ACK | RST) == ACK { self.check_window(tcp, syn) } else { Ok(()) }
+    }
+
+    /// RFC 6437 3: over IPv6 all packets of a flow bear one label, which is not 0.
+    fn check_label(&mut self, packet: &Packet) -> Result<(), String> {
+        let label = packet.ip.flow_label;
+        let first = *self.label.get_or_insert(label);
+        if label != first {
+            return Err(format!("the flow label changes from {first:#x} to {label:#x}"));
+        }
+        let none = packet.ip.family() == Family::V6 && label == 0;
+        if none { Err("no flow label".to_owned()) } else { Ok(()) }
     }
 
     /// A new incarnation of the connection.

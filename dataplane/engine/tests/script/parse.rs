@@ -1,5 +1,6 @@
 //! From text to a script. `scripts/README.md` is the grammar.
 
+use super::icmp::Kind;
 use super::packet::flags;
 use super::syntax::{
     Assertion, Command, Connect, Content, Icmp, Inbound, Line, Number, Opt, Script, Segment,
@@ -154,29 +155,18 @@ fn inbound(words: &mut Reader) -> Result<Inbound, String> {
 
 fn icmp(words: &mut Reader) -> Result<Icmp, String> {
     let name = words.plain("the kind of an ICMP message")?;
-    let (kind, code) = match name.as_str() {
-        "net-unreachable" => (3, 0),
-        "host-unreachable" => (3, 1),
-        "protocol-unreachable" => (3, 2),
-        "port-unreachable" => (3, 3),
-        "frag-needed" => (3, 4),
-        "source-route-failed" => (3, 5),
-        "admin-prohibited" => (3, 13),
-        "source-quench" => (4, 0),
-        "time-exceeded" => (11, 0),
-        "reassembly-exceeded" => (11, 1),
-        "parameter-problem" => (12, 0),
-        _ => {
-            let (kind, code) = name.split_once('/').ok_or("a kind is a name or type/code")?;
-            (number(kind)?, number(code)?)
-        }
+    let kind = match (Kind::from_name(&name), name.split_once('/')) {
+        (Some(kind), _) => kind,
+        (None, Some((kind, code))) => Kind::Numbers(number(kind)?, number(code)?),
+        (None, None) => return Err(format!("\"{name}\" is neither a kind nor type/code")),
     };
     let mtu = if words.takes("mtu") { words.number("an MTU")? } else { 0 };
+    let badsum = words.takes("badsum");
     if !words.takes("quote") {
         return Err("an ICMP error quotes: \"quote FLAGS from:to(len)\"".to_owned());
     }
     let quoted = if words.takes("bytes") { words.number("bytes")? } else { 8 };
-    Ok(Icmp { kind, code, mtu, quote: segment(words)?, quoted })
+    Ok(Icmp { kind, mtu, quote: segment(words)?, quoted, badsum })
 }
 
 /// A SYN whose numbers are known.
@@ -241,6 +231,8 @@ fn ip_detail(word: &str, words: &mut Reader, segment: &mut Segment) -> Result<()
         "from" => ip.source = address(words)?,
         "to" => ip.destination = address(words)?,
         "ipopt" => ip.options = hex(&words.plain("bytes in hex")?)?,
+        "label" => ip.flow_label = Some(words.number("a flow label")?),
+        "ext" => ip.extensions.push(extension(words)?),
         "frag" => ip.fragment = Some(words.number("flags and offset")?),
         "badsum" => damage.tcp_checksum = true,
         "badipsum" => damage.ip_checksum = true,
@@ -251,6 +243,18 @@ fn ip_detail(word: &str, words: &mut Reader, segment: &mut Segment) -> Result<()
         other => return Err(format!("\"{other}\" says nothing about a segment")),
     }
     Ok(())
+}
+
+/// The type of an extension header, by name or number, and what follows its first byte.
+fn extension(words: &mut Reader) -> Result<(u8, Vec<u8>), String> {
+    let kind = match words.plain("the kind of an extension header")?.as_str() {
+        "hop-by-hop" => 0,
+        "routing" => 43,
+        "fragment" => 44,
+        "destination" => 60,
+        other => number(other)?,
+    };
+    Ok((kind, hex(&words.plain("bytes in hex")?)?))
 }
 
 fn codepoint(name: &str) -> Result<u8, String> {

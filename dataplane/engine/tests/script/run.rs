@@ -14,12 +14,14 @@ use engine::time::Instant;
 use engine::wire::checksum::finish_tcp;
 use engine::wire::icmp_error::IcmpError;
 use engine::wire::segment::{Segment as Received, reset_for};
-use engine::wire::{Checksums, Malformed, icmpv4, ipv4};
+use engine::wire::{Checksums, Malformed};
 
 use super::check::{compare, render};
 use super::flow::{Flow, pattern};
-use super::packet::{self, ACK, IpFields, Packet, SYN};
-use super::setup::Setup;
+use super::icmp;
+use super::ip::{Family, IpFields};
+use super::packet::{self, ACK, Packet, SYN};
+use super::setup::{self, Setup};
 use super::syntax::{
     Assertion, Command, Connect, Content, Icmp, Inbound, Line, Number, Script, Segment, Service,
     Test,
@@ -41,12 +43,20 @@ pub enum Mode {
     Restored,
 }
 
-/// Runs a script. An error says where it failed, what was expected, and what came.
+/// Runs a script over each of its IP versions. An error says where it failed, what was expected, and
+/// what came.
 pub fn run(script: &Script, mode: Mode) -> Result<(), String> {
+    let families = setup::families(&script.header);
+    let families = families.map_err(|error| format!("{}: {error}", script.path))?;
+    families.into_iter().try_for_each(|family| run_over(script, mode, family))
+}
+
+fn run_over(script: &Script, mode: Mode, family: Family) -> Result<(), String> {
+    let path = format!("{} over {}", script.path, family.name());
     let at = |line: &Line, error: String| {
-        format!("{}:{}: {}\n  {}", script.path, line.number, line.text, error.replace('\n', "\n  "))
+        format!("{path}:{}: {}\n  {}", line.number, line.text, error.replace('\n', "\n  "))
     };
-    let setup = Setup::new(&script.header).map_err(|error| format!("{}: {error}", script.path))?;
+    let setup = Setup::new(&script.header, family).map_err(|error| format!("{path}: {error}"))?;
     let mut world = World::new(setup, mode);
     let mut lines = script.lines.iter().peekable();
     while let Some(line) = lines.next() {
@@ -57,7 +67,7 @@ pub fn run(script: &Script, mode: Mode) -> Result<(), String> {
         world.run(line, &together).map_err(|error| at(line, error))?;
     }
     let Some(last) = script.lines.last() else {
-        return Err(format!("{}: nothing happens in it", script.path));
+        return Err(format!("{path}: nothing happens in it"));
     };
     world.settled().map_err(|error| at(last, format!("after the last line: {error}")))
 }
@@ -66,13 +76,6 @@ impl Line {
     fn is_together(&self) -> bool {
         matches!(self.command, Command::Send { together: true, .. })
     }
-}
-
-/// What an ICMP error says about a segment.
-fn icmp_error(packet: &[u8]) -> Option<IcmpError> {
-    let ip = ipv4::Packet::parse(packet, Checksums::Verify).ok()?;
-    let icmp = ip.header.protocol == ipv4::PROTOCOL_ICMP;
-    icmp.then(|| icmpv4::parse_error(&ip).ok()).flatten()
 }
 
 /// A packet of the shard's that no line has asked for yet.
@@ -244,11 +247,12 @@ impl World {
         for packet in packets {
             match Received::parse(packet, Checksums::Verify) {
                 Ok(segment) => segments.push(segment),
-                Err(_) if icmp_error(packet).is_some() => {
-                    let now = Instant::from_micros(self.now_us);
-                    icmp_error(packet).iter().for_each(|e| self.shard.take_in_error(now, e));
-                }
-                Err(malformed) => *self.malformed.entry(malformed.name()).or_default() += 1,
+                Err(malformed) => match IcmpError::parse(packet) {
+                    Ok(error) => {
+                        self.shard.take_in_error(Instant::from_micros(self.now_us), &error);
+                    }
+                    Err(_) => *self.malformed.entry(malformed.name()).or_default() += 1,
+                },
             }
         }
         self.screen(&mut segments)?;
@@ -373,11 +377,10 @@ impl World {
         if end.wrapping_sub(flow.peer_end) as i32 > 0 {
             flow.peer_end = end;
         }
-        let ip = ip_fields(segment, remote, local);
+        let ip = ip_fields(segment, remote, local)?;
         let mut bytes = packet::encode(&ip, &tcp, &content);
-        let header_len = usize::from(bytes[0] & 0x0f) * 4;
         if segment.damage.tcp_checksum {
-            bytes[header_len + 16] ^= 0x55;
+            bytes[ip.header_len() + 16] ^= 0x55;
         }
         if segment.damage.ip_checksum {
             bytes[10] ^= 0x55;
@@ -389,7 +392,7 @@ impl World {
 
     /// An ICMP error about a packet that the shard has sent, or may have.
     fn icmp(&mut self, name: &str, icmp: &Icmp) -> Result<Vec<u8>, String> {
-        let (local, remote) = (self.setup.local, self.setup.remote);
+        let Setup { local, remote, wider, .. } = self.setup;
         let flow = self.flow_mut(name);
         let tcp = packet::TcpFields {
             source_port: flow.local.port,
@@ -399,10 +402,14 @@ impl World {
             ..packet::TcpFields::default()
         };
         let content = vec![0; icmp.quote.len.unwrap_or(0)];
-        let quoted = packet::encode(&ip_fields(&icmp.quote, local, remote), &tcp, &content);
+        let quoted = packet::encode(&ip_fields(&icmp.quote, local, remote)?, &tcp, &content);
+        let mtu = icmp.mtu + if icmp.mtu > 0 { u32::from(wider) } else { 0 };
         let ip = IpFields::new(remote, local);
-        let message = (icmp.kind, icmp.code, icmp.mtu);
-        Ok(packet::encode_icmp(&ip, message, &quoted, icmp.quoted))
+        let mut bytes = icmp::encode(&ip, icmp.kind, mtu, &quoted, icmp.quoted)?;
+        if icmp.badsum {
+            bytes[ip.header_len() + 2] ^= 0x55;
+        }
+        Ok(bytes)
     }
 
     fn send(&mut self, name: &str, segment: &Segment) -> Result<(), String> {
@@ -702,15 +709,25 @@ fn judge(bytes: &[u8], content: &Content, at: usize) -> Result<(), String> {
     }
 }
 
-fn ip_fields(segment: &Segment, source: IpAddr, destination: IpAddr) -> IpFields {
+fn ip_fields(segment: &Segment, source: IpAddr, destination: IpAddr) -> Result<IpFields, String> {
     let ip = &segment.ip;
     let source = ip.source.unwrap_or(source);
-    let mut fields = IpFields::new(source, ip.destination.unwrap_or(destination));
+    let destination = ip.destination.unwrap_or(destination);
+    let of_ipv4 = ip.fragment.is_some() || !ip.options.is_empty() || segment.damage.ip_checksum;
+    let of_ipv6 = ip.flow_label.is_some() || !ip.extensions.is_empty();
+    let family = Family::of(source);
+    let foreign = if family == Family::V4 { of_ipv6 } else { of_ipv4 };
+    if foreign || Family::of(destination) != family {
+        return Err(format!("that is not of {}", family.name()));
+    }
+    let mut fields = IpFields::new(source, destination);
     fields.traffic_class = ip.dscp.unwrap_or(0) << 2 | ip.ecn.unwrap_or(0);
     fields.ttl = ip.ttl.unwrap_or(fields.ttl);
     fields.fragment = ip.fragment.unwrap_or(fields.fragment);
     fields.options.clone_from(&ip.options);
-    fields
+    fields.flow_label = ip.flow_label.unwrap_or(0);
+    fields.extensions.clone_from(&ip.extensions);
+    Ok(fields)
 }
 
 /// Names of what the program was told.

@@ -1,6 +1,6 @@
 //! What a script runs on: the engine's configuration with what its header changes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use engine::addr::{Addr, Endpoint};
@@ -8,6 +8,12 @@ use engine::config::{Config, ServiceConfig, ServiceKind};
 use engine::content::Content;
 use toml::{Table, Value};
 
+use super::ip::Family;
+
+/// Both ends, the shard's first.
+const IPV4: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 100), Ipv4Addr::new(10, 77, 0, 9)];
+const IPV6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9)];
 /// Where the service listens.
 const SERVICE_PORT: u16 = 80;
 /// The peer's port on the first flow; the others count up from it.
@@ -25,17 +31,32 @@ pub struct Setup {
     pub guarded: bool,
     pub local: IpAddr,
     pub remote: IpAddr,
+    /// By how much MTUs are larger than the script has them.
+    pub wider: u16,
+}
+
+/// The families that a script is for: those that its header names, or both.
+pub fn families(header: &Table) -> Result<Vec<Family>, String> {
+    let Some(value) = header.get("peer").and_then(|peer| peer.get("family")) else {
+        return Ok(Family::ALL.to_vec());
+    };
+    let family = value.as_str().and_then(Family::from_name);
+    Ok(vec![family.ok_or_else(|| format!("peer.family is \"ipv4\" or \"ipv6\", not {value}"))?])
 }
 
 impl Setup {
     /// Reads a header: `[peer]` is for the runner, `[service]` the service under test, and
     /// everything else the engine's own configuration.
-    pub fn new(header: &Table) -> Result<Setup, String> {
+    pub fn new(header: &Table, family: Family) -> Result<Setup, String> {
+        // A script for both has segments of one size, though the headers are not.
+        let both = families(header)?.len() > 1 && family == Family::V6;
+        let wider = if both { Family::V6.header_len() - Family::V4.header_len() } else { 0 } as u16;
         let mut header = header.clone();
         let peer = table(header.remove("peer"))?;
         let service = service(table(header.remove("service"))?)?;
         let mut config = overlay(&base(), header)?;
         config.services = vec![service];
+        config.mtu += wider;
         config.validate().map_err(|error| error.to_string())?;
         let isn = match peer.get("isn") {
             None => PEER_ISN,
@@ -44,13 +65,18 @@ impl Setup {
                 isn.ok_or("peer.isn is a number of 32 bits")?
             }
         };
+        let [local, remote] = match family {
+            Family::V4 => IPV4.map(IpAddr::from),
+            Family::V6 => IPV6.map(IpAddr::from),
+        };
         Ok(Setup {
             config: Arc::new(config),
             content: Arc::new(Content::default()),
             peer_isn: isn,
             guarded: peer.get("guarded").and_then(Value::as_bool).unwrap_or(false),
-            local: Ipv4Addr::new(10, 77, 0, 100).into(),
-            remote: Ipv4Addr::new(10, 77, 0, 9).into(),
+            local,
+            remote,
+            wider,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::icmp::Kind;
+
 /// A file.
 pub struct Script {
     /// Its path below the folder of scripts.
@@ -105,14 +107,15 @@ pub enum Inbound {
 
 /// An ICMP error.
 pub struct Icmp {
-    pub kind: u8,
-    pub code: u8,
-    /// Next-hop MTU (RFC 1191 4).
-    pub mtu: u16,
+    pub kind: Kind,
+    /// Next-hop MTU (RFC 1191 4, RFC 4443 3.2).
+    pub mtu: u32,
     /// The segment that it quotes.
     pub quote: Segment,
     /// Bytes of that segment's TCP header and payload in the quote.
     pub quoted: usize,
+    /// Its checksum is wrong.
+    pub badsum: bool,
 }
 
 /// A sequence number or a timestamp.
@@ -168,8 +171,12 @@ pub struct Ip {
     pub destination: Option<IpAddr>,
     /// IPv4 options.
     pub options: Vec<u8>,
-    /// Flags and offset of a fragment as they stand in the header.
+    /// Flags and offset of a fragment as they stand in the header, of IPv4.
     pub fragment: Option<u16>,
+    /// Of IPv6.
+    pub flow_label: Option<u32>,
+    /// Types of extension headers, with what follows their first byte.
+    pub extensions: Vec<(u8, Vec<u8>)>,
 }
 
 /// What is wrong with a packet on purpose.

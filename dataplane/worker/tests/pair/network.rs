@@ -69,7 +69,7 @@ pub struct Network {
     pub vmac: [u8; 6],
     /// What the service's packets may be long on their way; a router tells of longer ones.
     pub mtu: usize,
-    /// A station that is not there, and what was sent to it.
+    /// A MAC address, and what was sent to it.
     watch: Option<(Vec<u8>, Vec<Vec<u8>>)>,
 }
 
@@ -93,6 +93,9 @@ impl Network {
 
     /// A frame that came out of a node or a client.
     pub fn send(&mut self, now_us: u64, from: Place, frame: Vec<u8>) {
+        if let Some((_, frames)) = self.watch.as_mut().filter(|(mac, _)| frame[..6] == mac[..]) {
+            frames.push(frame.clone());
+        }
         match from {
             Place::Link(node) => self.cross_link(now_us, 1 - node, frame),
             Place::Lan(_) | Place::Client(_) => self.switch(now_us, from, frame),
@@ -142,9 +145,6 @@ impl Network {
         if let (Place::Lan(node), true) = (from, frame[6..12] == self.vmac) {
             self.from_vmac[node].frames += 1;
             self.from_vmac[node].first.get_or_insert_with(|| frame.clone());
-        }
-        if let Some((_, frames)) = self.watch.as_mut().filter(|(mac, _)| frame[..6] == mac[..]) {
-            frames.push(frame.clone());
         }
         self.stations.insert(frame[6..12].to_vec(), from);
         if frame[6..12] == self.vmac && frame.len() > ETHERNET_LEN.saturating_add(self.mtu) {

@@ -18,6 +18,8 @@ use worker::{At, Event, Steward};
 use crate::world::{VIP, VMAC, crew_of, mac, shard_config};
 use crate::{STRANGER, STRANGER_MAC, frame, syn_from};
 
+/// Of an MTU of 1500, beside the headers of IPv4 and UDP.
+const MAX_DATAGRAM: usize = 1472;
 const SERVING: Directive = Directive {
     epoch: Epoch(2),
     role: Role::Primary(GateMode::Open),
@@ -69,7 +71,7 @@ fn log_of(steps: u64) -> Vec<Vec<u8>> {
     let config = Arc::new(shard_config());
     let content = Arc::new(Content::new([]).unwrap());
     let mut shard = Shard::new(0, config, content);
-    let mut session = Session::new(SessionConfig::for_mtu(0, 1500));
+    let mut session = Session::new(SessionConfig::for_datagrams(0, MAX_DATAGRAM));
     session.open(Epoch(1), Incarnation(100), Incarnation(101));
     for step in 1..=steps {
         shard.step(Instant::from_micros(step), &[], &mut CountingEgress::default());
@@ -88,7 +90,7 @@ fn log_of(steps: u64) -> Vec<Vec<u8>> {
 
 /// The datagrams of a primary of which each shard got a SYN, one for each of these times.
 fn log_of_syns(times_us: &[[u64; 4]]) -> Vec<Vec<u8>> {
-    let mut session = Session::new(SessionConfig::for_mtu(0, 1500));
+    let mut session = Session::new(SessionConfig::for_datagrams(0, MAX_DATAGRAM));
     session.open(Epoch(1), Incarnation(100), Incarnation(101));
     let mut source_port = FIRST_PORT;
     for times in times_us {

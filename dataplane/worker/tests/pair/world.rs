@@ -77,7 +77,12 @@ pub fn mac(node: usize, port: u8) -> Mac {
     Mac([2, 0, 0, 0, port, 1 + node as u8])
 }
 
-/// The LAN has IPv6 alone if the service has.
+/// A node's own address on the link, where that speaks IPv6.
+fn link_v6(node: usize) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1 + node as u16)
+}
+
+/// LAN and link have IPv6 alone if the service has.
 fn config_of(index: usize, shard: Config) -> NodeConfig {
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
     let port = |net| {
@@ -85,19 +90,22 @@ fn config_of(index: usize, shard: Config) -> NodeConfig {
             AddressConfig { address: own(net, index).into(), prefix_len: 24, gateway: None };
         PortConfig::new(place, own(net, 1 - index))
     };
-    let v6 = AddressConfig { address: own_v6(index).into(), prefix_len: 64, gateway: None };
-    let lan = if shard.vips.iter().any(Addr::is_ipv4) {
+    let v6 = |own: fn(usize) -> Ipv6Addr| {
+        let address = own(index).into();
+        PortConfig::new(AddressConfig { address, prefix_len: 64, gateway: None }, own(1 - index))
+    };
+    let (lan, link) = if shard.vips.iter().any(Addr::is_ipv4) {
         let mut both = port(77);
-        both.addresses.push(v6);
-        both
+        both.addresses.extend(v6(own_v6).addresses);
+        (both, port(78))
     } else {
-        PortConfig::new(v6, own_v6(1 - index))
+        (v6(own_v6), v6(link_v6))
     };
     NodeConfig {
         incarnation: Incarnation(100 + index as u64),
         vmac: VMAC,
         lan,
-        link: port(78),
+        link,
         control_port: 7400,
         detection_timeout_us: DETECTION_US,
         idle: Idle {
