@@ -3,17 +3,18 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use controlplane::message::{Body, Message, Which};
 use controlplane::{ClusterKey, NodeId, NodeName};
 use engine::addr::{Addr, Endpoint};
 use engine::seq::SeqNumber;
-use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
+use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Mac};
 use engine::wire::tcp::{Flags, Options, Timestamps};
-use engine::wire::{arp, ipv4, udp};
+use engine::wire::{arp, icmpv6, ipv4, ipv6, mld, ndp, udp};
 use fuzz::engine::action::{Action, Kind};
-use fuzz::packets::{Segment, mend_ipv4};
+use fuzz::packets::{Segment, mend};
 use fuzz::{link, node, snapshot};
 use replication::frame::{self, Address, Confirm, Data, Gap};
 use replication::record::header;
@@ -21,6 +22,7 @@ use replication::{Epoch, Incarnation, RecordKind};
 
 fn main() -> io::Result<()> {
     frames()?;
+    frames_over_ipv6()?;
     options()?;
     engine()?;
     snapshots()?;
@@ -39,10 +41,24 @@ fn put(target: &str, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     fs::write(folder.join(name), parts.concat())
 }
 
+const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9);
+const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
+
 fn segment(flags: Flags, options: Options, payload: &[u8]) -> Vec<u8> {
+    let (client, vip) = ([10, 77, 0, 9], [10, 77, 0, 100]);
+    let ends = [client, vip].map(Addr::from_ipv4_octets);
+    segment_between(ends, flags, options, payload)
+}
+
+fn segment_between(
+    [from, to]: [Addr; 2],
+    flags: Flags,
+    options: Options,
+    payload: &[u8],
+) -> Vec<u8> {
     let segment = Segment {
-        from: Endpoint::new(Addr::from_ipv4_octets([10, 77, 0, 9]), 40_000),
-        to: Endpoint::new(Addr::from_ipv4_octets([10, 77, 0, 100]), 80),
+        from: Endpoint::new(from, 40_000),
+        to: Endpoint::new(to, 80),
         seq: SeqNumber(1),
         ack: SeqNumber(2),
         flags,
@@ -84,12 +100,94 @@ fn frames() -> io::Result<()> {
     put("frame", "udp", &[&[0], &ethernet(ETHERTYPE_IPV4), &datagram, b"hello"])?;
     let mut echo = ip(ipv4::PROTOCOL_ICMP).to_bytes(12).to_vec();
     echo.extend_from_slice(&[8, 0, 0, 0, 0, 7, 0, 9, 1, 2, 3, 4]);
-    mend_ipv4(&mut echo);
+    mend(&mut echo);
     put("frame", "icmp", &[&[1], &ethernet(ETHERTYPE_IPV4), &echo])?;
     let syn = segment(Flags::SYN, syn_options(), b"");
     put("frame", "syn", &[&[1], &ethernet(ETHERTYPE_IPV4), &syn, &[0; 6]])?;
     let data = segment(Flags::ACK | Flags::PSH, sack_options(), b"some bytes");
-    put("frame", "data", &[&[0], &ethernet(ETHERTYPE_IPV4), &data])
+    put("frame", "data", &[&[0], &ethernet(ETHERTYPE_IPV4), &data])?;
+    // What a router says of a segment that we have sent.
+    let sent = segment_between(
+        [[10, 77, 0, 100], [10, 77, 0, 9]].map(Addr::from_ipv4_octets),
+        Flags::ACK,
+        Options::default(),
+        &[0; 8],
+    );
+    let mut error = ip(ipv4::PROTOCOL_ICMP).to_bytes(8 + sent.len() as u16).to_vec();
+    error.extend([3, 4, 0, 0, 0, 0, 5, 0]);
+    error.extend(&sent);
+    mend(&mut error);
+    put("frame", "icmp-error", &[&[1], &ethernet(ETHERTYPE_IPV4), &error])
+}
+
+/// An ICMPv6 message for the service address.
+fn icmpv6_packet(source: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Vec<u8> {
+    let header = ipv6::Header {
+        source,
+        destination: VIP_V6,
+        protocol: ipv6::PROTOCOL_ICMPV6,
+        hop_limit,
+        traffic_class: 0,
+        flow_label: 0,
+    };
+    let mut packet = [&header.to_bytes(message.len() as u16)[..], message].concat();
+    mend(&mut packet);
+    packet
+}
+
+/// `packet` with an extension header of this type in front of what it carries.
+fn extended(packet: &[u8], kind: u8, body: &[u8]) -> Vec<u8> {
+    let (header, rest) = packet.split_at(ipv6::HEADER_LEN);
+    let mut packet = [header, &[header[6]], body, rest].concat();
+    packet[6] = kind;
+    mend(&mut packet);
+    packet
+}
+
+fn frames_over_ipv6() -> io::Result<()> {
+    let (us, them) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 9]));
+    let ethernet = Header { destination: us, source: them, ethertype: ETHERTYPE_IPV6 }.to_bytes();
+    let put = |name: &str, packet: &[u8]| put("frame", name, &[&[1], &ethernet, packet]);
+    let ends = [CLIENT_V6, VIP_V6].map(Addr::from);
+    let syn = segment_between(ends, Flags::SYN, syn_options(), b"");
+    put("syn-ipv6", &syn)?;
+    put("options-ipv6", &extended(&syn, ipv6::DESTINATION_OPTIONS, &[0, 1, 4, 0, 0, 0, 0]))?;
+    put("hop-by-hop-ipv6", &extended(&syn, ipv6::HOP_BY_HOP, &[0, 5, 2, 0, 0, 1, 0]))?;
+    put("routing-ipv6", &extended(&syn, ipv6::ROUTING, &[0, 0, 0, 0, 0, 0, 0]))?;
+    put("atomic-fragment-ipv6", &extended(&syn, ipv6::FRAGMENT, &[0, 0, 0, 0, 0, 0, 7]))?;
+    let group = ipv6::solicited_node(VIP_V6.into());
+    let asked = ndp::Solicitation { source: CLIENT_V6, target: VIP_V6, source_mac: Some(them) };
+    put("solicitation", &asked.to_bytes(group))?;
+    let (target, target_mac) = (CLIENT_V6, Some(them));
+    let told = ndp::Advertisement { target, target_mac, solicited: true, replaces: true };
+    put("advertisement", &told.to_bytes(VIP_V6))?;
+    let mut report = [0; mld::MAX_PACKET_LEN];
+    let len = mld::report(CLIENT_V6, &[group], &mut report);
+    put("listener-report", &report[..len])?;
+    let router = "fe80::1".parse().expect("an address");
+    let query = [&[icmpv6::MULTICAST_LISTENER_QUERY][..], &[0; 27]].concat();
+    put("listener-query", &icmpv6_packet(router, 1, &query))?;
+    let echo = [icmpv6::ECHO_REQUEST, 0, 0, 0, 0, 7, 0, 9, 1, 2, 3];
+    put("echo-ipv6", &icmpv6_packet(CLIENT_V6, 64, &echo))?;
+    let sent =
+        segment_between([VIP_V6, CLIENT_V6].map(Addr::from), Flags::ACK, Options::default(), b"");
+    for (name, kind, code) in
+        [("too-big", 2, 0), ("unreachable", 1, 4), ("exceeded", 3, 0), ("problem", 4, 1)]
+    {
+        let message = [&[kind, code, 0, 0, 0, 0, 5, 0x14][..], &sent].concat();
+        put(name, &icmpv6_packet(router, 64, &message))?;
+    }
+    let ip = ipv6::Header {
+        source: CLIENT_V6,
+        destination: VIP_V6,
+        protocol: ipv6::PROTOCOL_UDP,
+        hop_limit: 64,
+        traffic_class: 0,
+        flow_label: 0,
+    };
+    let mut datagram = vec![0; ipv6::HEADER_LEN + udp::HEADER_LEN];
+    udp::emit_ipv6(&ip, (7400, 7401), &[b"hello"], &mut datagram);
+    put("udp-ipv6", &[&datagram[..], b"hello"].concat())
 }
 
 fn options() -> io::Result<()> {
@@ -124,6 +222,18 @@ fn engine() -> io::Result<()> {
     for (who, name) in (0..).zip(["echo", "discard", "stream", "requested", "http"]) {
         put("engine", name, &[&[0], &bytes_of(&life(who))])?;
     }
+    put("engine", "echo-ipv6", &[&[0], &bytes_of(&life(6))])?;
+    let narrow = [
+        Action { a: 0b111, b: 7, d: 1440, ..Action::of(Kind::Syn, 8) },
+        Action::of(Kind::Acknowledge, 8),
+        Action { a: 2, c: 100, ..Action::of(Kind::Icmp, 8) },
+        Action { a: 3, c: 1280, ..Action::of(Kind::Icmp, 8) },
+        Action::of(Kind::Acknowledge, 8),
+        Action { a: 0, ..Action::of(Kind::Connect, 1) },
+        Action { a: 1, b: 1, ..Action::of(Kind::Icmp, 1) },
+        Action { a: 0, b: 1, ..Action::of(Kind::Icmp, 1) },
+    ];
+    put("engine", "icmp", &[&[0], &bytes_of(&narrow)])?;
     put("engine", "plain", &[&[0b111], &bytes_of(&life(2))])?;
     put("engine", "scarce", &[&[0b1100_1000], &bytes_of(&snapshot::story())])?;
     let program = Action { a: 0b1_1111, ..Action::of(Kind::Program, 0) };
@@ -352,6 +462,22 @@ fn nodes() -> io::Result<()> {
         say(8, 0, 0, 0),
     ];
     put("node", "follow", &[follow.as_flattened()])?;
+    let neighbours = [
+        say(9, 0b0000_0001, 0x0000, 0),
+        say(9, 0b0000_1001, 0x0004, 0),
+        say(9, 0b0000_0110, 0x0012, 0),
+        say(11, 1, 24, 0),
+        say(11, 0b0000_1000, 20, 0),
+    ];
+    put("node", "neighbours", &[serve.as_flattened(), neighbours.as_flattened()])?;
+    let errors = [
+        say(2, 1, 0, 2),
+        say(10, 1, 40, 1300),
+        say(10, 0b1_0000, 40, 0),
+        say(2, 0, 1, 2),
+        say(10, 0b1_0000, 40, 1300),
+    ];
+    put("node", "icmp-errors", &[serve.as_flattened(), errors.as_flattened()])?;
     let frame = segment(Flags::SYN, syn_options(), b"");
     let len = (frame.len() + 14) as u16;
     let raw = say(0, 0b11_1110, len, 0);

@@ -10,8 +10,9 @@ use engine::config::{Config, ServiceConfig, ServiceKind};
 use engine::content::Content;
 use engine::seq::SeqNumber;
 use engine::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Mac};
+use engine::wire::segment::Segment as Parsed;
 use engine::wire::tcp::{Flags, Options};
-use engine::wire::{Checksums, arp, ipv4, ipv6, udp};
+use engine::wire::{Checksums, arp, checksum, icmpv6, ipv4, ipv6, ndp, udp};
 use hw_profiles::{Idle, IdleStrategy};
 use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
@@ -32,6 +33,8 @@ const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9);
 const LAN_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 const LAN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe);
 const LINK: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 const LINK_PEER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 const CONTROL_PORT: u16 = 7400;
@@ -103,6 +106,8 @@ struct World {
     sequence: u64,
     /// Of the batch that they carry.
     time_us: u64,
+    /// The last segment that left on the LAN, from the IP header on.
+    last_sent: Option<Vec<u8>>,
 }
 
 impl World {
@@ -154,11 +159,12 @@ impl World {
         let shares = vec![Shares { lan: lan_nic, link: link_nic }];
         let crew = crew(node, shares, directive.clone()).expect("one worker with both queues");
         let (now_us, epoch, sequence, time_us) = (1_000, 1, 0, 1);
-        World { crew, lan, link, directive, now_us, epoch, sequence, time_us }
+        let last_sent = None;
+        World { crew, lan, link, directive, now_us, epoch, sequence, time_us, last_sent }
     }
 
     fn act(&mut self, action: &Action, input: &mut Unstructured<'_>) {
-        match action.kind % 9 {
+        match action.kind % 12 {
             0 => self.raw(action, input),
             1 => self.arp(action),
             2 | 3 => self.lan.deliver(segment(action)),
@@ -166,7 +172,10 @@ impl World {
             5 => self.direct(action),
             6 => self.now_us += u64::from(action.b) << (action.a & 7),
             7 => self.resolve(),
-            _ => self.now_us += 10,
+            8 => self.now_us += 10,
+            9 => self.neighbour(action),
+            10 => self.icmp_error(action),
+            _ => self.tell(action),
         }
         self.turn();
     }
@@ -216,8 +225,79 @@ impl World {
         if action.a & 2 == 0 { self.lan.deliver(frame) } else { self.link.deliver(frame) }
     }
 
+    /// A solicitation or an advertisement: who says it about whom is in `b`, and in `a` how.
+    fn neighbour(&mut self, action: &Action) {
+        let bit = |n: u32| action.a >> n & 1 == 1;
+        let own = ipv6::link_local(LAN_MAC);
+        let target = [VIP_V6, LAN_V6, CLIENT_V6, own][usize::from(action.b & 3)];
+        let none = Ipv6Addr::UNSPECIFIED;
+        let source = [CLIENT_V6, none, VIP_V6, LAN_V6][usize::from(action.b >> 2 & 3)];
+        let group = if bit(0) { ipv6::solicited_node(target.into()) } else { ipv6::ALL_NODES };
+        let to = [group, LAN_V6, VIP_V6, target][usize::from(action.b >> 4 & 3)];
+        let mut packet = if bit(0) {
+            let source_mac = Some(CLIENT_MAC);
+            ndp::Solicitation { source, target, source_mac }.to_bytes(to).to_vec()
+        } else {
+            let (target_mac, solicited, replaces) = (Some(CLIENT_MAC), bit(1), bit(2));
+            ndp::Advertisement { target, target_mac, solicited, replaces }.to_bytes(to).to_vec()
+        };
+        // Without the option, as who looks whether an address is free.
+        packet.truncate(packet.len() - if bit(3) { 8 } else { 0 });
+        if bit(4) {
+            let place = usize::from(action.c) % packet.len();
+            packet[place] ^= (action.c >> 8) as u8;
+        }
+        packets::mend(&mut packet);
+        let wire = if bit(5) { &self.link } else { &self.lan };
+        wire.deliver(frame_to(mac_of(to), ETHERTYPE_IPV6, &packet));
+    }
+
+    /// A router's word about the last segment that left: type and code in `a`, the MTU in `c`, and in
+    /// `b` how much is quoted and what of it is wrong.
+    fn icmp_error(&mut self, action: &Action) {
+        let Some(sent) = &self.last_sent else { return };
+        let is_ipv6 = sent[0] >> 4 == 6;
+        let kinds = if is_ipv6 { [1, 2, 3, 4] } else { [3, 3, 11, 12] };
+        let mut message = vec![kinds[usize::from(action.a & 3)], action.a >> 2 & 15, 0, 0, 0, 0];
+        message.extend(action.c.to_be_bytes());
+        message.extend(&sent[..sent.len().min(28 + usize::from(action.b & 0x3f))]);
+        if action.b & 0x40 != 0 {
+            let place = usize::from(action.b >> 7) % message.len();
+            message[place] ^= 1 << (action.a >> 5);
+        }
+        let (ethertype, header) = if is_ipv6 {
+            let header = ipv6::Header { source: ROUTER_V6, ..icmpv6_header(VIP_V6) };
+            (ETHERTYPE_IPV6, header.to_bytes(message.len() as u16).to_vec())
+        } else {
+            let (source, destination, protocol) = (ROUTER, VIP, ipv4::PROTOCOL_ICMP);
+            let header = ipv4::Header { source, destination, protocol, ttl: 64 };
+            (ETHERTYPE_IPV4, header.to_bytes(message.len() as u16).to_vec())
+        };
+        let mut packet = [header, message].concat();
+        packets::mend(&mut packet);
+        self.lan.deliver(frame_to(VMAC, ethertype, &packet));
+    }
+
+    /// A message of ICMPv6 that says nothing of neighbours: type by `a`, `b` bytes of `c`.
+    fn tell(&mut self, action: &Action) {
+        // Echo, listener query and reports, router solicitation and advertisement, redirect.
+        let kinds = [128, 130, 131, 143, 133, 134, 137, action.c as u8];
+        let to = [ipv6::ALL_NODES, VIP_V6, LAN_V6, CLIENT_V6][usize::from(action.a >> 3 & 3)];
+        let mut message = vec![kinds[usize::from(action.a & 7)], 0, 0, 0];
+        message.resize(4 + usize::from(action.b & 0x3f), action.c as u8);
+        let hop_limit = [64, 1, 255, 255][usize::from(action.a >> 5 & 3)];
+        let source = if action.a >> 7 == 1 { ROUTER_V6 } else { CLIENT_V6 };
+        let header = ipv6::Header { source, hop_limit, ..icmpv6_header(to) };
+        let mut packet = [&header.to_bytes(message.len() as u16)[..], &message].concat();
+        packets::mend(&mut packet);
+        self.lan.deliver(frame_to(mac_of(to), ETHERTYPE_IPV6, &packet));
+    }
+
     /// The client and the link's peer say where they are.
     fn resolve(&mut self) {
+        let (target, target_mac) = (CLIENT_V6, Some(CLIENT_MAC));
+        let told = ndp::Advertisement { target, target_mac, solicited: true, replaces: true };
+        self.lan.deliver(frame_to(LAN_MAC, ETHERTYPE_IPV6, &told.to_bytes(LAN_V6)));
         for (wire, mac, from, to) in
             [(&self.lan, LAN_MAC, CLIENT, LAN), (&self.link, LINK_MAC, LINK_PEER, LINK)]
         {
@@ -304,7 +384,10 @@ impl World {
         let directive = *self.directive.0.lock().expect("one thread");
         while let Some(frame) = self.lan.take() {
             judge(&frame);
-            let (header, _) = Header::parse(&frame).expect("judged");
+            let (header, packet) = Header::parse(&frame).expect("judged");
+            if Parsed::parse(packet, Checksums::Trusted).is_ok() {
+                self.last_sent = Some(packet.to_vec());
+            }
             // A silent node still asks where its peer is.
             let speaks = matches!(directive.role, Role::Primary(_)) && !directive.silent;
             assert!(speaks || header.source != VMAC, "it spoke for a service that is not its own");
@@ -324,6 +407,26 @@ fn spare() -> Directive {
 fn frame_to(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {
     let header = Header { destination, source: CLIENT_MAC, ethertype };
     [&header.to_bytes()[..], packet].concat()
+}
+
+/// The MAC address that packets for an address of ours, or for a group, go to.
+fn mac_of(destination: Ipv6Addr) -> Mac {
+    match destination {
+        group if group.is_multicast() => Mac::of_group(group),
+        VIP_V6 => VMAC,
+        _ => LAN_MAC,
+    }
+}
+
+fn icmpv6_header(destination: Ipv6Addr) -> ipv6::Header {
+    ipv6::Header {
+        source: CLIENT_V6,
+        destination,
+        protocol: ipv6::PROTOCOL_ICMPV6,
+        hop_limit: ipv6::DEFAULT_HOP_LIMIT,
+        traffic_class: 0,
+        flow_label: 0,
+    }
 }
 
 /// A client's segment: IP version in `a`, flags in `c`, numbers and port in `b`.
@@ -352,8 +455,32 @@ fn judge(frame: &[u8]) {
     let (header, packet) = Header::parse(frame).expect("a whole frame");
     match header.ethertype {
         ETHERTYPE_ARP => assert!(arp::Packet::parse(packet).is_ok()),
-        ETHERTYPE_IPV4 => assert!(ipv4::Packet::parse(packet, Checksums::Verify).is_ok()),
-        ETHERTYPE_IPV6 => assert!(ipv6::Packet::parse(packet).is_ok()),
+        ETHERTYPE_IPV4 => judge_ipv4(packet),
+        ETHERTYPE_IPV6 => judge_ipv6(packet),
         other => panic!("a frame of type {other:#06x}"),
+    }
+}
+
+fn judge_ipv4(packet: &[u8]) {
+    let ip = ipv4::Packet::parse(packet, Checksums::Verify).expect("a whole packet");
+    match ip.header.protocol {
+        ipv4::PROTOCOL_TCP => assert!(Parsed::parse(packet, Checksums::Verify).is_ok()),
+        ipv4::PROTOCOL_UDP => assert!(udp::Datagram::parse(&ip, Checksums::Verify).is_ok()),
+        _ => assert_eq!(checksum::checksum(ip.payload), 0),
+    }
+}
+
+fn judge_ipv6(packet: &[u8]) {
+    let ip = ipv6::Packet::parse(packet).expect("a whole packet");
+    match ip.header.protocol {
+        ipv6::PROTOCOL_TCP => assert!(Parsed::parse(packet, Checksums::Verify).is_ok()),
+        ipv6::PROTOCOL_UDP => assert!(udp::Datagram::parse_ipv6(&ip, Checksums::Verify).is_ok()),
+        _ => {
+            let (kind, _, _) = icmpv6::message(&ip, Checksums::Verify).expect("a whole message");
+            assert!(!icmpv6::is_error(kind), "nobody here sends errors");
+            if [icmpv6::NEIGHBOUR_SOLICITATION, icmpv6::NEIGHBOUR_ADVERTISEMENT].contains(&kind) {
+                assert!(ndp::Message::parse(&ip, Checksums::Trusted).is_ok());
+            }
+        }
     }
 }

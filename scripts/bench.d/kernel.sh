@@ -5,6 +5,7 @@
 
 WWW=$LAB_DIR/www
 KERNEL_ADDRESS=10.77.0.1
+KERNEL_ADDRESS6=fd77::1
 HAPROXY_PORT=8007
 
 in_ns() {
@@ -17,12 +18,16 @@ in_ns() {
 serve_from_kernel() {
     "$LAB" up
     in_ns a ip address replace "$KERNEL_ADDRESS/24" dev lan0
+    in_ns a sysctl -qw net.ipv6.conf.lan0.disable_ipv6=0 net.ipv6.conf.lan0.accept_ra=0
+    in_ns a ip address replace "$KERNEL_ADDRESS6/64" dev lan0 nodad
     # What the client sends is received on the server's core, as a node does it with its own.
     in_ns a sh -c "echo $((1 << SERVER_CORE)) >/sys/class/net/lan0/queues/rx-0/rps_cpus"
     prepare_client
     use_cubic a
     in_ns a sysctl -qw net.ipv4.ip_local_port_range="1024 65000" net.ipv4.tcp_tw_reuse=1 # HAProxy, towards its server
     spawn echo-server ip netns exec hf-a taskset -c "$SERVER_CORE" "$ECHO_SERVER" --listen "$KERNEL_ADDRESS" \
+        --congestion cubic
+    spawn echo-server6 ip netns exec hf-a taskset -c "$SERVER_CORE" "$ECHO_SERVER" --listen "$KERNEL_ADDRESS6" \
         --congestion cubic
     write_nginx_config
     spawn nginx ip netns exec hf-a taskset -c "$SERVER_CORE" nginx -c "$WORK/nginx.conf" -e "$WORK/nginx.log"
@@ -32,9 +37,12 @@ serve_from_kernel() {
         until_true 5 "${server%:*} to listen" listens "${server#*:}"
         must_run "${server%:*}"
     done
+    until_true 5 "echo-server6 to listen" listens6 7
+    must_run echo-server6
 }
 
-listens() { in_ns a ss -Hltn "sport = :$1" | grep -q .; }
+listens() { in_ns a ss -4Hltn "sport = :$1" | grep -q .; }
+listens6() { in_ns a ss -6Hltn "sport = :$1" | grep -q .; }
 
 # Connections that the client has closed keep their ports for a minute: it needs more than one address has.
 CLIENT_SOURCES=10.77.0.150-10.77.0.179

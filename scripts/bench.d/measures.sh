@@ -14,6 +14,9 @@ memif_low_load     | memif       | 2     | Holdfast alone, one 64 B RPC at a tim
 memif_crr          | memif       | 4     | Holdfast alone, connect-request-response-close over memif
 memif_down         | memif       | 2 5   | Holdfast alone, 1 stream down over memif, MTU 1500
 memif_up           | memif       | 2 5   | Holdfast alone, 1 stream up over memif, MTU 1500
+memif_rpc6         | memif       | 0     | Holdfast alone, 64 B RPC over memif and IPv6, 64 connections
+memif_down6        | memif       | 0     | Holdfast alone, 1 stream down over memif and IPv6, MTU 1500
+memif_up6          | memif       | 0     | Holdfast alone, 1 stream up over memif and IPv6, MTU 1500
 memif_jumbo_down   | memif_jumbo | 5     | Holdfast alone, 1 stream down over memif, MTU 9000
 memif_jumbo_up     | memif_jumbo | 5     | Holdfast alone, 1 stream up over memif, MTU 9000
 cost_100           | memif_many  | 7     | Holdfast alone, core time of an RPC, 100 connections active
@@ -22,7 +25,10 @@ pair_rpc           | memif_pair  | 2     | Holdfast pair, 64 B RPC over memif, 6
 pair_low_load      | memif_pair  | 2     | Holdfast pair, one 64 B RPC at a time over memif: median latency
 pair_down          | memif_pair  | 2     | Holdfast pair, 1 stream down over memif, MTU 1500
 pair_up            | memif_pair  | 2     | Holdfast pair, 1 stream up over memif, MTU 1500
+pair_rpc6          | memif_pair6 | 0     | Holdfast pair, 64 B RPC over memif, LAN and link over IPv6
+pair_up6           | memif_pair6 | 0     | Holdfast pair, 1 stream up over memif, LAN and link over IPv6
 echo_rpc           | kernel      | 3     | echo-server, 64 B RPC over veth, 64 connections
+echo_rpc6          | kernel      | 0     | echo-server, 64 B RPC over veth and IPv6, 64 connections
 nginx_http         | kernel      | 3     | nginx, HTTP requests over veth, 64 connections
 haproxy_rpc        | kernel      | 0     | HAProxy in TCP mode, 64 B RPC over veth, 64 connections
 echo_ping          | kernel      | 3     | echo-server, 64 B ping-pong over veth: median latency
@@ -31,6 +37,7 @@ haproxy_crr        | kernel      | 0     | HAProxy in TCP mode, connect-request-
 echo_down          | kernel      | 0     | echo-server, 1 stream down over veth
 echo_up            | kernel      | 0     | echo-server, 1 stream up over veth
 veth_rpc           | veth        | 3 9   | Holdfast alone, 64 B RPC over af_packet, 64 connections
+veth_rpc6          | veth        | 0     | Holdfast alone, 64 B RPC over af_packet and IPv6, 64 connections
 veth_http          | veth        | 3     | Holdfast alone, HTTP requests over af_packet, 64 connections
 veth_ping          | veth        | 3     | Holdfast alone, 64 B ping-pong over af_packet: median latency
 veth_crr           | veth        | 0     | Holdfast alone, connect-request-response-close over af_packet
@@ -59,6 +66,7 @@ stage_memif() { serve_over_memif 1500 20000; }
 stage_memif_jumbo() { serve_over_memif 9000 20000; }
 stage_memif_many() { serve_over_memif 1500 110000; }
 stage_memif_pair() { serve_pair_over_memif 1500 20000; }
+stage_memif_pair6() { LINK_IPV6=yes serve_pair_over_memif 1500 20000; }
 stage_memif_kicks() { serve_pair_over_memif 1500 110000 && drain_node_b; }
 stage_kernel() { serve_from_kernel; }
 stage_veth() { serve_in_lab af_packet a 20000 "$CALM_MS"; }
@@ -89,11 +97,17 @@ perf() {
     shift 2
     timeout --foreground --kill-after=5 "$PATIENCE_S" "${BEFORE[@]}" "$PERF" "$command" --target "$target" "$@" \
         "${BACKEND[@]}" --json "$RESULT" --label "$DESCRIPTION" --quiet >"$log" 2>&1 || {
-        for name in node-a node-b echo-server nginx haproxy; do
+        for name in node-a node-b echo-server echo-server6 nginx haproxy; do
             [ ! -e "$WORK/processes/$name" ] || must_run "$name"
         done
         die "holdfast-perf $command failed: $(tail -n 3 "$log" | tr '\n' ' ')"
     }
+}
+
+# over_ipv6 COMMAND…: a generator that COMMAND starts has addresses of IPv6.
+over_ipv6() {
+    local GENERATOR_ADDRESS=$GENERATOR_ADDRESS6 GENERATOR_SOURCES=$GENERATOR_SOURCES6
+    "$@"
 }
 
 # found UNIT FILTER [NAME]: prints what the jq FILTER finds in the answer.
@@ -176,6 +190,9 @@ measure_memif_low_load() { low_load; }
 measure_memif_crr() { via memif && crr "$VIP:$ECHO"; }
 measure_memif_down() { via memif && down "$VIP"; }
 measure_memif_up() { via memif && up "$VIP"; }
+measure_memif_rpc6() { over_ipv6 via memif && rpc "[$VIP6]:$ECHO" 64; }
+measure_memif_down6() { over_ipv6 via memif && down "[$VIP6]"; }
+measure_memif_up6() { over_ipv6 via memif && up "[$VIP6]"; }
 measure_memif_jumbo_down() { via memif && down "$VIP" --mtu 9000; }
 measure_memif_jumbo_up() { via memif && up "$VIP" --mtu 9000; }
 measure_cost_100() { active_cost 100; }
@@ -205,7 +222,11 @@ low_load() {
 measure_pair_down() { via memif && down "$VIP"; }
 measure_pair_up() { via memif && up "$VIP"; }
 
+measure_pair_rpc6() { measure_memif_rpc6; }
+measure_pair_up6() { measure_memif_up6; }
+
 measure_echo_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$ECHO" 64; }
+measure_echo_rpc6() { via kernel && rpc "[$KERNEL_ADDRESS6]:$ECHO" 64; }
 measure_nginx_http() { via kernel && rpc "$KERNEL_ADDRESS:$HTTP" 64 --protocol http; }
 measure_haproxy_rpc() { via kernel && rpc "$KERNEL_ADDRESS:$HAPROXY_PORT" 64; }
 measure_echo_ping() { via kernel && one_at_a_time "$KERNEL_ADDRESS:$ECHO"; }
@@ -215,6 +236,7 @@ measure_echo_down() { via kernel && down "$KERNEL_ADDRESS"; }
 measure_echo_up() { via kernel && up "$KERNEL_ADDRESS"; }
 
 measure_veth_rpc() { via kernel && rpc "$VIP:$ECHO" 64; }
+measure_veth_rpc6() { via kernel && rpc "[$VIP6]:$ECHO" 64; }
 measure_veth_http() { via kernel && rpc "$VIP:$HTTP" 64 --protocol http; }
 measure_veth_ping() { via kernel && one_at_a_time "$VIP:$ECHO"; }
 measure_veth_crr() { via kernel && crr "$VIP:$ECHO"; }

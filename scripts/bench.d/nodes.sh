@@ -11,9 +11,12 @@
 CALM_MS=200
 
 VIP=10.77.0.100
+VIP6=fd77::100
 SECRET=5f1d7c0e9a2b4836b7e04d5c6f8a91323c0e5a7b9d2f41688e1b3d5f70a2c4e6
 GENERATOR_ADDRESS=10.77.0.11/24 # the lab's client is 10
 GENERATOR_SOURCES=10.77.0.110-10.77.0.140
+GENERATOR_ADDRESS6=fd77::11/64
+GENERATOR_SOURCES6=fd77::110-fd77::140
 
 # write_idle own|share|doze FILE: keys of a profile, for one with a core of its own, for one who shares it,
 # and for one who shares it and waits for a single packet.
@@ -30,18 +33,20 @@ write_idle() {
 
 memif_device() { printf 'role=%s,socket=%s' "$1" "$WORK/$2.sock"; } # memif_device server|client NAME
 
-# memif_config NODE MTU CONNECTIONS LINK-ROLE LONE-START-MS: the node's file.
+# memif_config NODE MTU CONNECTIONS LINK-ROLE LONE-START-MS: the node's file. LINK_IPV6: the link speaks that.
 memif_config() {
     local node=$1 mtu=$2 connections=$3 link_role=$4 lone_start_ms=$5 host=1 peer=b peer_host=2 core=$SERVER_CORE idle=own
     if [ "$node" = b ]; then
         host=2 peer=a peer_host=1 core=$CLIENT_CORE idle=share
     fi
+    local link=10.78.0.$host/24 peer_link=10.78.0.$peer_host
+    [ -z "${LINK_IPV6:-}" ] || link=fd78::$host/64 peer_link=fd78::$peer_host
     write_idle "$idle" "$WORK/$node.profile.toml"
     cat >"$WORK/$node.toml" <<TOML
 [cluster]
 name = "bench"
 secret = "$SECRET"
-vip = ["$VIP/24"]
+vip = ["$VIP/24", "$VIP6/64"]
 shards = 1
 max_connections = $connections
 buffer_mib = 512
@@ -74,17 +79,17 @@ lone_start_ms = $lone_start_ms
 
 [node.lan]
 device = "$(memif_device server "lan-$node")"
-address = "10.77.0.$host/24"
+address = ["10.77.0.$host/24", "fd77::$host/64"]
 
 [node.link]
 device = "$(memif_device "$link_role" link)"
-address = "10.78.0.$host/24"
+address = "$link"
 mtu = 9000
 
 [peer]
 name = "$peer"
 lan = "10.77.0.$peer_host"
-link = "10.78.0.$peer_host"
+link = "$peer_link"
 
 [admin]
 socket = "$WORK/$node.sock"

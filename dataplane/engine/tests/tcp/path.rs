@@ -149,7 +149,7 @@ fn hard_errors_end_only_what_is_not_open_yet() {
 }
 
 #[test]
-fn over_ipv6_the_header_counts_and_nobody_is_believed_below_1280_bytes() {
+fn over_ipv6_the_header_counts_and_less_than_1280_bytes_is_no_router_s_word() {
     let mut pair = narrow().over_ipv6();
     let local = pair.connect(STREAM, DISCARD_INDEX);
     run_with_icmp(&mut pair, 60_000);
@@ -158,10 +158,13 @@ fn over_ipv6_the_header_counts_and_nobody_is_believed_below_1280_bytes() {
         pair.sent.iter().rev().map(|(_, packet)| parse(packet)).find(|s| s.payload.len() > 1000);
     let segment = segment.expect("it has sent some");
     let flow = Flow { local: segment.flow.remote, remote: segment.flow.local };
-    let error = IcmpError { flow, seq: segment.seq, kind: IcmpErrorKind::TooBig { mtu: 600 } };
     let now = Instant::from_micros(pair.now_us);
-    pair.server.icmp_error(now, &error, &mut Recorder::default());
-    assert_eq!(pair.of_server(local).expect("it lives").mss, BLIND - 20, "RFC 8201 4");
+    for (mtu, mss) in [(600, NARROW - 20), (1279, NARROW - 20), (1280, BLIND - 20)] {
+        let error = IcmpError { flow, seq: segment.seq, kind: IcmpErrorKind::TooBig { mtu } };
+        assert_eq!(pair.server.heeds(&error), mtu == 1280);
+        pair.server.icmp_error(now, &error, &mut Recorder::default());
+        assert_eq!(pair.of_server(local).expect("it lives").mss, mss, "RFC 8201 4");
+    }
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn log_goes_over_ipv6_also_in_bad_weather() {
         world.network.watch(&world::mac(1, 2).0);
         world.run_for(20_000);
         let log = world.network.watched();
+        assert!(!log.is_empty());
         assert!(log.iter().all(|frame| frame[12..14] == ETHERTYPE_IPV6.to_be_bytes()));
         assert!(log.iter().all(|frame| frame.len() <= 14 + 1500));
         world.kill(0);
@@ -215,18 +216,73 @@ fn node_answers_for_its_own_addresses_always_and_for_the_service_while_it_serves
 }
 
 fn echo_request(to: Mac, destination: Ipv6Addr) -> Vec<u8> {
+    let message = [icmpv6::ECHO_REQUEST, 0, 0, 0, 0, 1, 0, 1];
+    icmpv6_frame(to, (STRANGER, destination), 64, &message)
+}
+
+fn icmpv6_frame(
+    to: Mac,
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+    hop_limit: u8,
+    message: &[u8],
+) -> Vec<u8> {
     let header = ipv6::Header {
-        source: STRANGER,
+        source,
         destination,
         protocol: ipv6::PROTOCOL_ICMPV6,
-        hop_limit: 64,
+        hop_limit,
         traffic_class: 0,
         flow_label: 0,
     };
-    let mut packet =
-        [&header.to_bytes(8)[..], &[icmpv6::ECHO_REQUEST, 0, 0, 0, 0, 1, 0, 1]].concat();
+    let mut packet = [&header.to_bytes(message.len() as u16)[..], message].concat();
     refill_checksum(&mut packet);
     frame(to, ETHERTYPE_IPV6, &packet)
+}
+
+#[test]
+fn routers_and_who_passes_for_one_tell_a_node_nothing() {
+    let router: Ipv6Addr = "fe80::77".parse().unwrap();
+    let prefix = [3, 4, 64, 0xc0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let advertisement = [
+        &[134, 0, 0, 0, 9, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+        &prefix[..],
+        &"fd79::".parse::<Ipv6Addr>().unwrap().octets(),
+        &[5, 1, 0, 0, 0, 0, 5, 0],
+    ]
+    .concat();
+    let redirect = [&[137, 0, 0, 0, 0, 0, 0, 0], &router.octets()[..], &STRANGER.octets()].concat();
+    let (all, group) = (ipv6::ALL_NODES, Mac::of_group(ipv6::ALL_NODES));
+    let echo = [icmpv6::ECHO_REQUEST, 0, 0, 0, 0, 1, 0, 1];
+    let mut world = World::new(53, 1);
+    world.inject(Place::Lan(0), frame(VMAC, ETHERTYPE_IPV6, &syn(7)));
+    world.run_for(2_000);
+    let before = world.counters(0);
+    for (to, ends, message) in [
+        (group, (router, all), &advertisement),
+        (VMAC, (router, VIP_V6), &redirect),
+        (group, (router, all), &[133, 0, 0, 0, 0, 0, 0, 0].to_vec()),
+        (group, (STRANGER, all), &echo.to_vec()),
+    ] {
+        let replies = world.ask(0, &icmpv6_frame(to, ends, 255, message));
+        assert_eq!(replies, Vec::<Vec<u8>>::new(), "{}", message[0]);
+    }
+    let after = world.counters(0);
+    assert_eq!(after.drop_protocol - before.drop_protocol, 4);
+    // The SYN-ACK that nobody acknowledges goes where it went.
+    world.network.watch(&STRANGER_MAC.0);
+    world.run_for(1_500_000);
+    assert!(world.network.watched().iter().any(|frame| frame[6..12] == VMAC.0));
+}
+
+#[test]
+fn solicitations_that_crossed_a_router_are_dropped() {
+    let mut world = World::new(54, 1);
+    let mut question = question(STRANGER, VIP_V6);
+    assert_eq!(messages(&world.ask(0, &question)).len(), 1);
+    question[14 + 7] = 254;
+    let before = world.counters(0).drop_malformed;
+    assert_eq!(world.ask(0, &question), Vec::<Vec<u8>>::new());
+    assert_eq!(world.counters(0).drop_malformed - before, 1);
 }
 
 #[test]
