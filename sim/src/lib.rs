@@ -23,4 +23,5 @@ pub mod random;
 pub mod shrink;
 pub mod time;
 pub mod trace;
+pub mod wire;
 pub mod world;

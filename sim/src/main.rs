@@ -1,6 +1,7 @@
 //! `sim`: worlds from seeds, until one of them breaks a promise.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -36,6 +37,9 @@ struct Args {
     /// Run this seed alone.
     #[arg(long)]
     seed: Option<u64>,
+    /// That seed with IPv4 alone, and paths that take what Ethernet takes and mark nothing.
+    #[arg(long, requires = "seed")]
+    plain: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -54,25 +58,47 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     panics::keep();
     if let Some(seed) = args.seed {
-        return one(&args, seed);
+        return one(&args, Which { seed, plain: args.plain });
     }
     many(&args)
+}
+
+/// Which world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Which {
+    seed: u64,
+    plain: bool,
+}
+
+impl Which {
+    fn plan(self) -> Plan {
+        if self.plain { Plan::plain(self.seed) } else { Plan::new(self.seed) }
+    }
+}
+
+/// As on the command line.
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.seed, if self.plain { " --plain" } else { "" })
+    }
 }
 
 /// What all threads add to.
 #[derive(Default)]
 struct Sum {
     coverage: Coverage,
-    failures: Vec<(u64, Failure)>,
+    failures: Vec<(Which, Failure)>,
     connection_ns: u64,
     worlds: u64,
 }
 
 fn many(args: &Args) -> anyhow::Result<ExitCode> {
     let regressions = regressions()?;
-    let listed: BTreeSet<u64> = regressions.iter().copied().collect();
-    let fresh = (args.base..args.base.saturating_add(args.seeds)).filter(|s| !listed.contains(s));
-    let seeds: Vec<u64> = regressions.iter().copied().chain(fresh).collect();
+    let listed: BTreeSet<Which> = regressions.iter().copied().collect();
+    let fresh = (args.base..args.base.saturating_add(args.seeds))
+        .map(|seed| Which { seed, plain: false })
+        .filter(|which| !listed.contains(which));
+    let seeds: Vec<Which> = regressions.iter().copied().chain(fresh).collect();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} worlds, {eta} left {msg}")?;
     let bar = ProgressBar::new(seeds.len() as u64).with_style(style);
     let (sum, next) = (Mutex::new(Sum::default()), AtomicU64::new(0));
@@ -82,7 +108,7 @@ fn many(args: &Args) -> anyhow::Result<ExitCode> {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let report = World::new(Plan::new(*seed), false).run();
+                    let report = World::new(seed.plan(), false).run();
                     let Ok(mut sum) = sum.lock() else { return };
                     sum.coverage.merge(&report.coverage);
                     sum.connection_ns += report.connection_ns;
@@ -127,8 +153,8 @@ fn print(sum: &Sum, took: Duration) {
     println!("{} of {} worlds failed", sum.failures.len(), sum.worlds);
 }
 
-fn one(args: &Args, seed: u64) -> anyhow::Result<ExitCode> {
-    let report = World::new(Plan::new(seed), args.trace).run();
+fn one(args: &Args, seed: Which) -> anyhow::Result<ExitCode> {
+    let report = World::new(seed.plan(), args.trace).run();
     let failed = report.failure.is_some();
     println!("{}", report.coverage);
     println!("digest of the story: {:016x}", report.trace.digest());
@@ -136,7 +162,7 @@ fn one(args: &Args, seed: u64) -> anyhow::Result<ExitCode> {
         println!("seed {seed} fails after {:.3} ms: {}", ms(failure), failure.what);
     }
     if let (true, Some(story)) = (args.trace, report.trace.story()) {
-        let path = args.out.join(format!("seed-{seed}"));
+        let path = args.out.join(format!("seed-{}", seed.seed));
         std::fs::create_dir_all(&args.out)
             .with_context(|| format!("cannot make {}", args.out.display()))?;
         story.write_lines(&path.with_extension("txt"))?;
@@ -150,8 +176,8 @@ fn one(args: &Args, seed: u64) -> anyhow::Result<ExitCode> {
 }
 
 /// What a failing seed needs in order to fail, and how it does.
-fn explain(args: &Args, seed: u64) -> anyhow::Result<()> {
-    let plan = Plan::new(seed);
+fn explain(args: &Args, seed: Which) -> anyhow::Result<()> {
+    let plan = seed.plan();
     let Some(failure) = World::new(plan.clone(), false).run().failure else {
         anyhow::bail!("seed {seed} does not fail again: the world is not deterministic");
     };
@@ -169,7 +195,7 @@ fn explain(args: &Args, seed: u64) -> anyhow::Result<()> {
     let Some(story) = report.trace.story() else { return Ok(()) };
     println!("its last words:");
     story.tail(TAIL_LINES).iter().for_each(|line| println!("  {line}"));
-    let path = args.out.join(format!("seed-{seed}-small"));
+    let path = args.out.join(format!("seed-{}-small", seed.seed));
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))?;
     story.write_lines(&path.with_extension("txt"))?;
@@ -178,10 +204,14 @@ fn explain(args: &Args, seed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn regressions() -> anyhow::Result<Vec<u64>> {
+fn regressions() -> anyhow::Result<Vec<Which>> {
     let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let seeds = lines.filter(|line| !line.is_empty());
-    seeds.map(|seed| seed.parse().with_context(|| format!("\"{seed}\" is no seed"))).collect()
+    let which = |line: &str| {
+        let (seed, plain) = line.strip_suffix("--plain").map_or((line, false), |seed| (seed, true));
+        let seed = seed.trim().parse().with_context(|| format!("\"{line}\" is no seed"))?;
+        Ok(Which { seed, plain })
+    };
+    lines.filter(|line| !line.is_empty()).map(which).collect()
 }
 
 fn first_line(text: &str) -> &str {

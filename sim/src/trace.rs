@@ -11,9 +11,13 @@ use engine::digest::Digest;
 use crate::check::segment::Segment;
 use crate::net::{Place, Way};
 use crate::time::{MS, S};
+use crate::wire::{ICMP, ICMPV6, Packet, UDP};
 
 /// What the trace calls the control plane's datagrams.
 const HEARTBEAT: &str = "heartbeat";
+/// Types of ICMPv6 (RFC 4861).
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The longest frame of a capture.
 const SNAPLEN: u32 = 65_535;
 
@@ -100,10 +104,15 @@ fn name(place: Place) -> String {
 }
 
 fn kind(bytes: &[u8]) -> &'static str {
-    match (bytes.get(12..14), bytes.get(34..38)) {
-        (Some([8, 6]), _) => "ARP",
-        (_, Some([0x1c, 0xe8, ..])) => HEARTBEAT,
-        (_, Some([0x1c, _, ..])) => "log",
+    let Ok(Some(packet)) = Packet::parse(bytes) else {
+        return if bytes.get(12..14) == Some(&[8, 6]) { "ARP" } else { "other" };
+    };
+    let neighbours = |kind| matches!(kind, NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT);
+    match (packet.protocol, packet.payload) {
+        (UDP, [0x1c, 0xe8, ..]) => HEARTBEAT,
+        (UDP, [0x1c, ..]) => "log",
+        (ICMPV6, [kind, ..]) if neighbours(*kind) => "neighbour discovery",
+        (ICMP | ICMPV6, _) => "ICMP",
         _ => "other",
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use super::marks::Marks;
+use super::path::Path;
 use super::ranges::Ranges;
 use super::segment::{Segment, flags};
 use crate::coverage::Coverage;
@@ -75,6 +77,8 @@ pub struct Connection {
     sent_top: u64,
     clock_top: Option<u32>,
     speaker: Speaker,
+    marks: Marks,
+    path: Path,
     /// Sends of the same first number since the client was last heard.
     silent: VecDeque<(u64, u64)>,
     /// The service's state.
@@ -125,6 +129,8 @@ impl Connection {
             sent_top: 0,
             clock_top: None,
             speaker,
+            marks: Marks::default(),
+            path: Path::default(),
             silent: VecDeque::new(),
             state: State::SynReceived,
             reset: false,
@@ -149,6 +155,7 @@ impl Connection {
             return;
         }
         self.silent.clear();
+        self.marks.client_heard(segment);
         self.delivered.add(start, end);
         self.delivered_top = self.delivered_top.max(end);
         if segment.has(flags::FIN) {
@@ -168,6 +175,16 @@ impl Connection {
             }
             self.edge = self.edge.max(ack + (u64::from(segment.window) << shift));
             self.note_state_of_ack();
+        }
+    }
+
+    /// A node's card has received a router's word that packets were too long: a path takes `mtu`
+    /// bytes, 0 for it did not say. If a run heeds it, that is to be seen.
+    pub fn router_heard(&mut self, now_ns: u64, mtu: usize, heeded_by: Option<u64>) {
+        // What was too long is sent again at once.
+        self.silent.clear();
+        if let Some(run) = heeded_by.filter(|_| mtu > 0) {
+            self.path.told(now_ns, mtu, run);
         }
     }
 
@@ -221,6 +238,9 @@ impl Connection {
         self.check_clock(segment, current)?;
         let near = self.known.reach(0);
         let start = offset(segment.seq, iss, near);
+        let known = self.known.has(start, start + segment.len_seq());
+        self.marks.service_spoke(segment, current, known, coverage)?;
+        self.path.service_spoke(now_ns, segment, speaker.run)?;
         self.check_data(segment, start, coverage)?;
         self.check_backoff(now_ns, segment, start, coverage)?;
         Ok(before != (self.ack_top, self.sent_top))

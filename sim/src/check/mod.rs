@@ -2,11 +2,14 @@
 //! documentation; nothing of the nodes' inside.
 
 pub mod connection;
+mod marks;
+mod path;
 mod ranges;
 pub mod segment;
 pub mod states;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use engine::addr::Flow;
 use engine::seq::SeqNumber;
@@ -14,12 +17,12 @@ use replication::{Directive, GateMode, Role};
 
 use crate::coverage::Coverage;
 use crate::net::Frame;
-use crate::plan::{VIP, VMAC};
+use crate::plan::{VMAC, is_vip};
 use connection::{Connection, Speaker, State};
 use segment::{Segment, flags};
 
 /// A connection's name: the client's end, and the service's port.
-pub type Key = (u32, u16, u16);
+pub type Key = (IpAddr, u16, u16);
 
 /// What a segment of the service makes its client rely on, for as long as the connection lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +58,19 @@ impl Checker {
         self.off = true;
     }
 
-    /// A node's card has taken a frame in.
-    pub fn node_received(&mut self, now_ns: u64, frame: &Frame, speaker: Speaker) {
+    /// A node's card has taken a frame in. `heeds`: the node is in a state to heed a router, too.
+    pub fn node_received(&mut self, now_ns: u64, frame: &Frame, speaker: Speaker, heeds: bool) {
         if frame.damaged || self.off {
             return;
         }
+        if let Some((key, mtu)) = path::too_big(&frame.bytes) {
+            if let Some(connection) = self.connections.get_mut(&key) {
+                connection.router_heard(now_ns, mtu, heeds.then_some(speaker.run));
+            }
+            return;
+        }
         let Ok(Some(segment)) = Segment::parse(&frame.bytes) else { return };
-        if segment.destination.0 != VIP.to_bits() {
+        if !is_vip(segment.destination.0) {
             return;
         }
         let key = (segment.source.0, segment.source.1, segment.destination.1);
@@ -102,7 +111,7 @@ impl Checker {
             return Err(format!("a frame of {} bytes for an MTU of {mtu}", frame.len()));
         }
         let Some(segment) = Segment::parse(frame)? else { return Ok(None) };
-        if segment.source.0 != VIP.to_bits() {
+        if !is_vip(segment.source.0) {
             return Err(format!(
                 "a segment leaves that is not the service's: {}",
                 segment.describe()

@@ -1,15 +1,13 @@
 //! A TCP segment as the checkers read it: with code of their own, so that they share no mistake
 //! with the stack.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use engine::addr::{Endpoint, Flow};
 use engine::seq::SeqNumber;
 
 use super::Promise;
-
-const LINK_HEADER: usize = 14;
-const PROTOCOL_TCP: u8 = 6;
+use crate::wire::{CE, Packet, TCP, be16, be32};
 
 /// Control bits.
 pub mod flags {
@@ -17,13 +15,20 @@ pub mod flags {
     pub const SYN: u8 = 2;
     pub const RST: u8 = 4;
     pub const ACK: u8 = 16;
+    /// Echo of a mark; in a SYN part of the question for ECN (RFC 3168 section 6.1).
+    pub const ECE: u8 = 64;
+    /// The window was reduced.
+    pub const CWR: u8 = 128;
 }
 
+/// Address and port.
+pub type End = (IpAddr, u16);
+
 /// One segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    pub source: (u32, u16),
-    pub destination: (u32, u16),
+    pub source: End,
+    pub destination: End,
     pub seq: u32,
     pub ack: u32,
     pub flags: u8,
@@ -37,49 +42,65 @@ pub struct Segment {
     pub payload: Vec<u8>,
     /// Length of the IP packet.
     pub packet_len: usize,
+    /// Codepoint of ECN of that packet.
+    pub ecn: u8,
+    /// Its flow label, 0 over IPv4.
+    pub flow_label: u32,
+}
+
+/// A segment from nowhere to nowhere that says nothing.
+impl Default for Segment {
+    fn default() -> Segment {
+        let nowhere = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Segment {
+            source: nowhere,
+            destination: nowhere,
+            seq: 0,
+            ack: 0,
+            flags: 0,
+            window: 0,
+            mss: None,
+            scale: None,
+            sack_permitted: false,
+            timestamps: None,
+            sack: Vec::new(),
+            payload: Vec::new(),
+            packet_len: 0,
+            ecn: 0,
+            flow_label: 0,
+        }
+    }
 }
 
 impl Segment {
     /// The segment in an Ethernet frame; nothing if it holds something else.
     ///
     /// # Errors
-    /// It is TCP over IPv4 and not as it must be.
+    /// It is an IP packet, or TCP, and not as it must be.
     pub fn parse(frame: &[u8]) -> Result<Option<Segment>, &'static str> {
-        if frame.get(12..14) != Some(&[8, 0]) {
+        let Some(packet) = Packet::parse(frame)?.filter(|packet| packet.protocol == TCP) else {
             return Ok(None);
+        };
+        let tcp = packet.payload;
+        if tcp.len() < 20 {
+            return Err("its TCP header is cut off");
         }
-        let ip = &frame[LINK_HEADER..];
-        if ip.len() < 20 || ip[0] != 0x45 {
-            return Err("its IP header is not one of five words");
-        }
-        if ip[9] != PROTOCOL_TCP {
-            return Ok(None);
-        }
-        let len = usize::from(be16(ip, 2));
-        if len < 40 || len > ip.len() {
-            return Err("its IP length is wrong");
-        }
-        if sum(&ip[..20]) != 0xffff {
-            return Err("its IP checksum is wrong");
-        }
-        let tcp = &ip[20..len];
-        let pseudo = [&ip[12..20], &[0, PROTOCOL_TCP], &((len - 20) as u16).to_be_bytes()].concat();
-        if sum(&[&pseudo[..], tcp].concat()) != 0xffff {
-            return Err("its TCP checksum is wrong");
-        }
+        packet.check_sum()?;
         let header_len = usize::from(tcp[12] >> 4) * 4;
         if header_len < 20 || header_len > tcp.len() {
             return Err("its TCP header length is wrong");
         }
         let mut segment = Segment {
-            source: (be32(ip, 12), be16(tcp, 0)),
-            destination: (be32(ip, 16), be16(tcp, 2)),
+            source: (packet.source, be16(tcp, 0)),
+            destination: (packet.destination, be16(tcp, 2)),
             seq: be32(tcp, 4),
             ack: be32(tcp, 8),
             flags: tcp[13],
             window: be16(tcp, 14),
             payload: tcp[header_len..].to_vec(),
-            packet_len: len,
+            packet_len: packet.bytes.len(),
+            ecn: packet.ecn,
+            flow_label: packet.flow_label,
             ..Segment::default()
         };
         segment.take_options(&tcp[20..header_len])?;
@@ -133,7 +154,7 @@ impl Segment {
     /// What this segment of the service makes its client rely on.
     #[must_use]
     pub fn promise(&self) -> Promise {
-        let end = |(addr, port)| Endpoint::new(Ipv4Addr::from_bits(addr), port);
+        let end = |(addr, port): End| Endpoint::new(addr, port);
         let flow = Flow { local: end(self.source), remote: end(self.destination) };
         let end = self.seq.wrapping_add(self.len_seq() as u32);
         Promise { flow, ack: SeqNumber(self.ack), end: SeqNumber(end) }
@@ -142,10 +163,18 @@ impl Segment {
     /// For the trace: as in `tcpdump`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let names = [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (16, '.')];
+        let names = [
+            (2, 'S'),
+            (1, 'F'),
+            (4, 'R'),
+            (8, 'P'),
+            (16, '.'),
+            (flags::ECE, 'E'),
+            (flags::CWR, 'W'),
+        ];
         let flags: String =
             names.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name).collect();
-        let end = |(addr, port): (u32, u16)| format!("{}:{port}", Ipv4Addr::from(addr));
+        let end = |end: End| SocketAddr::from(end);
         let mut text = format!(
             "{} > {} [{flags}] seq {} len {}",
             end(self.source),
@@ -157,6 +186,9 @@ impl Segment {
             text += &format!(" ack {}", self.ack);
         }
         text += &format!(" win {}", self.window);
+        if self.ecn != 0 {
+            text += if self.ecn == CE { " CE" } else { " ECT" };
+        }
         if let Some((value, echo)) = self.timestamps {
             text += &format!(" ts {value}/{echo}");
         }
@@ -172,44 +204,23 @@ impl Segment {
     }
 }
 
-fn be16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-/// The ones' complement sum (RFC 1071), which is all ones over data with its own checksum.
-fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|word| match word {
-        [high, low] => u32::from(*high) << 8 | u32::from(*low),
-        [high] => u32::from(*high) << 8,
-        _ => 0,
-    });
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{LINK_HEADER, sum};
 
     fn frame() -> Vec<u8> {
         let mut frame = vec![0; LINK_HEADER + 20 + 20 + 5];
         frame[12] = 8;
         frame[14] = 0x45;
         frame[17] = 45;
-        frame[23] = PROTOCOL_TCP;
+        frame[23] = TCP;
         frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
         frame[34 + 12] = 5 << 4;
         frame[54..].copy_from_slice(b"hello");
         let header = !sum(&frame[14..34]);
         frame[24..26].copy_from_slice(&header.to_be_bytes());
-        let pseudo = [&frame[26..34], &[0, PROTOCOL_TCP, 0, 25]].concat();
+        let pseudo = [&frame[26..34], &[0, TCP, 0, 25]].concat();
         let segment = !sum(&[&pseudo[..], &frame[34..]].concat());
         frame[50..52].copy_from_slice(&segment.to_be_bytes());
         frame

@@ -9,10 +9,12 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 
+use super::ecn::Ecn;
 use super::work::{Job, Phase, Pipe};
 use super::{Address, Settings};
-use crate::plan::{Congestion, JobPlan, VIP};
+use crate::plan::{Congestion, JobPlan};
 use crate::time::{MS, US};
+use crate::wire::LINK_HEADER;
 
 thread_local! {
     /// smoltcp asks a function without arguments for the clock of timestamps.
@@ -40,6 +42,8 @@ pub struct ForeignHost {
     settings: Settings,
     manner: Manner,
     device: Queues,
+    /// What this stack lacks.
+    ecn: Option<Ecn>,
     interface: Interface,
     sockets: SocketSet<'static>,
     jobs: Vec<(Job, Option<SocketHandle>)>,
@@ -52,14 +56,15 @@ impl ForeignHost {
         let Address { mac, ip } = settings.address;
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         config.random_seed = settings.seed;
-        let mut device = Queues::default();
+        let mut device = Queues::new(settings.mtu);
         let mut interface = Interface::new(config, &mut device, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             // There is room for one, which is all that a machine has.
-            let _full = addresses.push(IpCidr::new(IpAddress::Ipv4(ip), 24));
+            let _full = addresses.push(IpCidr::new(ip.into(), settings.version.prefix_len()));
         });
         let (sockets, jobs) = (SocketSet::new(Vec::new()), Vec::new());
-        ForeignHost { settings, manner, device, interface, sockets, jobs }
+        let ecn = settings.ecn.then(Ecn::default);
+        ForeignHost { settings, manner, device, ecn, interface, sockets, jobs }
     }
 
     /// Opens a connection and begins its work.
@@ -80,7 +85,7 @@ impl ForeignHost {
             Congestion::Cubic => CongestionControl::Cubic,
         });
         let local = self.settings.port(self.jobs.len());
-        let remote = (IpAddress::Ipv4(VIP), plan.work.port());
+        let remote = (IpAddress::from(self.settings.version.vip()), plan.work.port());
         let connected = socket.connect(self.interface.context(), remote, local);
         connected.expect("a new socket can connect");
         let handle = self.sockets.add(socket);
@@ -88,7 +93,8 @@ impl ForeignHost {
     }
 
     /// A frame comes in.
-    pub fn deliver(&mut self, frame: Vec<u8>) {
+    pub fn deliver(&mut self, mut frame: Vec<u8>) {
+        self.ecn.iter_mut().for_each(|ecn| ecn.received(&mut frame));
         self.device.received.push_back(frame);
     }
 
@@ -112,7 +118,11 @@ impl ForeignHost {
             }
         }
         self.interface.poll(now, &mut self.device, &mut self.sockets);
-        std::mem::take(&mut self.device.sent)
+        let mut sent = std::mem::take(&mut self.device.sent);
+        if let Some(ecn) = &mut self.ecn {
+            sent.iter_mut().for_each(|frame| ecn.sent(frame));
+        }
+        sent
     }
 
     /// When it wants to be polled at the latest.
@@ -210,14 +220,22 @@ impl Pipe for Socket<'static> {
     }
 }
 
-#[derive(Default)]
 struct Queues {
+    /// With the Ethernet header.
+    longest: usize,
     received: VecDeque<Vec<u8>>,
     sent: Vec<Vec<u8>>,
 }
 
 struct Received(Vec<u8>);
 struct Sent<'a>(&'a mut Vec<Vec<u8>>);
+
+impl Queues {
+    fn new(mtu: u16) -> Queues {
+        let longest = usize::from(mtu) + LINK_HEADER;
+        Queues { longest, received: VecDeque::new(), sent: Vec::new() }
+    }
+}
 
 impl Device for Queues {
     type RxToken<'a> = Received;
@@ -235,7 +253,7 @@ impl Device for Queues {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
+        capabilities.max_transmission_unit = self.longest;
         capabilities
     }
 }

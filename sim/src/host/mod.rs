@@ -1,15 +1,17 @@
 //! Clients' machines.
 
+mod ecn;
 mod foreign;
+mod neighbour;
 mod own;
 pub mod work;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use engine::tcp::State;
 use engine::wire::ethernet::Mac;
 
-use crate::plan::{HostPlan, JobPlan, Stack};
+use crate::plan::{HostPlan, JobPlan, LAN, Stack, Version};
 use foreign::{ForeignHost, Manner};
 use own::OwnHost;
 use work::Job;
@@ -20,15 +22,15 @@ pub struct Address {
     /// On the LAN.
     pub mac: Mac,
     /// In the subnet of the service.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
 }
 
 impl Address {
     /// The address of the machine with this number.
     #[must_use]
-    pub fn of(host: usize) -> Address {
+    pub fn of(host: usize, version: Version) -> Address {
         let last = 10 + host as u8;
-        Address { mac: Mac([2, 0, 0, 0, 9, last]), ip: Ipv4Addr::new(10, 77, 0, last) }
+        Address { mac: Mac([2, 0, 0, 0, 9, last]), ip: version.address(LAN, last) }
     }
 }
 
@@ -37,6 +39,12 @@ impl Address {
 pub struct Settings {
     /// Where it is.
     pub address: Address,
+    /// Its IP version.
+    pub version: Version,
+    /// MTU of its card.
+    pub mtu: u16,
+    /// It asks for ECN.
+    pub ecn: bool,
     /// For its initial sequence numbers.
     pub seed: u64,
 }
@@ -70,7 +78,8 @@ impl Host {
     /// The machine of a plan.
     #[must_use]
     pub fn new(index: usize, seed: u64, plan: &HostPlan) -> Host {
-        let settings = Settings { address: Address::of(index), seed };
+        let HostPlan { version, mtu, ecn, .. } = *plan;
+        let settings = Settings { address: Address::of(index, version), version, mtu, ecn, seed };
         match plan.stack {
             Stack::Foreign { timestamps, buffer, delays_acks, congestion } => {
                 let manner = Manner { timestamps, buffer, delays_acks, congestion };

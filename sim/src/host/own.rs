@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::addr::{Addr, Endpoint};
-use engine::config::{Config, ServiceConfig, ServiceKind};
+use engine::config::{Config, Ecn, ServiceConfig, ServiceKind};
 use engine::content::Content;
 use engine::egress::{Egress, Outgoing};
 use engine::service::ByteStream;
@@ -12,13 +12,15 @@ use engine::shard::{ConnectionId, End, Shard, Stream};
 use engine::tcp::State;
 use engine::time::Instant;
 use engine::wire::ethernet::{self, Mac};
+use engine::wire::icmp_error::IcmpError;
 use engine::wire::segment::Segment;
-use engine::wire::{Checksums, arp, checksum};
+use engine::wire::{Checksums, checksum, icmpv4, icmpv6, ipv4, ipv6};
 
+use super::neighbour::{self, Heard};
 use super::work::{Job, Phase, Pipe};
 use super::{Address, Settings};
 use crate::node::leftover;
-use crate::plan::{JobPlan, VIP};
+use crate::plan::JobPlan;
 use crate::time::{MS, US};
 
 /// Shard time at the start: later than what counts as long ago.
@@ -52,25 +54,29 @@ impl OwnHost {
         let mut service = ServiceConfig::new("client", 1, ServiceKind::External);
         service.recv_buffer_bytes = buffer;
         let isn_key = std::array::from_fn(|i| (settings.seed >> (i % 8 * 8)) as u8);
-        let config = Config {
+        let mut config = Config {
             vips: vec![Addr::from(settings.address.ip)],
             max_connections: 16,
             pool_blocks: 4096,
             tx_segments: 4096,
+            mtu: settings.mtu,
             isn_key,
             services: vec![service],
             ..Config::default()
         };
+        if settings.ecn {
+            config.tcp.ecn = Ecn::Ask;
+        }
         let shard = Shard::new(0, Arc::new(config), Arc::new(Content::default()));
         let wire =
-            Wire { mac: settings.address.mac, hop: None, waiting: Vec::new(), sent: Vec::new() };
+            Wire { address: settings.address, hop: None, waiting: Vec::new(), sent: Vec::new() };
         OwnHost { settings, shard, received: Vec::new(), wire, asked_ns: None, jobs: Vec::new() }
     }
 
     /// Opens a connection and begins its work.
     pub fn start(&mut self, now_ns: u64, plan: JobPlan) {
         let local = Endpoint::new(self.settings.address.ip, self.settings.port(self.jobs.len()));
-        let remote = Endpoint::new(VIP, plan.work.port());
+        let remote = Endpoint::new(self.settings.version.vip(), plan.work.port());
         let id = self.shard.open(shard_time(now_ns), local, remote, 0);
         let id = id.expect("a new flow can be opened");
         self.jobs.push(OwnJob { job: Job::new(plan, now_ns), id, opened: false, end: None });
@@ -87,9 +93,10 @@ impl OwnHost {
         let mut segments = Vec::new();
         for frame in &frames {
             let Ok((header, packet)) = ethernet::Header::parse(frame) else { continue };
-            match header.ethertype {
-                ethernet::ETHERTYPE_ARP => self.receive_arp(packet),
-                _ => segments.extend(Segment::parse(packet, Checksums::Verify)),
+            self.listen(&header, packet);
+            match icmp_error(header.ethertype, packet) {
+                Some(error) => self.shard.take_in_error(shard_time(now_ns), &error),
+                None => segments.extend(Segment::parse(packet, Checksums::Verify)),
             }
         }
         let ip = Addr::from(self.settings.address.ip);
@@ -132,14 +139,13 @@ impl OwnHost {
         }
     }
 
-    fn receive_arp(&mut self, packet: &[u8]) {
-        let Ok(packet) = arp::Packet::parse(packet) else { return };
-        let Address { mac, ip } = self.settings.address;
-        if packet.sender_ip == VIP {
-            self.wire.resolve(packet.sender_mac);
-        }
-        if packet.operation == arp::Operation::Request && packet.target_ip == ip {
-            self.wire.send_arp(packet.sender_mac, &packet.reply(mac));
+    /// What neighbours say.
+    fn listen(&mut self, header: &ethernet::Header, packet: &[u8]) {
+        let vip = self.settings.version.vip();
+        match neighbour::hear(self.settings.address, vip, header, packet) {
+            Some(Heard::Service(mac)) => self.wire.resolve(mac),
+            Some(Heard::Question(answer)) => self.wire.sent.push(answer),
+            None => {}
         }
     }
 
@@ -148,8 +154,8 @@ impl OwnHost {
         let due = self.asked_ns.is_none_or(|at_ns| now_ns >= at_ns + ASK_NS);
         if self.wire.hop.is_none() && !self.wire.waiting.is_empty() && due {
             self.asked_ns = Some(now_ns);
-            let Address { mac, ip } = self.settings.address;
-            self.wire.send_arp(Mac::BROADCAST, &arp::Packet::request(mac, ip, VIP));
+            let question = neighbour::ask(self.settings.address, self.settings.version.vip());
+            self.wire.sent.push(question);
         }
     }
 
@@ -194,9 +200,19 @@ fn shard_time(now_ns: u64) -> Instant {
     Instant::from_micros(ORIGIN_US + now_ns / US)
 }
 
+/// An ICMP error about one of our segments.
+fn icmp_error(ethertype: u16, packet: &[u8]) -> Option<IcmpError> {
+    if ethertype == ethernet::ETHERTYPE_IPV6 {
+        let ip = ipv6::Packet::parse(packet).ok()?;
+        return icmpv6::parse_error(&ip).ok();
+    }
+    let ip = ipv4::Packet::parse(packet, Checksums::Verify).ok()?;
+    (ip.header.protocol == ipv4::PROTOCOL_ICMP).then(|| icmpv4::parse_error(&ip).ok())?
+}
+
 /// The machine's card, and the only neighbour it has.
 struct Wire {
-    mac: Mac,
+    address: Address,
     hop: Option<Mac>,
     waiting: Vec<Vec<u8>>,
     sent: Vec<Vec<u8>>,
@@ -208,9 +224,7 @@ impl Wire {
     }
 
     fn frame(&self, hop: Mac, packet: &[u8]) -> Vec<u8> {
-        let ethertype = ethernet::ETHERTYPE_IPV4;
-        let header = ethernet::Header { destination: hop, source: self.mac, ethertype };
-        [&header.to_bytes(), packet].concat()
+        neighbour::frame(hop, self.address, packet)
     }
 
     fn resolve(&mut self, mac: Mac) {
@@ -219,12 +233,6 @@ impl Wire {
             let frame = self.frame(mac, &packet);
             self.sent.push(frame);
         }
-    }
-
-    fn send_arp(&mut self, destination: Mac, packet: &arp::Packet) {
-        let ethertype = ethernet::ETHERTYPE_ARP;
-        let header = ethernet::Header { destination, source: self.mac, ethertype };
-        self.sent.push([&header.to_bytes()[..], &packet.to_bytes()].concat());
     }
 }
 

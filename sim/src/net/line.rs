@@ -2,13 +2,16 @@
 
 use arrayvec::ArrayVec;
 
-use super::Frame;
+use super::{Frame, Router};
 use crate::coverage::Coverage;
 use crate::random::Random;
 use crate::time::{MS, S, US};
+use crate::wire::{self, CE, LINK_HEADER};
 
-/// Ethernet header, in front of what an MTU counts.
-const LINK_HEADER: usize = 14;
+/// Bytes of an IPv6 header that no checksum covers, and those between them.
+const IPV6_UNCOVERED: usize = 8;
+/// Why a frame is lost that a router may speak of.
+const TOO_LONG: &str = "too long for the path";
 /// How long a frame is held back to come out of order, at most.
 const HELD_BACK_NS: u64 = 3 * MS;
 
@@ -33,8 +36,14 @@ pub struct Weather {
     pub duplicate: u32,
     /// Frames that come with a byte changed.
     pub corrupt: u32,
+    /// Frames that are marked, of those that may be (RFC 3168).
+    pub mark: u32,
+    /// Bytes that wait for the line from which on all of these are.
+    pub mark_above_bytes: u64,
     /// Largest L3 packet that passes.
     pub mtu: u16,
+    /// What becomes of a larger one.
+    pub router: Router,
     /// Nothing passes.
     pub cut: bool,
 }
@@ -60,9 +69,21 @@ impl Weather {
         reorder: 0,
         duplicate: 0,
         corrupt: 0,
+        mark: 0,
+        mark_above_bytes: u64::MAX,
         mtu: 9216,
+        router: Router::Silent,
         cut: false,
     };
+}
+
+/// What comes of a frame that was put on a line.
+#[derive(Debug, Default)]
+pub struct Passage {
+    /// What arrives, and when: nothing, the frame, or that twice.
+    pub arrives: ArrayVec<(u64, Frame), 2>,
+    /// What a router says to the sender, and when it does.
+    pub answer: Option<(u64, Frame)>,
 }
 
 /// A line.
@@ -105,20 +126,16 @@ impl Line {
         &self.weather
     }
 
-    /// When a frame that is sent at `now_ns` arrives, and what is left of it: nothing, one, or two.
-    pub fn pass(
-        &mut self,
-        now_ns: u64,
-        mut frame: Frame,
-        coverage: &mut Coverage,
-    ) -> ArrayVec<(u64, Frame), 2> {
-        let mut out = ArrayVec::new();
-        let Some(sent_ns) = self.queue(now_ns, frame.bytes.len(), coverage) else { return out };
+    /// What comes of a frame that is sent at `now_ns`.
+    pub fn pass(&mut self, now_ns: u64, mut frame: Frame, coverage: &mut Coverage) -> Passage {
+        let mut passage = Passage::default();
+        let waited_ns = self.free_ns.saturating_sub(now_ns);
+        let Some(sent_ns) = self.queue(now_ns, frame.bytes.len(), coverage) else { return passage };
         let weather = self.weather;
         let lost = if weather.cut {
             Some("cut")
         } else if frame.bytes.len() > usize::from(weather.mtu) + LINK_HEADER {
-            Some("too long for the path")
+            Some(TOO_LONG)
         } else if self.bursts() {
             Some("lost in a burst")
         } else {
@@ -126,8 +143,12 @@ impl Line {
         };
         if let Some(reason) = lost {
             coverage.count("frames", reason);
-            return out;
+            let answers = reason == TOO_LONG;
+            let answer = answers.then(|| weather.router.answer(&frame, weather.mtu)).flatten();
+            passage.answer = answer.map(|answer| (sent_ns + weather.delay_ns, answer));
+            return passage;
         }
+        self.mark(waited_ns, &mut frame, coverage);
         let random = &mut self.random;
         if random.permille(weather.corrupt) {
             coverage.count("frames", "corrupted");
@@ -137,17 +158,28 @@ impl Line {
         let at_ns = sent_ns + weather.delay_ns + jitter_ns;
         if random.permille(weather.duplicate) {
             coverage.count("frames", "duplicated");
-            out.push((at_ns + random.below(MS), frame.clone()));
+            passage.arrives.push((at_ns + random.below(MS), frame.clone()));
         }
         if random.permille(weather.reorder) {
             coverage.count("frames", "held back");
-            out.push((at_ns + random.below(HELD_BACK_NS), frame));
+            passage.arrives.push((at_ns + random.below(HELD_BACK_NS), frame));
         } else {
             self.last_ns = self.last_ns.max(at_ns);
-            out.push((self.last_ns, frame));
+            passage.arrives.push((self.last_ns, frame));
         }
         self.passed_ns = now_ns;
-        out
+        passage
+    }
+
+    /// Marks a frame that may be marked, because of what waits before it, or by chance.
+    fn mark(&mut self, waited_ns: u64, frame: &mut Frame, coverage: &mut Coverage) {
+        let Weather { mark, mark_above_bytes, bits_per_s, .. } = self.weather;
+        let above = bytes_within(waited_ns, bits_per_s) > mark_above_bytes.into();
+        let may = wire::ecn(&frame.bytes).is_some_and(|codepoint| codepoint != 0);
+        if may && (above || self.random.permille(mark)) {
+            wire::set_ecn(&mut frame.bytes, CE);
+            coverage.count("frames", if above { "marked in a queue" } else { "marked" });
+        }
     }
 
     /// When the last bit has left, if there is room for it to wait.
@@ -157,8 +189,7 @@ impl Line {
             return Some(now_ns);
         }
         let ahead_ns = self.free_ns.saturating_sub(now_ns);
-        let ahead_bytes = u128::from(ahead_ns) * u128::from(bits_per_s) / u128::from(8 * S);
-        if ahead_bytes > u128::from(queue_bytes) {
+        if bytes_within(ahead_ns, bits_per_s) > u128::from(queue_bytes) {
             coverage.count("frames", "no room in the queue");
             return None;
         }
@@ -176,14 +207,20 @@ impl Line {
     }
 }
 
-/// Changes one byte of an IP packet. Behind the Ethernet header only: that one, and ARP, have
-/// nothing but the frame check sequence, with which no damaged frame ever comes out of a card. A
-/// change within one byte cannot escape the sums of IP and TCP.
+/// Bytes that a line takes in this time.
+fn bytes_within(ns: u64, bits_per_s: u64) -> u128 {
+    u128::from(ns) * u128::from(bits_per_s) / u128::from(8 * S)
+}
+
+/// Changes one byte of an IP packet. Behind the Ethernet header only: that one, ARP, and the first
+/// words of IPv6 have nothing but the frame check sequence, with which no damaged frame ever comes
+/// out of a card. A change within one byte cannot escape the sums of IP and of what it carries.
 fn damage(frame: &mut Frame, random: &mut Random) {
     let is_ip = frame.bytes.get(12..14).is_some_and(|kind| kind != [8, 6]);
-    if is_ip && frame.bytes.len() > LINK_HEADER {
-        let len = (frame.bytes.len() - LINK_HEADER) as u64;
-        let at = LINK_HEADER + random.below(len) as usize;
+    let is_ipv6 = frame.bytes.get(12..14) == Some(&[0x86, 0xdd]);
+    let from = LINK_HEADER + if is_ipv6 { IPV6_UNCOVERED } else { 0 };
+    if is_ip && frame.bytes.len() > from {
+        let at = from + random.below((frame.bytes.len() - from) as u64) as usize;
         frame.bytes[at] ^= random.between(1, 255) as u8;
         frame.damaged = true;
     }
@@ -197,7 +234,7 @@ mod tests {
         let mut line = Line::new(weather, Random::new(3, 0));
         let mut coverage = Coverage::default();
         let frame = || Frame::new([&[0; 12][..], &[8, 0], &[1; 986]].concat());
-        (0..frames).flat_map(|_| line.pass(0, frame(), &mut coverage)).collect()
+        (0..frames).flat_map(|_| line.pass(0, frame(), &mut coverage).arrives).collect()
     }
 
     #[test]
@@ -220,6 +257,27 @@ mod tests {
         let burst = Some(Burst { begin: 20, end: 200 });
         let through = arrivals(Weather { burst, bits_per_s: 0, ..Weather::FAIR }, 4000).len();
         assert!((3400..3800).contains(&through), "{through}");
+    }
+
+    #[test]
+    fn a_queue_marks_what_may_be_marked_and_loses_nothing_for_it() {
+        let marks = |codepoint: u8, kind: [u8; 2]| {
+            let weather =
+                Weather { bits_per_s: 1_000_000, mark_above_bytes: 1500, ..Weather::FAIR };
+            let mut line = Line::new(weather, Random::new(3, 0));
+            let mut bytes = [&[0; 12][..], &kind, &[0; 986]].concat();
+            bytes[14] = if kind == [8, 0] { 0x45 } else { 0x60 };
+            wire::set_ecn(&mut bytes, codepoint);
+            let passed = (0..4).flat_map(|_| {
+                line.pass(0, Frame::new(bytes.clone()), &mut Coverage::default()).arrives
+            });
+            passed.map(|(_, frame)| wire::ecn(&frame.bytes).unwrap()).collect::<Vec<_>>()
+        };
+        for kind in [[8, 0], [0x86, 0xdd]] {
+            let may = wire::ECT_0;
+            assert_eq!(marks(may, kind), [may, may, CE, CE]);
+            assert_eq!(marks(0, kind), [0; 4]);
+        }
     }
 
     #[test]

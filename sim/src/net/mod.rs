@@ -1,10 +1,12 @@
 //! The wires: a switch that learns, with a line to each station, and a link between the nodes.
 
 mod line;
+mod router;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use line::{Burst, Line, Weather};
+pub use line::{Burst, Line, Passage, Weather};
+pub use router::Router;
 
 use crate::coverage::Coverage;
 use crate::random::Random;
@@ -29,6 +31,17 @@ pub enum Way {
     In,
 }
 
+impl Way {
+    /// The other one.
+    #[must_use]
+    pub fn back(self) -> Way {
+        match self {
+            Way::Out => Way::In,
+            Way::In => Way::Out,
+        }
+    }
+}
+
 /// One direction of one line.
 pub type LineId = (Place, Way);
 
@@ -51,8 +64,21 @@ impl Frame {
 
 #[derive(Debug)]
 enum Hop {
-    Switch { from: Place },
+    Switch {
+        from: Place,
+    },
     Arrive(Place),
+    /// A router at the far end of this line has something to say to the near one.
+    Back(LineId),
+}
+
+/// What is at the end of a line.
+fn end_of((place, way): LineId) -> Hop {
+    match (place, way) {
+        (Place::Link(node), _) => Hop::Arrive(Place::Link(1 - node)),
+        (_, Way::In) => Hop::Arrive(place),
+        (_, Way::Out) => Hop::Switch { from: place },
+    }
 }
 
 /// All lines, and what is on them.
@@ -93,25 +119,18 @@ impl Network {
 
     /// A station sends.
     pub fn send(&mut self, now_ns: u64, from: Place, frame: Frame, coverage: &mut Coverage) {
-        let hop = |_| match from {
-            Place::Link(node) => Hop::Arrive(Place::Link(1 - node)),
-            Place::Lan(_) | Place::Host(_) => Hop::Switch { from },
-        };
-        self.pass(now_ns, (from, Way::Out), frame, hop, coverage);
+        self.pass(now_ns, (from, Way::Out), frame, coverage);
     }
 
-    fn pass(
-        &mut self,
-        now_ns: u64,
-        line: LineId,
-        frame: Frame,
-        hop: impl Fn(LineId) -> Hop,
-        coverage: &mut Coverage,
-    ) {
+    fn pass(&mut self, now_ns: u64, line: LineId, frame: Frame, coverage: &mut Coverage) {
         let Some(wire) = self.lines.get_mut(&line) else { return };
-        for (at_ns, frame) in wire.pass(now_ns, frame, coverage) {
+        let passage = wire.pass(now_ns, frame, coverage);
+        let arrives =
+            passage.arrives.into_iter().map(|(at_ns, frame)| (at_ns, end_of(line), frame));
+        let answer = passage.answer.map(|(at_ns, frame)| (at_ns, Hop::Back(line), frame));
+        for (at_ns, hop, frame) in arrives.chain(answer) {
             self.sent += 1;
-            self.under_way.insert((at_ns, self.sent), (hop(line), frame));
+            self.under_way.insert((at_ns, self.sent), (hop, frame));
         }
     }
 
@@ -131,6 +150,10 @@ impl Network {
             match entry.remove() {
                 (Hop::Arrive(place), frame) => return Some((place, frame)),
                 (Hop::Switch { from }, frame) => self.switch(now_ns, from, frame, coverage),
+                (Hop::Back((place, way)), frame) => {
+                    coverage.count("frames", "told to be too long");
+                    self.pass(now_ns, (place, way.back()), frame, coverage);
+                }
             }
         }
     }
@@ -144,7 +167,7 @@ impl Network {
             None => self.flooded(),
         };
         for place in to.into_iter().filter(|place| *place != from) {
-            self.pass(now_ns, (place, Way::In), frame.clone(), |_| Hop::Arrive(place), coverage);
+            self.pass(now_ns, (place, Way::In), frame.clone(), coverage);
         }
     }
 
@@ -167,7 +190,7 @@ impl Network {
         let left = |hop: &Hop| match (hop, from) {
             (Hop::Arrive(Place::Link(to)), Place::Link(node)) => *to == 1 - node,
             (Hop::Switch { from: other }, _) => *other == from,
-            (Hop::Arrive(_), _) => false,
+            (Hop::Arrive(_) | Hop::Back(_), _) => false,
         };
         self.under_way.values().filter(|(hop, _)| left(hop)).count()
     }

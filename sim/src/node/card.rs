@@ -120,6 +120,12 @@ impl CardEnd {
         self.state.borrow_mut().limits = limits;
     }
 
+    /// Whether it has as much memory as on a machine.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        self.state.borrow().limits == Limits::USUAL
+    }
+
     /// Frames of the pool that the node holds.
     #[must_use]
     pub fn in_use(&self) -> usize {

@@ -18,7 +18,7 @@ use worker::query::{Place, Summary};
 use worker::{AddressConfig, Clock, Event, NodeConfig, PortConfig, Query, Shares, Worker, crew};
 
 use crate::net;
-use crate::plan::Machine;
+use crate::plan::{LAN, LINK, Machine, Version};
 use crate::time::{DriftingClock, MS, US};
 use card::{Card, CardEnd};
 use fuse::{Fuse, Point};
@@ -148,6 +148,13 @@ impl Run {
     #[must_use]
     pub fn holds_state(&self) -> bool {
         self.directive().role != Role::Spare
+    }
+
+    /// Whether it serves, and has the means to: what a router says then must not be lost on it.
+    #[must_use]
+    pub fn heeds_routers(&self) -> bool {
+        let directive = self.directive();
+        matches!(directive.role, Role::Primary(_)) && !directive.silent && self.lan.is_usual()
     }
 
     /// When its next loop begins.
@@ -345,17 +352,23 @@ fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
 }
 
 fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
-    let own = |net: u8, node: usize| std::net::Ipv4Addr::new(10, net, 0, 1 + node as u8);
-    let port = |net| {
-        let address = own(net, machine.index).into();
-        let ours = AddressConfig { address, prefix_len: 24, gateway: None };
-        PortConfig::new(ours, own(net, 1 - machine.index))
+    let own = |version: Version, net: u8, node: usize| version.address(net, 1 + node as u8);
+    let port = |versions: &[Version], net| {
+        let address = |version: &Version| AddressConfig {
+            address: own(*version, net, machine.index).into(),
+            prefix_len: version.prefix_len(),
+            gateway: None,
+        };
+        PortConfig {
+            addresses: versions.iter().map(address).collect(),
+            peer: own(versions[0], net, 1 - machine.index).into(),
+        }
     };
     NodeConfig {
         incarnation,
         vmac: crate::plan::VMAC,
-        lan: port(77),
-        link: port(78),
+        lan: port(&machine.lan, LAN),
+        link: port(&[machine.link], LINK),
         control_port: 7400,
         detection_timeout_us: machine.member.self_doubt_us(),
         idle: hw_profiles::Idle {

@@ -1,5 +1,6 @@
 //! Who the clients are, and what they do.
 
+use super::Version;
 use crate::host::work::{Ending, FILES, Habits, Work};
 use crate::random::Random;
 use crate::time::{MS, S};
@@ -41,6 +42,12 @@ pub enum Congestion {
 pub struct HostPlan {
     /// Its TCP.
     pub stack: Stack,
+    /// Its IP version.
+    pub version: Version,
+    /// MTU of its card.
+    pub mtu: u16,
+    /// It asks for ECN.
+    pub ecn: bool,
     /// Its connections.
     pub jobs: Vec<JobPlan>,
 }
@@ -62,7 +69,7 @@ pub(super) fn plan(random: &mut Random) -> Vec<HostPlan> {
         .map(|_| {
             let stack = stack(random);
             let jobs = (0..random.between(1, 6)).map(|_| job(random)).collect();
-            HostPlan { stack, jobs }
+            HostPlan { stack, version: Version::V4, mtu: 1500, ecn: false, jobs }
         })
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::net::{Burst, LineId, Place, Way};
+use crate::net::{Burst, LineId, Place, Router, Way};
 use crate::node::fuse::{Blow, Point};
 use crate::plan::NODES;
 use crate::random::Random;
@@ -50,6 +50,10 @@ pub enum Fault {
     Mess { line: LineId, reorder: u32, duplicate: u32, corrupt: u32, for_ns: u64 },
     /// A line becomes slow, and shaky.
     Throttle { line: LineId, bits_per_s: u64, delay_ns: u64, jitter_ns: u64, for_ns: u64 },
+    /// A line takes shorter packets only.
+    Narrow { line: LineId, mtu: u16, router: Router, for_ns: u64 },
+    /// A line marks packets that may be marked.
+    Mark { line: LineId, permille: u32, for_ns: u64 },
     /// The last frames that are on their way to a place are lost.
     Tail { place: Place, frames: usize },
     /// A client's machine hears nothing and is not heard.
@@ -75,6 +79,9 @@ impl Fault {
             Fault::Bursts { .. } => "bursts of loss",
             Fault::Mess { .. } => "reordering, duplicates, corruption",
             Fault::Throttle { .. } => "narrow line",
+            Fault::Narrow { router: Router::Silent, .. } => "black hole for long packets",
+            Fault::Narrow { .. } => "smaller path MTU",
+            Fault::Mark { .. } => "marks",
             Fault::Tail { .. } => "tail loss",
             Fault::Unplug { .. } => "client unplugged",
             Fault::Vanish { .. } => "client gone for ever",

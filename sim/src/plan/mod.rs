@@ -2,8 +2,8 @@
 
 mod clients;
 mod faults;
+mod internet;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use controlplane::MemberConfig;
@@ -22,10 +22,9 @@ use crate::time::{MS, S, US};
 
 pub use clients::{Congestion, HostPlan, JobPlan, Stack};
 pub use faults::{Fault, Timed};
+pub use internet::{LAN, LINK, Version, is_vip};
 
-/// The service's addresses.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
-/// As above.
+/// The service's MAC address.
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
 /// More half-open connections than a world has.
 const COOKIES_NEVER: u32 = 1024;
@@ -45,6 +44,10 @@ pub struct Machine {
     pub content: Arc<Content>,
     /// Timing of the control plane.
     pub member: MemberConfig,
+    /// IP versions of the service LAN, the heartbeats' one first.
+    pub lan: Vec<Version>,
+    /// IP version of the link.
+    pub link: Version,
     /// MTU of the service LAN.
     pub mtu: u16,
     /// MTU of the link.
@@ -93,6 +96,14 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
+        let mut plan = Plan::plain(seed);
+        internet::add(&mut plan, &mut Random::new(seed, 6));
+        plan
+    }
+
+    /// The same with IPv4 alone, and with paths that take all that Ethernet takes and mark nothing.
+    #[must_use]
+    pub fn plain(seed: u64) -> Plan {
         let mut random = Random::new(seed, 1);
         let hosts = clients::plan(&mut Random::new(seed, 2));
         let (machines, diverges) = machines(&mut random);
@@ -117,6 +128,8 @@ fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
             shard: Arc::new(shard.clone()),
             content: Arc::clone(&content),
             member: node::member_config(),
+            lan: vec![Version::V4],
+            link: Version::V4,
             mtu: 1500,
             link_mtu,
             pending_log_bytes,
@@ -183,7 +196,7 @@ fn shard_config(random: &mut Random) -> Config {
         service.recv_buffer_bytes = random.pick(&[16 << 10, 64 << 10, 1 << 20]);
     }
     let mut config = Config {
-        vips: vec![Addr::from(VIP)],
+        vips: vec![Addr::from(Version::V4.vip())],
         shards: random.pick(&[1, 4, 4, 7]),
         max_connections: 128,
         pool_blocks: random.pick(&[128, 512, 4096, 4096]),

@@ -76,6 +76,12 @@ impl World {
                     *weather = Weather { reorder, duplicate, corrupt, ..*weather };
                 });
             }
+            Fault::Narrow { line, mtu, router, for_ns } => {
+                self.change(line, for_ns, |weather| *weather = Weather { mtu, router, ..*weather });
+            }
+            Fault::Mark { line, permille, for_ns } => {
+                self.change(line, for_ns, |weather| weather.mark = permille);
+            }
             Fault::Throttle { line, bits_per_s, delay_ns, jitter_ns, for_ns } => {
                 self.change(line, for_ns, |weather| {
                     *weather = Weather { bits_per_s, delay_ns, jitter_ns, ..*weather };

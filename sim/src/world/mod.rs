@@ -337,7 +337,7 @@ impl World {
         }
         if matches!(place, Place::Lan(_)) {
             let speaker = Speaker { epoch: run.directive().epoch.0, run: run.incarnation.0 };
-            self.checker.node_received(self.now_ns, frame, speaker);
+            self.checker.node_received(self.now_ns, frame, speaker, run.heeds_routers());
         }
         ""
     }

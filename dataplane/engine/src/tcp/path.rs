@@ -16,7 +16,7 @@ use crate::wire::{ipv6, tcp};
 /// Smallest MTU that an IPv4 router is believed to have; a liar must not have us send crumbs
 /// (RFC 5927 7.2). For IPv6 it is every link's least.
 const MIN_PATH_MTU: u16 = 552;
-/// MTUs to fall back to when full segments vanish without a word: what any tunnel lets through, and
+/// MTUs to fall back to when long segments vanish without a word: what any tunnel lets through, and
 /// what any IPv4 path does.
 const BLACK_HOLE_MTUS: [u16; 2] = [1280, MIN_PATH_MTU];
 /// Timeouts in a row that speak for a black hole, for each of these steps.
@@ -132,18 +132,20 @@ pub(crate) fn repair(tcb: &mut Tcb) {
     tcb.rack.forget_probe();
 }
 
-/// The retransmission timer fired, not for the first time: if full segments vanish, smaller ones may
+/// The retransmission timer fired, not for the first time: if long segments vanish, smaller ones may
 /// get through (RFC 4821 7.7).
 pub(crate) fn timed_out(tcb: &mut Tcb, cx: &mut Context<'_>) {
     let timeouts = tcb.rtt.backoff();
     if timeouts == 0 || !timeouts.is_multiple_of(BLACK_HOLE_TIMEOUTS) {
         return;
     }
-    let full = tcb.sent.first(&cx.shared.sent).is_some_and(|sent| sent.payload_len() >= tcb.mss);
     let (headers, least) = (headers(tcb), least_mtu(tcb));
     let possible = BLACK_HOLE_MTUS.into_iter().filter(|mtu| *mtu >= least);
-    let smaller = possible.map(|mtu| mtu - headers).find(|mss| *mss < tcb.mss);
-    if let Some(mss) = smaller.filter(|_| full) {
+    let mut possible = possible.map(|mtu| mtu - headers);
+    // A segment need not be full to be too long for a path.
+    let len = tcb.sent.first(&cx.shared.sent).map_or(0, |sent| sent.payload_len());
+    let suspect = possible.clone().any(|mss| mss < len.min(tcb.mss));
+    if let Some(mss) = possible.find(|mss| *mss < tcb.mss).filter(|_| suspect) {
         cx.shared.counters.black_holes += 1;
         tcb.mss = mss;
         tcb.path.wait(cx.now, WAIT_AFTER_TIMEOUTS);
