@@ -9,8 +9,15 @@ use crate::seq::SeqNumber;
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::wire::tcp::{MAX_SACK_BLOCKS, SackBlock};
 
-/// Most ranges that one connection may hold; data that would make one more is dropped.
-pub const MAX_RANGES: usize = 32;
+/// Most ranges that one connection may hold; data that would make one more is dropped. Of a flight of
+/// 2,000 segments one in twenty may be missing.
+pub const MAX_RANGES: usize = 128;
+/// So many may be as short as they like. More are for a peer that loses segments, not for one that
+/// sends crumbs: each range takes a block at least.
+const CRUMBS: usize = 32;
+/// What ranges beyond that must hold on the average: the smallest segment that every host takes
+/// (RFC 9293 3.7.1).
+const SEGMENT_BYTES: usize = 536;
 
 /// Ranges of received data with gaps between them, in order of sequence numbers. Of bytes that
 /// came more than once the first stay. Clear it before dropping it.
@@ -166,7 +173,7 @@ impl Assembler {
             range.start -= taken as u32;
             return (taken > 0).then_some((next, taken));
         }
-        if self.ranges(buffers) == MAX_RANGES {
+        if !self.may_have_another(self.ranges(buffers)) {
             return None;
         }
         let mut data = Chain::new();
@@ -176,6 +183,11 @@ impl Assembler {
         }
         let range = Range { start: at, data, touched: 0 };
         Some((self.link_after(buffers, previous, range), taken))
+    }
+
+    fn may_have_another(&self, ranges: usize) -> bool {
+        let worth = ranges < CRUMBS || self.bytes as usize >= ranges * SEGMENT_BYTES;
+        worth && ranges < MAX_RANGES
     }
 
     fn link_after(&mut self, buffers: &mut Buffers, previous: u32, range: Range) -> u32 {

@@ -1,7 +1,9 @@
 //! Repair: fast retransmit, RACK, tail loss probes, timeouts, recovery without SACK.
 
-use crate::support::peer::{ACK, Peer, Reply, plain_options, sack_options};
-use crate::support::{STREAM, STREAM_N, config};
+use engine::wire::tcp::Options;
+
+use crate::support::peer::{ACK, Peer, Reply, SYN, plain_options, sack_options};
+use crate::support::{DISCARD, STREAM, STREAM_N, config};
 
 const MSS: i64 = 1000;
 
@@ -279,4 +281,29 @@ fn needless_retransmission_is_undone_by_a_report_of_the_duplicate() {
     let after = peer.info().expect("it lives");
     assert!(after.cwnd >= before.cwnd && after.ssthresh == u32::MAX, "{after:?}");
     assert_eq!(peer.shard.counters().undone, 1);
+}
+
+/// Else much of what did arrive would have to be sent again.
+#[test]
+fn flight_of_which_one_segment_in_twenty_is_lost_is_kept_but_for_these() {
+    const SEGMENTS: i64 = 2000;
+    let mut config = config();
+    config.pool_blocks = 4096;
+    for service in &mut config.services {
+        (service.recv_buffer_bytes, service.initial_recv_buffer_bytes) = (4 << 20, 4 << 20);
+    }
+    let mut peer = Peer::new(config, DISCARD);
+    peer.send_with(SYN, 0, 0, &[], Options { window_scale: Some(7), ..sack_options() });
+    peer.send(ACK, 1, 1, &[0; 1000]);
+    let seq = |segment: i64| 1001 + segment * 1000;
+    let is_lost = |segment: &i64| segment % 20 == 0;
+    for segment in (0..SEGMENTS).filter(|segment| !is_lost(segment)) {
+        peer.send(ACK, seq(segment), 1, &[0; 1000]);
+    }
+    assert_eq!(peer.shard.counters().reassembly_full, 0);
+    for segment in (0..SEGMENTS).filter(is_lost) {
+        peer.send(ACK, seq(segment), 1, &[0; 1000]);
+    }
+    let bytes = peer.info().map(|info| info.bytes_in);
+    assert_eq!(bytes, Some(1000 * (SEGMENTS as u64 + 1)));
 }

@@ -79,8 +79,9 @@ proptest! {
                     for offset in start..start + len {
                         model.entry(offset).or_insert(byte);
                     }
-                    // With all ranges in use, new ones are dropped; nothing else ever is.
-                    if model_ranges(&model).len() > MAX_RANGES {
+                    // With all ranges in use that it may have, new ones are dropped; nothing else
+                    // ever is.
+                    if model_ranges(&model).len() > CRUMBS {
                         model = contents(&assembler, &buffers, base);
                         prop_assert!(had.iter().all(|(k, v)| model.get(k) == Some(v)));
                     }
@@ -171,4 +172,21 @@ fn bytes_that_come_one_by_one_from_behind_share_blocks() {
     }
     assert_eq!((assembler.ranges(&buffers), assembler.bytes()), (1, 3999));
     assert!(buffers.blocks.used() <= 3, "{} blocks", buffers.blocks.used());
+}
+
+/// As many pieces of `len` bytes as it takes, with a gap before each.
+fn pieces(len: usize) -> usize {
+    let mut buffers = Buffers::new(1000, 0);
+    let mut assembler = Assembler::new();
+    let data = vec![0; len];
+    let takes = |at: &u32| {
+        let seq = SeqNumber(1 + at * 2000);
+        assembler.insert(&mut buffers, seq, &data, 1 << 20) == len
+    };
+    (0..1000_u32).take_while(takes).count()
+}
+
+#[test]
+fn segments_may_leave_more_gaps_than_crumbs() {
+    assert_eq!([pieces(1), pieces(535), pieces(536), pieces(1460)], [32, 32, 128, 128]);
 }
