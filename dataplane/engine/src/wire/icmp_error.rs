@@ -39,7 +39,8 @@ pub enum IcmpErrorKind {
         /// What the next hop takes in bytes, IP header included; not 0.
         mtu: u16,
     },
-    /// Nobody can take it there: protocol or port unreachable (RFC 1122 4.2.3.9).
+    /// Nobody can take it there: protocol or port unreachable (RFC 1122 4.2.3.9), or nobody may, as a
+    /// filter says.
     Hard,
     /// It did not get there this time.
     Soft,

@@ -17,6 +17,10 @@ const TYPE_PARAMETER_PROBLEM: u8 = 12;
 const CODE_PROTOCOL: u8 = 2;
 const CODE_PORT: u8 = 3;
 const CODE_FRAGMENTATION_NEEDED: u8 = 4;
+/// "Prohibited": the network, the host, or whatever a filter says (RFC 1812 5.2.7.1).
+const CODE_NETWORK_PROHIBITED: u8 = 9;
+const CODE_HOST_PROHIBITED: u8 = 10;
+const CODE_PROHIBITED: u8 = 13;
 const CHECKSUM_AT: usize = 2;
 
 /// Turns the L3 packet of an echo request into its reply, in place. Returns the length of the
@@ -85,7 +89,14 @@ pub fn parse_error(ip: &ipv4::Packet<'_>) -> Result<IcmpError, Malformed> {
         (TYPE_UNREACHABLE, CODE_FRAGMENTATION_NEEDED) => {
             IcmpErrorKind::TooBig { mtu: next_hop_mtu(be16(header, 6), be16(fixed, 2)) }
         }
-        (TYPE_UNREACHABLE, CODE_PROTOCOL | CODE_PORT) => IcmpErrorKind::Hard,
+        (
+            TYPE_UNREACHABLE,
+            CODE_PROTOCOL
+            | CODE_PORT
+            | CODE_NETWORK_PROHIBITED
+            | CODE_HOST_PROHIBITED
+            | CODE_PROHIBITED,
+        ) => IcmpErrorKind::Hard,
         _ => IcmpErrorKind::Soft,
     };
     Ok(IcmpError { flow, seq: SeqNumber(be32(tcp, 4)), kind })
@@ -194,6 +205,10 @@ mod tests {
             (3, 4, 0, IcmpErrorKind::TooBig { mtu: 1492 }),
             (3, 3, 0, IcmpErrorKind::Hard),
             (3, 2, 0, IcmpErrorKind::Hard),
+            (3, 9, 0, IcmpErrorKind::Hard),
+            (3, 10, 0, IcmpErrorKind::Hard),
+            (3, 13, 0, IcmpErrorKind::Hard),
+            (3, 5, 0, IcmpErrorKind::Soft),
             (3, 1, 0, IcmpErrorKind::Soft),
             (11, 0, 0, IcmpErrorKind::Soft),
         ] {

@@ -26,7 +26,10 @@ const PACKET_TOO_BIG: u8 = 2;
 /// Types below this are errors (RFC 4443 section 2.1).
 const FIRST_INFORMATIONAL: u8 = 128;
 /// Codes of "unreachable" and of "parameter problem".
+const CODE_PROHIBITED: u8 = 1;
 const CODE_PORT: u8 = 4;
+const CODE_SOURCE_POLICY: u8 = 5;
+const CODE_REJECT_ROUTE: u8 = 6;
 const CODE_NEXT_HEADER: u8 = 1;
 const PARAMETER_PROBLEM: u8 = 4;
 const CHECKSUM_AT: usize = 2;
@@ -112,8 +115,9 @@ pub fn parse_error(ip: &ipv6::Packet<'_>) -> Result<IcmpError, Malformed> {
             let mtu = be32(header, 4).clamp(1, u16::MAX.into());
             IcmpErrorKind::TooBig { mtu: mtu as u16 }
         }
-        // RFC 5461 section 2.2 names their IPv6 forms.
-        (UNREACHABLE, CODE_PORT) | (PARAMETER_PROBLEM, CODE_NEXT_HEADER) => IcmpErrorKind::Hard,
+        // RFC 5461 section 2.2 names their IPv6 forms. The others are a filter's word (RFC 4443 3.1).
+        (UNREACHABLE, CODE_PORT | CODE_PROHIBITED | CODE_SOURCE_POLICY | CODE_REJECT_ROUTE)
+        | (PARAMETER_PROBLEM, CODE_NEXT_HEADER) => IcmpErrorKind::Hard,
         _ => IcmpErrorKind::Soft,
     };
     Ok(IcmpError { flow, seq: SeqNumber(be32(tcp, 4)), kind })
@@ -213,6 +217,10 @@ mod tests {
             (2, 0, 1 << 20, IcmpErrorKind::TooBig { mtu: u16::MAX }),
             (2, 0, 0, IcmpErrorKind::TooBig { mtu: 1 }),
             (1, 4, 0, IcmpErrorKind::Hard),
+            (1, 1, 0, IcmpErrorKind::Hard),
+            (1, 5, 0, IcmpErrorKind::Hard),
+            (1, 6, 0, IcmpErrorKind::Hard),
+            (1, 3, 0, IcmpErrorKind::Soft),
             (4, 1, 6, IcmpErrorKind::Hard),
             (1, 0, 0, IcmpErrorKind::Soft),
             (3, 0, 0, IcmpErrorKind::Soft),
