@@ -33,7 +33,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let mut applied = 0;
         // A backup may ask in its own name for those whom it would have to answer after a takeover.
-        let silent = self.directive.silent;
+        let silent = self.is_silent();
         let Worker { channels, shards, counters, lan, .. } = self;
         for channel in channels.iter_mut() {
             let result = apply_log(&mut channel.log, shards, most - applied, counters);

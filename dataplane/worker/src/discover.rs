@@ -49,7 +49,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         asked: &Solicitation,
     ) {
         let serving = self.serving();
-        let silent = path == Path::Lan && self.directive.silent;
+        let silent = path == Path::Lan && self.is_silent();
         let source = Addr::from(asked.source);
         let probe = asked.source.is_unspecified();
         let port = match path {
@@ -125,7 +125,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Reports the groups in which solicitations for our addresses come, to switches that forward
     /// by listener: those of the service addresses while this node serves.
     pub(crate) fn report_groups(&mut self, path: Path) {
-        if path == Path::Lan && self.directive.silent {
+        if path == Path::Lan && self.is_silent() {
             return;
         }
         let serving = self.serving();

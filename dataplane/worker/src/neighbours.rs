@@ -193,6 +193,11 @@ impl<F> Neighbours<F> {
         dropped
     }
 
+    /// Drops those packets that wait for a neighbour and that `keep` does not want.
+    pub fn keep_waiting(&mut self, mut keep: impl FnMut(&F) -> bool) {
+        self.questions.iter_mut().for_each(|question| question.waiting.retain(|frame| keep(frame)));
+    }
+
     /// When [`Neighbours::poll`] has something to do next.
     pub fn next_deadline_us(&self) -> Option<u64> {
         self.questions.iter().map(|q| q.asked_us.saturating_add(RETRY_US[q.retries])).min()

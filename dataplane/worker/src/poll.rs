@@ -315,6 +315,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.duty == Duty::Serving && self.trusted && !self.directive.silent
     }
 
+    /// Whether this worker suspects that its node is not what it was: after a stall it says nothing on
+    /// the service LAN, but to its peer, which alone can tell.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.directive.silent || !self.trusted
+    }
+
     fn work(&mut self, now_us: u64) -> bool {
         match self.duty {
             Duty::Spare => false,
@@ -345,7 +351,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     && link.send_datagram(now_us, (port, port), UdpChecksum::Zero, parts, counters)
             });
         }
-        link.poll_neighbours(now_us, counters);
+        link.poll_neighbours(now_us, false, counters);
         link.flush(spread);
     }
 
@@ -361,7 +367,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     /// Lets go what may, and says how many frames the LAN's card took.
     fn transmit<C: Clock>(&mut self, clock: &mut C, now_us: u64) -> usize {
-        self.lan.poll_neighbours(now_us, &mut self.counters);
+        let silent = self.is_silent();
+        self.lan.poll_neighbours(now_us, silent, &mut self.counters);
         if std::mem::take(&mut self.unreported) {
             self.report_groups(Path::Link);
             self.report_groups(Path::Lan);

@@ -115,8 +115,8 @@ impl<N: Nic> Port<N> {
         });
     }
 
-    /// Asks again for neighbours that did not answer.
-    pub fn poll_neighbours(&mut self, now_us: u64, counters: &mut Counters) {
+    /// Asks again for neighbours that did not answer; of a `silent` node only the peer's place.
+    pub fn poll_neighbours(&mut self, now_us: u64, silent: bool, counters: &mut Counters) {
         if self.neighbours.next_deadline_us().is_none_or(|at| at > now_us) {
             return;
         }
@@ -125,7 +125,8 @@ impl<N: Nic> Port<N> {
             // What does not fit is asked for at its next time.
             let _ = again.try_push(address);
         });
-        for address in again {
+        let to_peer = self.net.next_hop(self.net.peer);
+        for address in again.into_iter().filter(|address| !silent || *address == to_peer) {
             self.ask(address, None, counters);
         }
     }
@@ -291,11 +292,13 @@ impl<N: Nic> Port<N> {
         })
     }
 
-    /// Drops queued frames that come from `mac`: this node may not speak for it any more.
+    /// Drops frames from `mac` that wait for the card or for a neighbour: this node may not speak for
+    /// it any more.
     pub fn forget_frames_from(&mut self, mac: Mac) {
         let is_other = |frame: &N::Frame| frame.bytes().get(6..12) != Some(&mac.0[..]);
         self.queue.retain(is_other);
         self.burst.retain(|frame| is_other(frame));
+        self.neighbours.keep_waiting(is_other);
     }
 
     /// Hands queued frames to the card, as far as it takes them.
@@ -384,4 +387,67 @@ fn push<F: Frame>(
 
 fn set_destination(frame: &mut impl Frame, mac: Mac) {
     frame.bytes_mut()[..6].copy_from_slice(&mac.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config::AddressConfig;
+    use crate::nic_memory::{MemoryNic, Wire};
+
+    const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const VMAC: Mac = Mac([2, 0, 0, 0, 0, 0x64]);
+    const CLIENT: Addr = Addr::from_ipv4_octets([10, 77, 0, 9]);
+    const PEER: Addr = Addr::from_ipv4_octets([10, 77, 0, 2]);
+
+    fn port() -> (Port<MemoryNic>, Wire) {
+        let (nic, wire) = MemoryNic::new(OWN, 1500);
+        let address = Ipv4Addr::new(10, 77, 0, 1).into();
+        let net = PortConfig::new(AddressConfig { address, prefix_len: 24, gateway: None }, PEER);
+        (Port::new(nic, Path::Lan, net, 0, 64), wire)
+    }
+
+    /// The targets of what was asked for by ARP; the queue is empty after that.
+    fn asked_for(port: &mut Port<MemoryNic>) -> Vec<Addr> {
+        let frames = port.queue.drain(..);
+        let packets = frames.map(|frame| {
+            arp::Packet::parse(&frame.bytes()[ethernet::HEADER_LEN..]).expect("it is ARP")
+        });
+        packets.map(|packet| packet.target_ip.into()).collect()
+    }
+
+    fn wait_for(port: &mut Port<MemoryNic>, source: Mac, to: Addr) {
+        let mut frame = port.nic.allocate().expect("there are frames");
+        let (destination, ethertype) = (Mac::default(), ethernet::ETHERTYPE_IPV4);
+        let header = ethernet::Header { destination, source, ethertype };
+        assert!(frame.append(&header.to_bytes()));
+        port.send_ip(0, frame, to, &mut Counters::default());
+    }
+
+    #[test]
+    fn silent_node_asks_for_nobody_but_its_peer() {
+        for (silent, expected) in [(false, vec![CLIENT, PEER]), (true, vec![PEER])] {
+            let (mut port, _wire) = port();
+            wait_for(&mut port, VMAC, CLIENT);
+            wait_for(&mut port, OWN, PEER);
+            assert_eq!(asked_for(&mut port), [CLIENT, PEER]);
+            port.poll_neighbours(10_000, silent, &mut Counters::default());
+            assert_eq!(asked_for(&mut port), expected);
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_neighbour_is_forgotten_with_the_rest() {
+        let (mut port, _wire) = port();
+        wait_for(&mut port, VMAC, CLIENT);
+        wait_for(&mut port, OWN, CLIENT);
+        port.queue.clear();
+        port.forget_frames_from(VMAC);
+        port.learn(1, CLIENT, Mac([2, 0, 0, 0, 0, 9]), &mut Counters::default());
+        let sources: Vec<_> =
+            port.queue.iter().map(|frame| frame.bytes()[6..12].to_vec()).collect();
+        assert_eq!(sources, [OWN.0.to_vec()]);
+    }
 }

@@ -25,7 +25,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let for_service = path == Path::Lan && vips.contains(&target);
         let ours = path == Path::Lan && vips.contains(&sender);
         let serving = self.serving();
-        let silent = path == Path::Lan && self.directive.silent;
+        let silent = path == Path::Lan && self.is_silent();
         let (port, local) = match path {
             Path::Lan => (&mut self.lan, &self.lan_local),
             Path::Link => (&mut self.link, &self.link_local),
@@ -84,7 +84,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         mut frame: N::Frame,
         service: bool,
     ) {
-        if service && !self.serving() || path == Path::Lan && self.directive.silent {
+        if service && !self.serving() || path == Path::Lan && self.is_silent() {
             self.counters.drop_not_serving += 1;
             return;
         }

@@ -177,6 +177,45 @@ fn frozen_primary_steps_back_and_disturbs_nobody() {
     }
 }
 
+/// Until it has heard its peer it cannot know what it is; to speak to the peer is how it learns that.
+#[test]
+fn node_that_stood_still_says_nothing_but_to_its_peer() {
+    let mut world = World::new(6, 1);
+    start_all(&mut world);
+    world.run_for(5_000);
+    // The peer dies, too: so the doubt lasts.
+    world.freeze(0, 200_000);
+    world.kill(1);
+    let own = Ipv4Addr::new(10, 77, 0, 1);
+    let questions = [
+        frame(
+            Mac::BROADCAST,
+            ETHERTYPE_ARP,
+            &arp::Packet::request(STRANGER_MAC, STRANGER, own).to_bytes(),
+        ),
+        frame(
+            Mac::BROADCAST,
+            ETHERTYPE_ARP,
+            &arp::Packet::request(STRANGER_MAC, STRANGER, VIP).to_bytes(),
+        ),
+        frame(world::mac(0, 1), ETHERTYPE_IPV4, &echo_request(own)),
+        frame(VMAC, ETHERTYPE_IPV4, &echo_request(VIP)),
+        frame(VMAC, ETHERTYPE_IPV4, &syn(7)),
+        frame(VMAC, ETHERTYPE_IPV4, &syn(99)),
+    ];
+    world.network.tap(Place::Lan(0));
+    for at_us in [0, 100_000, 200_000, 400_000] {
+        questions.iter().for_each(|question| world.inject(Place::Lan(0), question.clone()));
+        world.run_for(at_us);
+    }
+    let said = world.network.tapped();
+    assert!(!said.is_empty(), "heartbeats");
+    let peer = world::mac(1, 1);
+    for frame in said {
+        assert!(frame[..6] == peer.0 && frame[6..12] == world::mac(0, 1).0, "{frame:02x?}");
+    }
+}
+
 #[test]
 fn idle_connections_live_on_after_the_takeover() {
     for idle_us in [1_000, 400_000, 90_000_000] {

@@ -71,6 +71,8 @@ pub struct Network {
     pub mtu: usize,
     /// A MAC address, and what was sent to it.
     watch: Option<(Vec<u8>, Vec<Vec<u8>>)>,
+    /// Who is listened to, and what it says to the switch.
+    tapped: Option<(Place, Vec<Vec<u8>>)>,
 }
 
 impl Network {
@@ -88,6 +90,7 @@ impl Network {
             vmac,
             mtu: usize::MAX,
             watch: None,
+            tapped: None,
         }
     }
 
@@ -128,6 +131,15 @@ impl Network {
         self.watch.take().map_or_else(Vec::new, |(_, frames)| frames)
     }
 
+    /// From now on keeps what comes out of this place.
+    pub fn tap(&mut self, place: Place) {
+        self.tapped = Some((place, Vec::new()));
+    }
+
+    pub fn tapped(&mut self) -> Vec<Vec<u8>> {
+        self.tapped.take().map_or_else(Vec::new, |(_, frames)| frames)
+    }
+
     fn cross_link(&mut self, now_us: u64, to: usize, frame: Vec<u8>) {
         let Weather { link_loss, link_reorder, link_duplicate, .. } = self.weather;
         if self.random.permille(link_loss) {
@@ -145,6 +157,9 @@ impl Network {
         if let (Place::Lan(node), true) = (from, frame[6..12] == self.vmac) {
             self.from_vmac[node].frames += 1;
             self.from_vmac[node].first.get_or_insert_with(|| frame.clone());
+        }
+        if let Some((_, frames)) = self.tapped.as_mut().filter(|(place, _)| *place == from) {
+            frames.push(frame.clone());
         }
         self.stations.insert(frame[6..12].to_vec(), from);
         if frame[6..12] == self.vmac && frame.len() > ETHERNET_LEN.saturating_add(self.mtu) {
