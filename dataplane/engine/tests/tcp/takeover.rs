@@ -295,7 +295,10 @@ fn flight_lost_in_the_takeover_is_resent_when_the_kick_is_acknowledged() {
 
 #[test]
 fn peer_that_has_everything_gets_no_more_than_the_kick_again() {
-    let mut peer = Peer::established(config(), STREAM);
+    let mut peer = Peer::new(config(), STREAM);
+    peer.send_with(SYN, 0, 0, &[], sack_options());
+    peer.now_us += 80_000;
+    peer.send(ACK, 1, 1, &[]);
     peer.now_us += 80_000;
     peer.kick();
     peer.now_us += 20_000;
