@@ -98,7 +98,8 @@ pub struct TcpConfig {
     pub initial_cwnd: u16,
     /// Time in FIN-WAIT-2 after our application has gone, without the peer's FIN.
     pub fin_wait_2_us: u64,
-    /// Challenge ACKs that a shard sends in a second (RFC 5961 7).
+    /// Challenge ACKs that a shard sends in a second (RFC 5961 7). From 64 on the number is drawn for
+    /// each second, between half of this and half as many again.
     pub challenge_acks_per_second: u32,
     /// Packets that one connection may emit before the next one in the run queue has its turn.
     pub quantum_packets: u16,

@@ -51,6 +51,8 @@ counters! {
     segments,
     /// Segments of no connection that were kept from the log, answered or not.
     strangers,
+    /// Segments of connections that would have changed nothing, kept from the log while many came.
+    suspects,
     /// Packets that those steps emitted.
     packets,
     /// Log batches closed.

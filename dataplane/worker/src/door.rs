@@ -1,5 +1,5 @@
-//! Strangers at a shard's door: segments of no connection are screened before they are logged, and
-//! what is not for the shard is answered from here. Nothing of it is logged or gated: it leaves no
+//! Strangers at a shard's door: segments of no connection are screened before they are logged, in a
+//! flood those of connections too, and what is not for the shard is answered from here. Nothing of it is logged or gated: it leaves no
 //! trace in a shard, and tells nobody more than that there is no such connection, or that a SYN has
 //! arrived.
 
@@ -41,19 +41,27 @@ impl<N: Nic> Door<'_, N> {
         first: usize,
     ) -> u64 {
         let mut refused = 0;
+        let beset = shard.is_beset(now);
         for (number, segment) in segments.iter().enumerate().skip(first) {
-            if !segment.is_stranger() {
-                continue;
-            }
+            let stranger = segment.is_stranger();
             let mut answer = [0; MAX_ANSWER_LEN];
-            let len = match guard.screen(shard, now, segment, &mut answer) {
+            let verdict = if stranger {
+                guard.screen(shard, now, segment, &mut answer)
+            } else if beset {
+                let first = !follows_another(segments, number, refused);
+                guard.screen_known(shard, now, segment, first)
+            } else {
+                continue;
+            };
+            let len = match verdict {
                 Verdict::Log => continue,
                 Verdict::Answer(len) => len,
                 Verdict::Reset => self.reset(segment, &mut answer),
                 Verdict::Drop => 0,
             };
             refused |= 1 << number;
-            self.counters.strangers += 1;
+            self.counters.strangers += u64::from(stranger);
+            self.counters.suspects += u64::from(!stranger);
             if len > 0 {
                 let (frame, packet) = (&frames[number], &answer[..len]);
                 respond::return_to_sender(self.lan, frame, self.vmac, packet, self.counters);
@@ -71,4 +79,11 @@ impl<N: Nic> Door<'_, N> {
         self.counters.resets += u64::from(len > 0);
         len
     }
+}
+
+/// Whether one of the segments before this one, and not among the refused, is of its connection.
+fn follows_another(segments: &[Segment<'_>], number: usize, refused: u64) -> bool {
+    let flow = &segments[number].flow;
+    let mut before = segments[..number].iter().enumerate();
+    before.any(|(other, segment)| segment.flow == *flow && refused >> other & 1 == 0)
 }

@@ -118,7 +118,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             // A scope of its own: handing the list to `drop` would move all of it.
             let mut segments = Segments::new();
             parse_waiting(&slot.waiting[..take], &mut segments);
-            if slot.shard.look_up(&mut segments) && slot.screened < take {
+            let screen = slot.shard.look_up(&mut segments) || slot.shard.is_beset(now);
+            if screen && slot.screened < take {
                 let mut door = Door { lan, resets, vmac: node.vmac, now_us, counters };
                 let (shard, guard) = (&slot.shard, &mut slot.guard);
                 let frames = &slot.waiting[..take];

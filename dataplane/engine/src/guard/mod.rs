@@ -1,5 +1,6 @@
 //! The guard at a shard's door: what is done with segments that belong to no connection, before
-//! they cost a log record or any memory.
+//! they cost a log record or any memory; and in a flood with those of connections that would change
+//! nothing.
 //!
 //! A guard decides for one shard on the node that serves, and is no part of the replicated state:
 //! whatever it lets through is judged again by the step, from the shard's state alone. What it
@@ -17,6 +18,7 @@ use crate::addr::Flow;
 use crate::config::Config;
 use crate::shard::{Refusal, Refusals, Shard, is_opening};
 use crate::tcp::cookie;
+use crate::tcp::judge::{Flaw, Judgement};
 use crate::time::Instant;
 use crate::wire::checksum;
 use crate::wire::segment::{MAX_HEADER_LEN, Segment, ip_header_len, set_ttl_and_dscp};
@@ -136,6 +138,29 @@ impl Guard {
             return self.screen_syn(shard, now, segment, service, out);
         }
         self.screen_other(shard, now, segment, service)
+    }
+
+    /// Decides about a segment for which `shard` has a connection, while it
+    /// [is beset](Shard::is_beset). `first`: none of that connection goes before it in the same step.
+    ///
+    /// What the shard would ignore is dropped, and so is what it would answer with a challenge when
+    /// it has none left: the step would change nothing but its counters.
+    pub fn screen_known(
+        &self,
+        shard: &Shard,
+        now: Instant,
+        segment: &Segment<'_>,
+        first: bool,
+    ) -> Verdict {
+        // Data before a RST makes its number the next one; an end before a SYN makes room for it. What
+        // is old or far away stays so.
+        let stays = |flaw| first || flaw != Flaw::Flags;
+        match shard.judge(now, segment) {
+            Judgement::Ignore(flaw) if stays(flaw) => Verdict::Drop,
+            Judgement::Challenge(flaw) if stays(flaw) && !shard.may_challenge(now) => Verdict::Drop,
+            Judgement::Stray if first => Verdict::Reset,
+            _ => Verdict::Log,
+        }
     }
 
     /// The shard has been given what was let in.

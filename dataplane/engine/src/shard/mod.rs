@@ -11,6 +11,7 @@ mod kick;
 mod lifecycle;
 mod lists;
 mod save;
+mod screen;
 mod usage;
 
 pub use external::{End, Ready, ReconfigureError};
@@ -331,6 +332,7 @@ impl Shard {
                 Knock::New => return self.reopen(id, segment, egress, budget),
                 Knock::Old => {
                     self.shared.counters.strays_dropped += 1;
+                    self.shared.challenges.suspect(self.now, &self.config);
                     return;
                 }
                 Knock::Other => {}

@@ -16,7 +16,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.
@@ -27,7 +27,9 @@ impl Shard {
         out.u64(self.now.as_micros());
         out.u64(self.shared.digest.value());
         out.u64(self.shared.challenges.second);
+        out.u32(self.shared.challenges.allowed);
         out.u32(self.shared.challenges.sent);
+        out.u32(self.shared.challenges.suspects);
         self.shared.counters.save(out);
         out.u32(self.slots.len() as u32);
         for slot in &self.slots {
@@ -67,7 +69,9 @@ impl Shard {
         let digest = Digest::from_value(input.u64("digest")?);
         shard.shared.challenges = ChallengeLimit {
             second: input.u64("second of challenge ACKs")?,
+            allowed: input.u32("challenge ACKs that may be sent")?,
             sent: input.u32("challenge ACKs")?,
+            suspects: input.u32("suspicious segments")?,
         };
         shard.shared.counters = Counters::restore(input)?;
         let slots = input.u32("number of slots")?;

@@ -1,15 +1,12 @@
 //! A segment arrives (RFC 9293 3.10.7), in the order of the RFC's steps.
 
-use crate::seq::SeqNumber;
 use crate::service::ServiceState;
+use crate::tcp::judge::{Flaw, Judgement, judge};
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::{Context, State, ack, challenge, ecn, established, receive, timers, urgent};
 use crate::wire::segment::Segment;
 use crate::wire::tcp::Flags;
-
-/// After an idle time like this TS.Recent says nothing (RFC 7323 5.5).
-const TS_RECENT_LIFE_US: u64 = 24 * 24 * 3600 * 1_000_000;
 
 /// What the shard has to do after a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,32 +91,67 @@ fn otherwise(
     cx: &mut Context<'_>,
     segment: &Segment<'_>,
 ) -> Verdict {
-    let flags = segment.flags;
-    if tcb.state == State::SynReceived && is_first_syn(tcb, segment) {
-        ecn::asked_again(tcb, segment);
-        resend_syn(tcb, cx);
-        return Verdict::Done;
-    }
-    if !first_check_sequence(tcb, cx, segment) {
-        return Verdict::Done;
-    }
-    if flags.rst() {
-        second_check_reset(tcb, cx, segment);
-        return Verdict::Done;
-    }
-    // Fourth. RFC 5961 4: whatever the sequence number, a genuine peer that has restarted will
-    // answer the ACK with a RST that we believe.
-    if flags.syn() && !completes_simultaneous_open(tcb, segment) {
-        challenge(tcb, cx);
-        return Verdict::Done;
-    }
-    if !flags.ack() {
-        return Verdict::Done;
-    }
-    if tcb.state == State::SynReceived {
-        if !segment.ack.gt(tcb.snd_una) || segment.ack.gt(tcb.snd_nxt) {
+    match judge(tcb, &cx.shared.sent, cx.now, segment) {
+        Judgement::Acceptable => acceptable(tcb, service, cx, segment),
+        Judgement::SynAgain => {
+            ecn::asked_again(tcb, segment);
+            resend_syn(tcb, cx);
+        }
+        Judgement::Repeated(flaw) => {
+            count(flaw, cx);
+            report_repeated(tcb, segment, flaw);
+            tcb.ack_now();
+        }
+        Judgement::Reset => {
+            cx.shared.counters.resets_received += 1;
+            tcb.drop_silently();
+        }
+        Judgement::Challenge(flaw) => {
+            count(flaw, cx);
+            challenge(tcb, cx);
+        }
+        Judgement::Stray => {
+            cx.shared.challenges.suspect(cx.now, cx.config);
             return Verdict::Stray;
         }
+        Judgement::Ignore(flaw) => {
+            count(flaw, cx);
+            cx.shared.challenges.suspect(cx.now, cx.config);
+        }
+    }
+    Verdict::Done
+}
+
+fn count(flaw: Flaw, cx: &mut Context<'_>) {
+    match flaw {
+        Flaw::Window => cx.shared.counters.out_of_window += 1,
+        Flaw::Timestamp => cx.shared.counters.paws_rejected += 1,
+        Flaw::Ack | Flaw::Flags => {}
+    }
+}
+
+/// RFC 2883 4: what came twice is reported.
+fn report_repeated(tcb: &mut Tcb, segment: &Segment<'_>, flaw: Flaw) {
+    let end = segment.seq + segment.payload.len() as u32;
+    if flaw == Flaw::Window && !segment.payload.is_empty() && end.le(tcb.rcv_nxt) {
+        tcb.dsack = (segment.seq, end);
+        tcb.set(Marks::DSACK);
+    }
+}
+
+/// What an acceptable segment says, in the RFC's order.
+fn acceptable(
+    tcb: &mut Tcb,
+    service: &mut ServiceState,
+    cx: &mut Context<'_>,
+    segment: &Segment<'_>,
+) {
+    let flags = segment.flags;
+    // A keepalive, a window probe, or a FIN that came before: the peer waits for an answer.
+    if segment.seq.lt(tcb.rcv_nxt) && (segment.seq + segment.len_seq()).le(tcb.rcv_nxt) {
+        tcb.ack_now();
+    }
+    if tcb.state == State::SynReceived {
         update_ts_recent(tcb, segment);
         tcb.state = State::Established;
         if !flags.syn() {
@@ -130,8 +162,8 @@ fn otherwise(
         tcb.active_at = cx.now;
         ack::process(tcb, service, cx, segment);
         establish(tcb, service, cx);
-    } else if !fifth_check_ack(tcb, service, cx, segment) {
-        return Verdict::Done;
+    } else if !acknowledged(tcb, service, cx, segment) {
+        return;
     }
     if tcb.state == State::TimeWait {
         // Only the peer's FIN again: our last ACK was lost.
@@ -139,7 +171,7 @@ fn otherwise(
             tcb.ack_now();
             timers::time_wait(tcb, cx);
         }
-        return Verdict::Done;
+        return;
     }
     ecn::arrived(tcb, cx, segment);
     if flags.contains(Flags::URG) {
@@ -147,89 +179,6 @@ fn otherwise(
     }
     if segment.len_seq() > 0 && (tcb.state.can_receive() || tcb.has(Marks::FIN_RECEIVED)) {
         receive::segment_text(tcb, service, cx, segment.seq, segment.payload, flags.fin());
-    }
-    Verdict::Done
-}
-
-/// The peer's SYN again: our answer was lost, or is late.
-fn is_first_syn(tcb: &Tcb, segment: &Segment<'_>) -> bool {
-    segment.flags.syn()
-        && !segment.flags.ack()
-        && !segment.flags.rst()
-        && segment.seq + 1 == tcb.rcv_nxt
-}
-
-/// The peer's SYN again, with the acknowledgment of ours: our SYNs have crossed, and so does this
-/// with our own answer (RFC 9293 3.5, Figure 7).
-fn completes_simultaneous_open(tcb: &Tcb, segment: &Segment<'_>) -> bool {
-    tcb.state == State::SynReceived
-        && tcb.has(Marks::ACTIVE)
-        && segment.seq + 1 == tcb.rcv_nxt
-        && segment.ack == tcb.snd_nxt
-}
-
-/// First: the sequence number, and PAWS before it (RFC 7323 5.3). False: drop the segment.
-fn first_check_sequence(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>) -> bool {
-    if tcb.has(Marks::TIMESTAMPS) && !segment.flags.rst() {
-        let Some(timestamps) = segment.options.timestamps else {
-            // RFC 7323 3.2: once negotiated, a segment without is to be dropped.
-            cx.shared.counters.paws_rejected += 1;
-            return segment.flags.syn();
-        };
-        let back = (timestamps.value.wrapping_sub(tcb.ts_recent) as i32) < 0;
-        if back && cx.now.since_us(tcb.active_at) < TS_RECENT_LIFE_US {
-            cx.shared.counters.paws_rejected += 1;
-            answer_unacceptable(tcb, cx, segment);
-            return false;
-        }
-    }
-    let end = segment.seq + segment.len_seq();
-    // A keepalive or window probe asks for an answer, and a peer that gets none gives up. It is no
-    // attack: our ACK does not call for one in turn.
-    if segment.seq + 1 == tcb.rcv_nxt && segment.len_seq() <= 1 && !segment.flags.rst() {
-        tcb.ack_now();
-        return segment.flags.ack();
-    }
-    // Old enough not to concern anything since our last ACK, or beyond the window. A segment
-    // within is cut to what is new later on.
-    if end.lt(tcb.last_ack) || segment.seq.gt(tcb.rcv_adv) {
-        cx.shared.counters.out_of_window += 1;
-        if !segment.payload.is_empty() && end.le(tcb.rcv_nxt) {
-            tcb.dsack = (segment.seq, segment.seq + segment.payload.len() as u32);
-            tcb.set(Marks::DSACK);
-        }
-        if !segment.flags.rst() {
-            answer_unacceptable(tcb, cx, segment);
-        }
-        return false;
-    }
-    // A keepalive or window probe: below RCV.NXT, and empty or one old byte.
-    if end.le(tcb.rcv_nxt) && segment.seq.lt(tcb.rcv_nxt) && !segment.flags.rst() {
-        tcb.ack_now();
-    }
-    true
-}
-
-/// RFC 9293 3.10.7.4: an unacceptable segment is answered with an ACK. One without data is
-/// answered within the limit only, lest two confused ends keep each other busy (RFC 5961 5.3).
-fn answer_unacceptable(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>) {
-    if segment.len_seq() > 0 { tcb.ack_now() } else { challenge(tcb, cx) }
-}
-
-/// Second: RST (RFC 5961 3.2). Only the very next sequence number is believed; another one in the
-/// window is challenged.
-fn second_check_reset(tcb: &mut Tcb, cx: &mut Context<'_>, segment: &Segment<'_>) {
-    // RFC 1337: a RST does not end TIME-WAIT.
-    if tcb.state == State::TimeWait {
-        return;
-    }
-    if segment.seq == tcb.rcv_nxt {
-        cx.shared.counters.resets_received += 1;
-        tcb.drop_silently();
-    } else if segment.seq.gt(tcb.rcv_nxt) && segment.seq.lt(tcb.rcv_adv) {
-        challenge(tcb, cx);
-    } else {
-        cx.shared.counters.out_of_window += 1;
     }
 }
 
@@ -244,19 +193,13 @@ fn update_ts_recent(tcb: &mut Tcb, segment: &Segment<'_>) {
     }
 }
 
-/// Fifth: the acknowledgment, and what it does to our FIN. False: drop the segment.
-fn fifth_check_ack(
+/// Fifth: the acknowledgment, and what it does to our FIN. False: the connection is over.
+fn acknowledged(
     tcb: &mut Tcb,
     service: &mut ServiceState,
     cx: &mut Context<'_>,
     segment: &Segment<'_>,
 ) -> bool {
-    // RFC 5961 5.2: what acknowledges the future, or the distant past, is not from our peer.
-    let oldest: SeqNumber = tcb.snd_una - tcb.max_window.max(1);
-    if segment.ack.gt(tcb.snd_nxt) || segment.ack.lt(oldest) {
-        challenge(tcb, cx);
-        return false;
-    }
     update_ts_recent(tcb, segment);
     tcb.active_at = cx.now;
     tcb.unanswered = 0;

@@ -16,6 +16,7 @@ const TIMESTAMP: u8 = 1;
 const TABLE: u8 = 2;
 const COOKIE: u8 = 3;
 const SOURCE: u8 = 4;
+const LOT: u8 = 5;
 
 /// ISN = M + F(local, remote, key), M being a clock of 4 µs (RFC 6528 3).
 pub(crate) fn initial_sequence(key: &[u8; 16], flow: &Flow, now: Instant) -> SeqNumber {
@@ -47,6 +48,14 @@ pub(crate) fn source_id(key: &[u8; 16], source: Addr) -> u64 {
     let mut hasher = SipHasher24::new_with_key(key);
     hasher.write(&[SOURCE]);
     hasher.write(&source.octets());
+    hasher.finish()
+}
+
+/// A number that nobody can foretell for a second of shard time.
+pub(crate) fn lot(key: &[u8; 16], second: u64) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(key);
+    hasher.write(&[LOT]);
+    hasher.write(&second.to_be_bytes());
     hasher.finish()
 }
 

@@ -4,6 +4,7 @@
 //! Start at `input` (RFC 9293 3.10.7), then `ack`, `established` and `output`.
 
 pub(crate) mod ack;
+mod challenge;
 pub(crate) mod check;
 pub(crate) mod congestion;
 pub(crate) mod cookie;
@@ -11,6 +12,7 @@ pub(crate) mod ecn;
 pub(crate) mod established;
 pub(crate) mod input;
 pub(crate) mod isn;
+pub(crate) mod judge;
 pub(crate) mod kick;
 pub(crate) mod output;
 pub(crate) mod path;
@@ -27,6 +29,7 @@ pub(crate) mod timers;
 pub(crate) mod transmit;
 pub(crate) mod urgent;
 
+pub(crate) use challenge::{ChallengeLimit, challenge};
 pub use state::State;
 
 use crate::buffer::Buffers;
@@ -75,34 +78,5 @@ impl<'a> Context<'a> {
     #[inline]
     pub(crate) fn service(&self, tcb: &Tcb) -> &'a ServiceConfig {
         &self.config.services[usize::from(tcb.service)]
-    }
-}
-
-/// Limit of challenge ACKs in each second of shard time (RFC 5961 7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChallengeLimit {
-    pub second: u64,
-    pub sent: u32,
-}
-
-impl ChallengeLimit {
-    fn allow(&mut self, now: Instant, per_second: u32) -> bool {
-        let second = now.as_micros() / 1_000_000;
-        if second != self.second {
-            *self = ChallengeLimit { second, sent: 0 };
-        }
-        let allowed = self.sent < per_second;
-        self.sent += u32::from(allowed);
-        allowed
-    }
-}
-
-/// Answers a suspicious segment with an ACK that a genuine peer can react to (RFC 5961 3.2).
-pub(crate) fn challenge(tcb: &mut Tcb, cx: &mut Context<'_>) {
-    if cx.shared.challenges.allow(cx.now, cx.config.tcp.challenge_acks_per_second) {
-        cx.shared.counters.challenge_acks += 1;
-        tcb.ack_now();
-    } else {
-        cx.shared.counters.challenge_acks_limited += 1;
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Rack {
 
 /// Flags of [`Rack`]: a DSACK has widened the window in this round.
 const DSACK_ROUND: u8 = 1;
-/// Reordering was seen.
+/// Reordering was seen. RFC 8985 6.2 knows nothing that takes it back: the path is what it is.
 const REORDERING: u8 = 2;
 /// A tail loss probe is out.
 const PROBE: u8 = 4;

@@ -47,8 +47,10 @@ fn segment_size_follows_the_peer_and_leaves_room_for_timestamps() {
 fn repeated_syn_gets_the_same_answer_again() {
     let mut peer = Peer::new(config(), ECHO);
     let first = peer.send_with(SYN, 0, 0, &[], sack_options());
+    let at_once = peer.send_with(SYN, 0, 0, &[], sack_options());
+    peer.now_us += 200_000;
     let again = peer.send_with(SYN, 0, 0, &[], sack_options());
-    assert_eq!((first.len(), again.len()), (1, 1));
+    assert_eq!((first.len(), at_once.len(), again.len()), (1, 0, 1));
     assert_eq!((again[0].seq, again[0].ack, again[0].flags), (0, 1, SYN_ACK));
     assert_eq!(peer.shard.memory().connections, 1);
 }

@@ -317,6 +317,7 @@ fn one_bulk_stream_does_not_starve_the_others() {
         })
         .collect();
     peer.deliver(&syns);
+    peer.now_us += 200_000;
     let mut isns: Vec<_> = Vec::new();
     for i in 0..4 {
         peer.local.port = 50_000 + i;

@@ -109,6 +109,13 @@ impl Client {
         Some(u64::try_from(at.total_micros()).unwrap_or(0).max(now_us))
     }
 
+    /// The local port of each connection, and the service's.
+    pub fn ports(&self) -> Vec<(u16, u16)> {
+        let local = |job: &Job| self.sockets.get::<Socket<'_>>(job.handle).local_endpoint();
+        let ports = self.jobs.iter().filter_map(|job| Some((local(job)?.port, job.work.port())));
+        ports.collect()
+    }
+
     /// Idle connections go on.
     pub fn wake(&mut self) {
         self.jobs.iter_mut().for_each(|job| job.asleep = false);

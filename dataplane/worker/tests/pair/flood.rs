@@ -10,7 +10,7 @@ use replication::Role;
 use worker::query::{ServiceSummary, Summary};
 
 use crate::client::Work;
-use crate::network::Place;
+use crate::network::{Place, Random};
 use crate::world::{VIP, VMAC, World, shard_config};
 use crate::{OPEN, frame, kill_in_the_middle, start_all};
 
@@ -171,6 +171,95 @@ fn segments_of_no_connection_are_not_logged_whatever_their_flags() {
     assert!(counters.resets >= 1_000 && counters.drop_rate_limited > 10_000, "{counters:?}");
     world.clients[0].wake();
     world.run_clients();
+}
+
+/// A segment that pretends to be the first client's, of one of its connections.
+fn of_a_connection(random: &mut Random, (from, to): (u16, u16), flags: tcp::Flags) -> Vec<u8> {
+    let client = std::net::Ipv4Addr::new(10, 77, 0, 10);
+    let header = SegmentHeader {
+        flow: Flow { local: Endpoint::new(client, from), remote: Endpoint::new(VIP, to) },
+        seq: SeqNumber(random.next() as u32),
+        ack: SeqNumber(random.next() as u32),
+        flags,
+        window: 512,
+        options: tcp::Options::default(),
+    };
+    let data = [0x66; 20];
+    let data = if random.permille(500) { &data[..] } else { &[] };
+    let mut packet = vec![0; 80];
+    let len = header.emit(data.len() as u16, &mut packet);
+    packet.truncate(len);
+    checksum::finish_tcp(&mut packet, ipv4::HEADER_LEN, &[data]);
+    packet.extend_from_slice(data);
+    let mut frame = frame(VMAC, ETHERTYPE_IPV4, &packet);
+    // So that what is answered goes to the client.
+    frame[6..12].copy_from_slice(&[2, 0, 0, 0, 9, 10]);
+    frame
+}
+
+/// Who guesses numbers on a connection's own addresses and ports costs the log no more than twice the
+/// challenges that he may get, whatever his flags; and the connection goes on.
+#[test]
+fn guesses_on_a_connection_are_logged_up_to_the_limit_of_challenges() {
+    for handshake_is_done in [true, false] {
+        let mut world = world(40, 1);
+        world.start(0, Work::Idle(20_000));
+        world.run_for(if handshake_is_done { 50_000 } else { 600 });
+        let ports = world.clients[0].ports()[0];
+        let per_second = u64::from(config().tcp.challenge_acks_per_second);
+        let mut random = Random(7);
+        let before = (world.counters(0), log_bytes(&mut world), world.now_us);
+        flood(&mut world, FLOOD, |number| {
+            of_a_connection(&mut random, ports, tcp::Flags((number / 16) as u8))
+        });
+        let after = (world.counters(0), log_bytes(&mut world), world.now_us);
+        // As many that are ignored, as many that are challenged, and what is in one poll with them.
+        let most = ((after.2 - before.2) / 1_000_000 + 2) * (per_second * 5 / 2 + 64);
+        let logged = after.0.segments - before.0.segments;
+        assert!(logged >= per_second && logged <= most, "{logged} of {FLOOD}, {most} allowed");
+        let kept = after.0.suspects - before.0.suspects;
+        assert!(kept + logged >= u64::from(FLOOD), "{kept} kept out, {logged} logged");
+        assert!(after.1 - before.1 < most * 150, "{} bytes", after.1 - before.1);
+        world.clients[0].wake();
+        world.run_clients();
+        world.run_for(20_000);
+        assert_eq!(digests(&mut world, 0), digests(&mut world, 1));
+    }
+}
+
+/// The client's own segments come through among them, at their full rate, once the challenges of
+/// this second are used up: these look like duplicate ACKs to a client.
+#[test]
+fn bulk_on_the_connection_that_is_attacked_goes_on() {
+    let bytes_per_ms = |attacked: bool| {
+        let mut world = world(41, 1);
+        world.start(0, Work::Upload(200_000_000));
+        world.run_for(3_000);
+        let (ports, mut random) = (world.clients[0].ports()[0], Random(8));
+        let mut go_on = |world: &mut World, bursts: u32| {
+            for number in 0..bursts * BURST {
+                let forged = of_a_connection(&mut random, ports, tcp::Flags((number * 8) as u8));
+                if attacked {
+                    world.inject(Place::Lan(0), forged);
+                }
+                if number % BURST == 0 {
+                    world.run_for(PER_BURST_US);
+                }
+            }
+        };
+        let received = |world: &mut World| -> u64 {
+            let shards = world.summaries(0).into_iter().flat_map(|summary| summary.shards);
+            shards.map(|shard| shard.counters.bytes_in).sum()
+        };
+        go_on(&mut world, 500);
+        let before = (received(&mut world), world.now_us);
+        go_on(&mut world, 2_000);
+        let suspects = world.counters(0).suspects;
+        assert_eq!(suspects > 60_000, attacked, "{suspects}");
+        (received(&mut world) - before.0) * 1000 / (world.now_us - before.1)
+    };
+    let (alone, attacked) = (bytes_per_ms(false), bytes_per_ms(true));
+    assert!(attacked * 10 >= alone * 9, "{attacked} bytes/ms, {alone} in peace");
 }
 
 /// What waits for the peer's confirmation must not be crowded out by what waits for nothing.
