@@ -44,7 +44,13 @@ impl Lab {
 
     /// Starts both nodes without IPv4, on the service LAN as on the link.
     pub fn start_on_ipv6_alone(&self) {
-        let started = Command::new(script("lab")).arg("start").env("LAB_IPV6_ONLY", "1").output();
+        self.start_with(&[("LAB_IPV6_ONLY", "1")]);
+    }
+
+    /// Starts both nodes and waits until they are in sync, with settings of `scripts/lab` that are not its defaults.
+    pub fn start_with(&self, settings: &[(&str, &str)]) {
+        let mut command = Command::new(script("lab"));
+        let started = command.arg("start").envs(settings.iter().copied()).output();
         let (stdout, stderr) = texts(started.as_ref().expect("scripts/lab runs"));
         assert!(started.is_ok_and(|output| output.status.success()), "{stdout}\n{stderr}");
     }
