@@ -34,6 +34,11 @@ impl Coverage {
         }
     }
 
+    /// Notes that `name` could happen, whether it ever does or not.
+    pub fn expect(&mut self, kind: &'static str, name: &str) {
+        self.0.entry(kind).or_default().entry(name.to_owned()).or_default();
+    }
+
     /// How often `name` happened.
     #[must_use]
     pub fn get(&self, kind: &str, name: &str) -> u64 {
@@ -47,7 +52,10 @@ impl fmt::Display for Coverage {
             writeln!(f, "{kind}")?;
             let width = names.keys().map(String::len).max().unwrap_or(0);
             for (name, times) in names {
-                writeln!(f, "  {name:<width$}  {times:>12}")?;
+                match times {
+                    0 => writeln!(f, "  {name:<width$}         never")?,
+                    _ => writeln!(f, "  {name:<width$}  {times:>12}")?,
+                }
             }
         }
         Ok(())
@@ -67,5 +75,15 @@ mod tests {
         one.merge(&other);
         assert_eq!((one.get("faults", "crash"), one.get("faults", "freeze")), (3, 0));
         assert!(one.to_string().contains("crash") && !one.to_string().contains("freeze"));
+    }
+
+    #[test]
+    fn what_was_expected_and_never_came_is_told() {
+        let mut coverage = Coverage::default();
+        coverage.expect("faults", "crash");
+        assert_eq!(coverage.to_string(), "faults\n  crash         never\n");
+        coverage.count("faults", "crash");
+        coverage.expect("faults", "crash");
+        assert_eq!(coverage.to_string(), "faults\n  crash             1\n");
     }
 }

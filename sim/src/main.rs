@@ -16,7 +16,7 @@ use sim::coverage::Coverage;
 use sim::panics;
 use sim::plan::Plan;
 use sim::shrink::shrink;
-use sim::world::{Failure, World};
+use sim::world::{Failure, World, expect};
 
 /// Seeds that once failed, run before all others.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
@@ -128,6 +128,7 @@ fn many(args: &Args) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let Ok(mut sum) = sum.into_inner() else { anyhow::bail!("a thread has panicked") };
     sum.failures.sort_by_key(|(seed, _)| *seed);
+    expect(&mut sum.coverage);
     print(&sum, began.elapsed());
     if let Some((seed, _)) = sum.failures.first() {
         println!("\nagain: sim --seed {seed}   (add --trace for its whole story)");

@@ -1,6 +1,7 @@
 //! What must hold at every moment, whatever fails. The checkers see the wires, and the service's
 //! documentation; nothing of the nodes' inside.
 
+pub mod clients;
 pub mod connection;
 mod marks;
 mod path;

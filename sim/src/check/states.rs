@@ -7,6 +7,22 @@ use engine::tcp::State;
 
 use crate::coverage::Coverage;
 
+/// The steps of the state diagram that a service takes (RFC 9293 section 3.3.2, figure 5).
+pub const OF_SERVICES: [&str; 12] = [
+    "LISTEN -> SYN-RECEIVED",
+    "SYN-RECEIVED -> ESTABLISHED",
+    "ESTABLISHED -> FIN-WAIT-1",
+    "ESTABLISHED -> CLOSE-WAIT",
+    "FIN-WAIT-1 -> FIN-WAIT-2",
+    "FIN-WAIT-1 -> CLOSING",
+    "FIN-WAIT-1 -> TIME-WAIT",
+    "FIN-WAIT-2 -> TIME-WAIT",
+    "CLOSING -> TIME-WAIT",
+    "CLOSE-WAIT -> LAST-ACK",
+    "LAST-ACK -> CLOSED",
+    "TIME-WAIT -> CLOSED",
+];
+
 /// The connections that one party had when it was last looked at.
 #[derive(Clone, Debug)]
 pub struct States<K>(BTreeMap<K, State>);

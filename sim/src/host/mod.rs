@@ -89,6 +89,12 @@ impl Host {
         }
     }
 
+    /// Whether its TCP is our engine.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        matches!(self, Host::Own(_))
+    }
+
     /// Opens a connection and begins its work.
     pub fn start(&mut self, now_ns: u64, plan: JobPlan) {
         either!(self, host => host.start(now_ns, plan));

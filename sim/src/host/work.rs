@@ -52,6 +52,8 @@ pub struct Habits {
     pub read_pause_ns: u64,
     /// The client says nothing for so long when half is done.
     pub silence_ns: u64,
+    /// It closes its side so long after it has asked for what it wants, and does not wait for it.
+    pub half_close_ns: Option<u64>,
     /// How it ends.
     pub ending: Ending,
 }
@@ -189,6 +191,7 @@ pub struct Job {
     write_at_ns: u64,
     read_at_ns: u64,
     was_silent: bool,
+    has_asked: bool,
     read_pauses: u64,
     /// How it came out.
     pub end: Option<End>,
@@ -210,6 +213,7 @@ impl Job {
             write_at_ns: 0,
             read_at_ns: 0,
             was_silent: false,
+            has_asked: false,
             read_pauses: 0,
             end: None,
             moved_ns: now_ns,
@@ -294,7 +298,7 @@ impl Job {
 
     fn write(&mut self, now_ns: u64, pipe: &mut impl Pipe) {
         let total = self.plan.work.sends();
-        let Habits { chunk, pause_ns, silence_ns, .. } = self.plan.habits;
+        let Habits { chunk, pause_ns, silence_ns, half_close_ns, .. } = self.plan.habits;
         while now_ns >= self.write_at_ns && self.end.is_none() {
             if self.leaves(pipe) {
                 return;
@@ -318,11 +322,15 @@ impl Job {
                 self.write_at_ns = now_ns + pause_ns;
             }
         }
+        if self.sent == total && !self.has_asked {
+            self.has_asked = true;
+            self.write_at_ns = self.write_at_ns.max(now_ns + half_close_ns.unwrap_or(0));
+        }
         let is_all = self.sent == total && now_ns >= self.write_at_ns;
-        // Who asks for something waits for it before it hangs up.
+        // Who asks for something mostly waits for it before it hangs up.
         let hangs_up = match self.plan.work {
             Work::Echo { .. } | Work::Upload { .. } => true,
-            Work::Download { .. } => false,
+            Work::Download { .. } => half_close_ns.is_some(),
             Work::Fetch { ref files } => self.answers.done == files.len(),
         };
         if is_all && hangs_up && !self.closed {

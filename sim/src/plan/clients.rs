@@ -3,7 +3,7 @@
 use super::Version;
 use crate::host::work::{Ending, FILES, Habits, Work};
 use crate::random::Random;
-use crate::time::{MS, S};
+use crate::time::{MS, S, US};
 
 /// Whose TCP a client has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +65,18 @@ pub struct JobPlan {
 
 pub(super) fn plan(random: &mut Random) -> Vec<HostPlan> {
     let hosts = random.between(1, 3);
-    (0..hosts)
+    let mut hosts: Vec<HostPlan> = (0..hosts)
         .map(|_| {
             let stack = stack(random);
             let jobs = (0..random.between(1, 6)).map(|_| job(random)).collect();
             HostPlan { stack, version: Version::V4, mtu: 1500, ecn: false, jobs }
         })
-        .collect()
+        .collect();
+    for job in hosts.iter_mut().flat_map(|host| &mut host.jobs) {
+        let after_ns = random.magnitude(10, 100_000) * US;
+        job.habits.half_close_ns = random.permille(300).then_some(after_ns);
+    }
+    hosts
 }
 
 fn stack(random: &mut Random) -> Stack {
@@ -104,7 +109,7 @@ fn job(random: &mut Random) -> JobPlan {
         _ => Ending::Orderly,
     };
     let silence_ns = if random.permille(150) { random.magnitude(1, 8) * S } else { 0 };
-    let habits = Habits { chunk, pause_ns, read_pause_ns, silence_ns, ending };
+    let habits = Habits { chunk, pause_ns, read_pause_ns, silence_ns, half_close_ns: None, ending };
     JobPlan { start_ns, work, habits }
 }
 

@@ -145,6 +145,7 @@ fn widen(plan: &mut Plan, random: &mut Random) {
         pause_ns: 0,
         read_pause_ns: 0,
         silence_ns: random.between(65, 75) * S,
+        half_close_ns: None,
         ending: Ending::Orderly,
     };
     let (mtu, router) = (narrow(random, host.version), Router::Silent);

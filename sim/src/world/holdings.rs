@@ -6,7 +6,24 @@ use replication::{GateMode, Role};
 
 use super::{Verdict, World};
 use crate::check::Promise;
-use crate::check::states::States;
+use crate::check::states::{OF_SERVICES, States};
+use crate::coverage::Coverage;
+use crate::node::fuse::Point;
+
+const ON_A_BACKUP: &str = "transitions on a backup";
+const WITH_A_BACKUP: &str = "transitions on a primary with a backup";
+const ALONE: &str = "transitions on a primary alone";
+
+/// What many worlds should have seen between them.
+pub fn expect(coverage: &mut Coverage) {
+    for kind in [ON_A_BACKUP, WITH_A_BACKUP, ALONE] {
+        OF_SERVICES.iter().for_each(|name| coverage.expect(kind, name));
+    }
+    for point in Point::ALL {
+        coverage.expect("crash at", &point.to_string());
+        coverage.expect("freeze at", &point.to_string());
+    }
+}
 
 /// What was last seen of a node.
 #[derive(Debug, Default)]
@@ -64,9 +81,9 @@ impl World {
         seen.digests = digests().collect();
         let kind = match role {
             Role::Spare => return seen.states.forget(),
-            Role::Backup => "transitions on a backup",
-            Role::Primary(GateMode::Confirmed) => "transitions on a primary with a backup",
-            Role::Primary(GateMode::Open) => "transitions on a primary alone",
+            Role::Backup => ON_A_BACKUP,
+            Role::Primary(GateMode::Confirmed) => WITH_A_BACKUP,
+            Role::Primary(GateMode::Open) => ALONE,
         };
         let states = run.shards().flat_map(|shard| shard.states());
         seen.states.look(kind, "LISTEN", states, &mut self.coverage);

@@ -11,6 +11,7 @@ use std::panic::{self, AssertUnwindSafe};
 use replication::{GateMode, Role};
 
 use crate::check::Checker;
+use crate::check::clients::Clients;
 use crate::check::connection::Speaker;
 use crate::check::states::States;
 use crate::coverage::Coverage;
@@ -25,6 +26,7 @@ use crate::time::{DriftingClock, MS, S};
 use crate::trace::Trace;
 use faults::Mend;
 use holdings::Seen;
+pub use holdings::expect;
 
 /// A pair forms within this time.
 const FORMING_NS: u64 = 3 * S;
@@ -95,6 +97,7 @@ pub struct World {
     coverage: Coverage,
     trace: Trace,
     checker: Checker,
+    clients: Clients,
     /// Weather that ends: when, and of which line.
     clearing: Vec<(u64, (Place, Way))>,
     formed_ns: Option<u64>,
@@ -139,6 +142,7 @@ impl World {
             coverage: Coverage::default(),
             trace: Trace::new(keep_story),
             checker: Checker::new(plan.is_stateless()),
+            clients: Clients::default(),
             clearing: Vec::new(),
             formed_ns: None,
             void: None,
@@ -314,6 +318,9 @@ impl World {
             let fate = match place {
                 Place::Host(host) if self.gone[host] => "  (gone)",
                 Place::Host(host) => {
+                    if self.hosts[host].is_own() {
+                        self.clients.received(self.now_ns, &frame);
+                    }
                     self.hosts[host].deliver(frame.bytes.clone());
                     self.host_due_ns[host] = self.now_ns;
                     ""
@@ -351,6 +358,10 @@ impl World {
         for frame in host.poll(self.now_ns) {
             let place = Place::Host(index);
             self.trace.frame(self.now_ns, place, Way::Out, &frame, "");
+            if host.is_own() {
+                let spoke = self.clients.sent(self.now_ns, &frame);
+                spoke.map_err(|wrong| format!("client {index}: {wrong}"))?;
+            }
             self.network.send(self.now_ns, place, Frame::new(frame), &mut self.coverage);
         }
         let kind = match host {
