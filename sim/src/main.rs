@@ -37,7 +37,7 @@ struct Args {
     /// Run this seed alone.
     #[arg(long)]
     seed: Option<u64>,
-    /// That seed with IPv4 alone, and paths that take what Ethernet takes and mark nothing.
+    /// That seed without IPv6, narrow paths, marks, and clients that close early.
     #[arg(long, requires = "seed")]
     plain: bool,
     /// Print the story of that seed, and write it with its frames.

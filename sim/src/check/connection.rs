@@ -155,7 +155,8 @@ impl Connection {
             return;
         }
         self.silent.clear();
-        self.marks.client_heard(segment);
+        let fresh = self.delivered.missing(start, end) == [(start, end)];
+        self.marks.client_heard(segment, (start, end), fresh);
         self.delivered.add(start, end);
         self.delivered_top = self.delivered_top.max(end);
         if segment.has(flags::FIN) {
@@ -239,7 +240,7 @@ impl Connection {
         let near = self.known.reach(0);
         let start = offset(segment.seq, iss, near);
         let known = self.known.has(start, start + segment.len_seq());
-        self.marks.service_spoke(segment, current, known, coverage)?;
+        self.marks.service_spoke(segment, self.ack_top, current, known, coverage)?;
         self.path.service_spoke(now_ns, segment, speaker.run)?;
         self.check_data(segment, start, coverage)?;
         self.check_backoff(now_ns, segment, start, coverage)?;

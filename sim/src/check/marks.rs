@@ -12,30 +12,42 @@ pub(super) struct Marks {
     agreed: bool,
     /// A node has received a mark.
     marked: bool,
+    /// Numbers of a marked segment, of which no other copy has come. Who acknowledges it has seen the
+    /// mark.
+    unseen: Option<(u64, u64)>,
     /// The service echoes, and a node has heard that the client reacts.
     echoes: bool,
     answered: bool,
 }
 
 impl Marks {
-    /// A node's card has received a segment of the client.
-    pub fn client_heard(&mut self, segment: &Segment) {
+    /// A node's card has received a segment of the client with these numbers, all of them for the
+    /// first time (`fresh`) or not.
+    pub fn client_heard(&mut self, segment: &Segment, numbers: (u64, u64), fresh: bool) {
         let both = segment.has(flags::ECE) && segment.has(flags::CWR);
         if segment.has(flags::SYN) {
             self.asked |= both;
         } else if !segment.payload.is_empty() {
             self.marked |= segment.ecn == CE;
             self.answered |= segment.has(flags::CWR);
+            let again = |unseen: &(u64, u64)| numbers.0 < unseen.1 && unseen.0 < numbers.1;
+            if segment.has(flags::CWR) || self.unseen.as_ref().is_some_and(again) {
+                self.unseen = None;
+            }
+            if segment.ecn == CE && fresh && self.agreed && self.unseen.is_none() {
+                self.unseen = Some(numbers);
+            }
         }
     }
 
-    /// A segment of the service leaves a node; all its data was `known` before or not.
+    /// A segment of the service leaves a node, with this ACK; all its data was `known` before or not.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn service_spoke(
         &mut self,
         segment: &Segment,
+        ack: u64,
         current: bool,
         known: bool,
         coverage: &mut Coverage,
@@ -63,6 +75,14 @@ impl Marks {
         if current && !echoes && self.echoes && !self.answered {
             return Err("the echo of a mark ends before the client has reacted".to_owned());
         }
+        if self.unseen.is_some_and(|(_, end)| ack >= end) {
+            self.unseen = None;
+            if current && !echoes {
+                return Err(
+                    "a marked segment is acknowledged without a word of the mark".to_owned()
+                );
+            }
+        }
         if echoes && !self.echoes {
             coverage.count("service", "echo of a mark");
         }
@@ -87,13 +107,15 @@ mod tests {
     }
 
     fn says(marks: &mut Marks, segment: &Segment, known: bool) -> bool {
-        marks.service_spoke(segment, true, known, &mut Coverage::default()).is_ok()
+        marks
+            .service_spoke(segment, u64::from(segment.ack), true, known, &mut Coverage::default())
+            .is_ok()
     }
 
     /// The client has asked, the service has agreed.
     fn agreed() -> Marks {
         let mut marks = Marks::default();
-        marks.client_heard(&segment(flags::SYN | flags::ECE | flags::CWR, 0, 0));
+        marks.client_heard(&segment(flags::SYN | flags::ECE | flags::CWR, 0, 0), (1, 10), true);
         assert!(says(&mut marks, &segment(flags::SYN | flags::ECE, 0, 0), false));
         marks
     }
@@ -119,15 +141,26 @@ mod tests {
     }
 
     #[test]
+    fn who_acknowledges_a_marked_segment_has_seen_the_mark() {
+        let ack = |number: u32| Segment { ack: number, ..segment(0, 0, 0) };
+        let mut marks = agreed();
+        marks.client_heard(&segment(0, CE, 9), (1, 10), true);
+        assert!(says(&mut marks, &ack(9), false));
+        assert!(!says(&mut { marks }, &ack(10), false));
+        marks.client_heard(&segment(0, 0, 9), (1, 10), false);
+        assert!(says(&mut marks, &ack(10), false), "it may be the other copy that was taken");
+    }
+
+    #[test]
     fn a_mark_is_echoed_until_the_client_answers() {
         let mut marks = agreed();
         assert!(!says(&mut marks, &segment(flags::ECE, 0, 0), false), "of what?");
-        marks.client_heard(&segment(0, CE, 9));
+        marks.client_heard(&segment(0, CE, 9), (1, 10), true);
         assert!(says(&mut marks, &segment(flags::ECE, 0, 0), false));
         assert!(!says(&mut { marks }, &segment(0, 0, 0), false), "too soon");
-        marks.client_heard(&segment(flags::CWR, 0, 9));
+        marks.client_heard(&segment(flags::CWR, 0, 9), (1, 10), true);
         assert!(says(&mut marks, &segment(0, 0, 0), false));
-        marks.client_heard(&segment(0, CE, 9));
+        marks.client_heard(&segment(0, CE, 9), (1, 10), true);
         assert!(says(&mut marks, &segment(flags::ECE, 0, 0), false));
         assert!(!says(&mut marks, &segment(0, 0, 0), false), "an answer counts once");
     }

@@ -65,18 +65,21 @@ pub struct JobPlan {
 
 pub(super) fn plan(random: &mut Random) -> Vec<HostPlan> {
     let hosts = random.between(1, 3);
-    let mut hosts: Vec<HostPlan> = (0..hosts)
+    (0..hosts)
         .map(|_| {
             let stack = stack(random);
             let jobs = (0..random.between(1, 6)).map(|_| job(random)).collect();
             HostPlan { stack, version: Version::V4, mtu: 1500, ecn: false, jobs }
         })
-        .collect();
+        .collect()
+}
+
+/// Some close their side early.
+pub(super) fn close_early(hosts: &mut [HostPlan], random: &mut Random) {
     for job in hosts.iter_mut().flat_map(|host| &mut host.jobs) {
         let after_ns = random.magnitude(10, 100_000) * US;
         job.habits.half_close_ns = random.permille(300).then_some(after_ns);
     }
-    hosts
 }
 
 fn stack(random: &mut Random) -> Stack {

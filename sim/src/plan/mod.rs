@@ -15,7 +15,7 @@ use engine::content::{Content, SourceFile};
 use engine::wire::ethernet::Mac;
 
 use crate::host::work::{self, FILES};
-use crate::net::{LineId, Place, Way, Weather};
+use crate::net::{LineId, Place, Router, Way, Weather};
 use crate::node;
 use crate::random::Random;
 use crate::time::{MS, S, US};
@@ -93,15 +93,25 @@ impl Plan {
         services.into_iter().any(|service| service.cookies_above < COOKIES_NEVER)
     }
 
+    /// Whether packets that the cards allow vanish on a path without a word, for ever.
+    #[must_use]
+    pub fn has_black_holes(&self) -> bool {
+        let narrow = |weather: &Weather| weather.mtu < self.machines[0].mtu;
+        self.lines.iter().any(|(_, weather)| narrow(weather) && weather.router == Router::Silent)
+    }
+
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
         let mut plan = Plan::plain(seed);
+        clients::close_early(&mut plan.hosts, &mut Random::new(seed, 7));
         internet::add(&mut plan, &mut Random::new(seed, 6));
         plan
     }
 
-    /// The same with IPv4 alone, and with paths that take all that Ethernet takes and mark nothing.
+    /// The same with IPv4 alone, with paths that take all that Ethernet takes and mark nothing, and
+    /// with clients that close when they are done. What worlds are to have from now on is drawn beside
+    /// this, so that these stay what they are.
     #[must_use]
     pub fn plain(seed: u64) -> Plan {
         let mut random = Random::new(seed, 1);

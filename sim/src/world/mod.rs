@@ -35,6 +35,9 @@ const OVERLAP_NS: u64 = 40 * MS;
 /// Once nothing fails any more, something goes forward within this time: the longest timeout of a
 /// client, twice.
 const PATIENCE_NS: u64 = 130 * S;
+/// The same where long segments vanish without a word: it takes four such timeouts to learn that, and
+/// one more to get through.
+const BLACK_HOLE_PATIENCE_NS: u64 = 330 * S;
 /// Who takes longer than this, and goes forward all the time, is left alone: a client that takes
 /// each loss for a reason to wait a minute.
 const LIFE_NS: u64 = 1200 * S;
@@ -192,6 +195,8 @@ impl World {
         jobs.sort_unstable();
         let mut jobs: VecDeque<_> = jobs.into();
         let calm_ns = begin_ns + self.plan.calm_ns;
+        let patience_ns =
+            if self.plan.has_black_holes() { BLACK_HOLE_PATIENCE_NS } else { PATIENCE_NS };
         let mut calm = false;
         loop {
             while let Some(timed) = faults.front().filter(|t| begin_ns + t.at_ns <= self.now_ns) {
@@ -220,7 +225,7 @@ impl World {
                 self.coverage.count("worlds", "too slow to wait for");
                 return Ok(());
             }
-            if self.now_ns > self.progress_ns().max(calm_ns) + PATIENCE_NS {
+            if self.now_ns > self.progress_ns().max(calm_ns) + patience_ns {
                 return Err(format!("no progress:\n{}", self.describe_open_jobs()));
             }
             let next = [
