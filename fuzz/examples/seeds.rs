@@ -386,6 +386,10 @@ format = "json"
 
 fn configs() -> io::Result<()> {
     put("config", "node", &[&[0], NODE_TOML.as_bytes()])?;
+    let over_ipv6 = [("10.77.0.", "fd77::"), ("10.78.0.", "fd78::"), ("/24", "/64")]
+        .iter()
+        .fold(NODE_TOML.to_owned(), |text, (old, new)| text.replace(old, new));
+    put("config", "node-ipv6", &[&[0], over_ipv6.as_bytes()])?;
     let profile = "burst_size = 16\n[queues]\npairs = 2\n[idle]\nstrategy = \"sleep\"\nsleep_us = 7\n\
         [timers]\nheartbeat_ms = 5\ndetection_timeout_ms = 50\n[mempool]\ncache = 64\n";
     put("config", "profile", &[&[1], profile.as_bytes()])?;
@@ -462,6 +466,8 @@ fn nodes() -> io::Result<()> {
         say(8, 0, 0, 0),
     ];
     put("node", "follow", &[follow.as_flattened()])?;
+    // The last byte has the link speak IPv6.
+    put("node", "follow-ipv6", &[follow.as_flattened(), &say(8, 0, 0, 1 << 8)])?;
     let neighbours = [
         say(9, 0b0000_0001, 0x0000, 0),
         say(9, 0b0000_1001, 0x0004, 0),

@@ -36,6 +36,8 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe);
 const LINK: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+const LINK_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
+const LINK_PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
 const LINK_PEER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 const CONTROL_PORT: u16 = 7400;
 const US: Incarnation = Incarnation(100);
@@ -62,8 +64,10 @@ impl Action {
 }
 
 pub fn run(input: &[u8]) {
+    // Whatever else the last byte means.
+    let link_over_ipv6 = input.last().is_some_and(|last| last & 1 == 1);
     let mut input = Unstructured::new(input);
-    let mut world = World::new();
+    let mut world = World::new(link_over_ipv6);
     for _ in 0..MAX_ACTIONS {
         if input.is_empty() {
             break;
@@ -99,6 +103,7 @@ struct World {
     crew: Crew<MemoryNic, Scripted>,
     lan: Wire,
     link: Wire,
+    link_over_ipv6: bool,
     directive: Scripted,
     now_us: u64,
     epoch: u64,
@@ -111,7 +116,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(link_over_ipv6: bool) -> World {
         let config = Config {
             vips: vec![VIP.into(), VIP_V6.into()],
             shards: 2,
@@ -144,7 +149,13 @@ impl World {
             incarnation: US,
             vmac: VMAC,
             lan,
-            link: port(LINK, LINK_PEER),
+            link: match link_over_ipv6 {
+                true => PortConfig::new(
+                    AddressConfig { address: LINK_V6.into(), prefix_len: 64, gateway: None },
+                    LINK_PEER_V6,
+                ),
+                false => port(LINK, LINK_PEER),
+            },
             control_port: CONTROL_PORT,
             detection_timeout_us: 50_000,
             idle,
@@ -160,7 +171,18 @@ impl World {
         let crew = crew(node, shares, directive.clone()).expect("one worker with both queues");
         let (now_us, epoch, sequence, time_us) = (1_000, 1, 0, 1);
         let last_sent = None;
-        World { crew, lan, link, directive, now_us, epoch, sequence, time_us, last_sent }
+        World {
+            crew,
+            lan,
+            link,
+            link_over_ipv6,
+            directive,
+            now_us,
+            epoch,
+            sequence,
+            time_us,
+            last_sent,
+        }
     }
 
     fn act(&mut self, action: &Action, input: &mut Unstructured<'_>) {
@@ -298,6 +320,8 @@ impl World {
         let (target, target_mac) = (CLIENT_V6, Some(CLIENT_MAC));
         let told = ndp::Advertisement { target, target_mac, solicited: true, replaces: true };
         self.lan.deliver(frame_to(LAN_MAC, ETHERTYPE_IPV6, &told.to_bytes(LAN_V6)));
+        let told = ndp::Advertisement { target: LINK_PEER_V6, ..told };
+        self.link.deliver(frame_to(LINK_MAC, ETHERTYPE_IPV6, &told.to_bytes(LINK_V6)));
         for (wire, mac, from, to) in
             [(&self.lan, LAN_MAC, CLIENT, LAN), (&self.link, LINK_MAC, LINK_PEER, LINK)]
         {
@@ -323,12 +347,22 @@ impl World {
         self.sequence += u64::from(data.is_some() && !bit(1));
         let mut datagram = frame::encode(&address, confirm.as_ref(), data.as_ref()).to_vec();
         datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
-        let protocol = ipv4::PROTOCOL_UDP;
-        let ip = ipv4::Header { source: LINK_PEER, destination: LINK, protocol, ttl: 64 };
-        let mut packet = vec![0; ipv4::HEADER_LEN + udp::HEADER_LEN];
-        udp::emit(&ip, (7401, CONTROL_PORT + 1), &[&datagram], &mut packet);
+        let ports = (7401, CONTROL_PORT + 1);
+        let (ethertype, mut packet) = if self.link_over_ipv6 {
+            let (source, protocol) = (LINK_PEER_V6, ipv6::PROTOCOL_UDP);
+            let ip = ipv6::Header { source, protocol, ..icmpv6_header(LINK_V6) };
+            let mut packet = vec![0; ipv6::HEADER_LEN + udp::HEADER_LEN];
+            udp::emit_ipv6(&ip, ports, &[&datagram], &mut packet);
+            (ETHERTYPE_IPV6, packet)
+        } else {
+            let protocol = ipv4::PROTOCOL_UDP;
+            let ip = ipv4::Header { source: LINK_PEER, destination: LINK, protocol, ttl: 64 };
+            let mut packet = vec![0; ipv4::HEADER_LEN + udp::HEADER_LEN];
+            udp::emit(&ip, ports, &[&datagram], &mut packet);
+            (ETHERTYPE_IPV4, packet)
+        };
         packet.extend_from_slice(&datagram);
-        self.link.deliver(frame_to(LINK_MAC, ETHERTYPE_IPV4, &packet));
+        self.link.deliver(frame_to(LINK_MAC, ethertype, &packet));
     }
 
     /// One record for one of the shards.

@@ -50,25 +50,24 @@ pub fn addresses(config: &NodeConfig, system: &System, report: &mut Report) {
     }
 }
 
-fn is_set(version: &str, key: &str, system: &System) -> bool {
-    let path = format!("/proc/sys/net/{version}/{key}");
-    system.read(&path).is_some_and(|value| value.trim() == "1")
+fn setting(version: &str, key: &str, system: &System) -> Option<u64> {
+    system.number(&format!("/proc/sys/net/{version}/{key}"))
 }
 
 /// What the kernel would do with frames that it gets to see as well.
 fn forwarding(ipv6: bool, system: &System, report: &mut Report) {
     let message = "the kernel forwards packets: it may send on what is meant for the node";
-    if is_set("ipv4", "ip_forward", system) {
+    if setting("ipv4", "ip_forward", system) == Some(1) {
         report.warn(ADDRESSES, message, "sysctl -w net.ipv4.ip_forward=0");
     }
-    if ipv6 && is_set("ipv6", "conf/all/forwarding", system) {
+    if ipv6 && setting("ipv6", "conf/all/forwarding", system) == Some(1) {
         report.warn(ADDRESSES, message, "sysctl -w net.ipv6.conf.all.forwarding=0");
     }
 }
 
 /// Both would give themselves the same link-local address, and one take it from the other.
 fn speaks_ipv6(device: &str, system: &System, report: &mut Report) {
-    if !is_set("ipv6", &format!("conf/{device}/disable_ipv6"), system) {
+    if setting("ipv6", &format!("conf/{device}/disable_ipv6"), system) == Some(0) {
         let message = format!("the kernel speaks IPv6 on {device}, and so does the node");
         report.warn(ADDRESSES, message, format!("sysctl -w net.ipv6.conf.{device}.disable_ipv6=1"));
     }
@@ -157,6 +156,34 @@ fn has_route_ipv6(routes: &str, device: &str, address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::testing::{GOOD, read};
+
+    #[test]
+    fn kernel_that_speaks_ipv6_on_a_port_that_does_so_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        for device in ["lan0", "link0"] {
+            let folder = root.path().join("proc/sys/net/ipv6/conf").join(device);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("disable_ipv6"), "0\n").unwrap();
+        }
+        let fixes = |text: &str| {
+            let mut report = Report::default();
+            addresses(&read(text).unwrap(), &System::under(root.path()), &mut report);
+            report.findings.into_iter().filter_map(|finding| finding.fix).collect::<Vec<_>>()
+        };
+        let fix = |device| format!("sysctl -w net.ipv6.conf.{device}.disable_ipv6=1");
+        assert_eq!(fixes(GOOD), Vec::<String>::new());
+        let link = GOOD.replace("10.78.0.1/24", "fd78::1/64").replace("10.78.0.2", "fd78::2");
+        assert_eq!(fixes(&link), [fix("link0")]);
+        let both = link
+            .replace("10.77.0.100/24", "fd77::100/64")
+            .replace("10.77.0.1/24", "fd77::1/64")
+            .replace("10.77.0.2", "fd77::2");
+        assert_eq!(fixes(&both), [fix("lan0"), fix("link0")]);
+        let settings = root.path().join("proc/sys/net/ipv6/conf/lan0/disable_ipv6");
+        std::fs::write(settings, "1\n").unwrap();
+        assert_eq!(fixes(&both), [fix("link0")]);
+    }
 
     #[test]
     fn finds_the_kernels_own_addresses() {

@@ -338,3 +338,55 @@ impl Stack {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::addr::{Addr, Endpoint};
+    use engine::config::ServiceKind;
+    use engine::wire::{checksum, ipv4, ipv6};
+
+    use super::*;
+
+    /// "Port unreachable" about `packet`, from where it was to go.
+    fn unreachable(packet: &[u8]) -> Vec<u8> {
+        let is_ipv6 = packet[0] >> 4 == 6;
+        let mut message = vec![if is_ipv6 { 1 } else { 3 }, if is_ipv6 { 4 } else { 3 }, 0, 0];
+        message.extend([0; 4]);
+        message.extend(packet);
+        let len = message.len() as u16;
+        let (header, mut sum) = if is_ipv6 {
+            let ip = ipv6::Packet::parse(packet).unwrap().header;
+            let (source, destination) = (ip.destination, ip.source);
+            let ip = ipv6::Header { source, destination, protocol: ipv6::PROTOCOL_ICMPV6, ..ip };
+            let header = ip.to_bytes(len).to_vec();
+            let addresses = header[8..].first_chunk().unwrap();
+            let sum = checksum::pseudo_header_ipv6(addresses, ipv6::PROTOCOL_ICMPV6, len);
+            (header, sum)
+        } else {
+            let ip = ipv4::Packet::parse(packet, Checksums::Verify).unwrap().header;
+            let (source, destination) = (ip.destination, ip.source);
+            let ip = ipv4::Header { source, destination, protocol: ipv4::PROTOCOL_ICMP, ..ip };
+            (ip.to_bytes(len).to_vec(), checksum::Sum::new())
+        };
+        sum.add(&message);
+        message[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
+        [header, message].concat()
+    }
+
+    #[test]
+    fn icmp_errors_of_both_versions_reach_their_connection() {
+        for (ours, theirs) in [("192.168.0.1", "192.0.2.1"), ("fd3d:a0b:17d6::1", "fd3d::1")] {
+            let [ours, theirs]: [Addr; 2] = [ours, theirs].map(|text| text.parse().unwrap());
+            let mut stack = Stack::new(Settings::default());
+            let service = ServiceConfig::new("test", 80, ServiceKind::External);
+            let service = stack.service(&service).unwrap();
+            let (local, remote) = (Endpoint::new(ours, 5000), Endpoint::new(theirs, 80));
+            stack.open(local, remote, service).unwrap();
+            stack.turn(&[]);
+            let syn = stack.sniff().unwrap();
+            assert_eq!(stack.shard().unwrap().memory().connections, 1);
+            stack.inject(&unreachable(&syn.bytes));
+            assert_eq!(stack.shard().unwrap().memory().connections, 0, "{theirs}");
+        }
+    }
+}
