@@ -24,7 +24,7 @@ CONF
 pids+=($!)
 ssh_options=(-F none -i "$keys/user" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR
     -o ExitOnForwardFailure=yes -o ConnectionAttempts=20)
-ssh "${ssh_options[@]}" -N -L "8080:$VIP:$HTTP_PORT" -L "8007:$VIP:$ECHO_PORT" root@127.0.0.1 &
+ssh "${ssh_options[@]}" -N -L "8080:$AT:$HTTP_PORT" -L "8007:$AT:$ECHO_PORT" root@127.0.0.1 &
 pids+=($!)
 curl -sf --retry 50 --retry-delay 0 --retry-all-errors --retry-max-time 10 -o "$keys/file" http://127.0.0.1:8080/1m.bin
 cmp "$keys/file" "$WWW/1m.bin"

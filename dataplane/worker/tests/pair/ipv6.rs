@@ -110,13 +110,14 @@ fn lan_may_be_ipv6_alone_and_carries_the_heartbeats() {
 }
 
 #[test]
-fn datagrams_of_a_log_over_ipv6_fill_the_link_and_have_their_checksum() {
+fn datagrams_of_a_log_over_ipv6_fit_the_link_and_have_their_checksum() {
     let mut world = without_ipv4(55, [1, 1]);
-    world.start_over_ipv6(0, Work::Upload(800_000));
+    (0..4).for_each(|_| world.start_over_ipv6(0, Work::Upload(200_000)));
     world.network.watch(&world::mac(1, 2).0);
     world.run_clients();
     let log = world.network.watched();
-    assert_eq!(log.iter().map(Vec::len).max(), Some(14 + 1500));
+    let longest = log.iter().map(Vec::len).max().unwrap();
+    assert!((14 + 1480..=14 + 1500).contains(&longest), "{longest}");
     for frame in &log {
         let (link, packet) = Header::parse(frame).unwrap();
         assert_eq!(link.ethertype, ETHERTYPE_IPV6);
