@@ -43,7 +43,7 @@ fn node_file(text: &str) {
     }
     let mut on_lan = shard.vips.iter().chain([&worker.lan.peer]);
     assert!(on_lan.all(|address| worker.lan.address_beside(*address).is_some()), "nobody to ask");
-    assert!(worker.link.peer.is_ipv4(), "the link's datagrams have no checksum of UDP's");
+    assert!(worker.link.address_beside(worker.link.peer).is_some(), "no address to send from");
     for (profile, mtu) in
         [(&config.profiles.lan, config.cluster.mtu), (&config.profiles.link, config.node.link.mtu)]
     {
