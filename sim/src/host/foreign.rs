@@ -185,6 +185,7 @@ impl Pipe for Socket<'static> {
     fn phase(&self) -> Phase {
         match self.state() {
             State::SynSent | State::SynReceived | State::Listen => Phase::Opening,
+            State::Closed if self.can_recv() => Phase::Over,
             State::Closed => Phase::Gone,
             State::TimeWait => Phase::Over,
             _ => Phase::Alive,

@@ -64,6 +64,8 @@ impl OwnHost {
             services: vec![service],
             ..Config::default()
         };
+        // Who waits for the rest of an answer waits as long as a black hole takes.
+        config.tcp.fin_wait_2_us = 400_000_000;
         if settings.ecn {
             config.tcp.ecn = Ecn::Ask;
         }

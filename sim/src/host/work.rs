@@ -234,6 +234,7 @@ impl Job {
         if pipe.phase() == Phase::Opening {
             return false;
         }
+        let was_over = pipe.phase() == Phase::Over;
         let before = (self.sent, self.received, self.closed, self.opened);
         self.opened = self.opened || pipe.phase() == Phase::Alive;
         if now_ns >= self.read_at_ns || pipe.phase() == Phase::Over {
@@ -242,7 +243,7 @@ impl Job {
         if pipe.phase() == Phase::Alive {
             self.write(now_ns, pipe);
         }
-        self.conclude(pipe);
+        self.conclude(pipe, was_over);
         let moved = before != (self.sent, self.received, self.closed, self.opened);
         if moved || self.end.is_some() {
             self.moved_ns = now_ns;
@@ -366,7 +367,7 @@ impl Job {
             }
     }
 
-    fn conclude(&mut self, pipe: &mut impl Pipe) {
+    fn conclude(&mut self, pipe: &mut impl Pipe, was_over: bool) {
         if self.end.is_some() {
             return;
         }
@@ -383,6 +384,9 @@ impl Job {
                     self.sent, self.received
                 )));
             }
+        } else if pipe.phase() == Phase::Gone && was_over && self.closed && self.is_complete() {
+            // The last of it was still to be read when the last ACK had come.
+            self.end = Some(End::Done);
         } else if pipe.phase() == Phase::Gone {
             self.end = Some(End::Lost(if self.opened { "reset" } else { "refused" }));
         }

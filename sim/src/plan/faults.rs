@@ -79,6 +79,8 @@ impl Fault {
             Fault::Bursts { .. } => "bursts of loss",
             Fault::Mess { .. } => "reordering, duplicates, corruption",
             Fault::Throttle { .. } => "narrow line",
+            Fault::Narrow { line: (Place::Link(_), _), .. } => "link with a smaller MTU",
+            Fault::Narrow { line: (Place::Lan(_), _), .. } => "node's line with a smaller MTU",
             Fault::Narrow { router: Router::Silent, .. } => "black hole for long packets",
             Fault::Narrow { .. } => "smaller path MTU",
             Fault::Mark { .. } => "marks",

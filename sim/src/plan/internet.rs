@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use engine::addr::Addr;
 
-use super::{Fault, HostPlan, Plan, Stack, Timed};
+use super::{Fault, HostPlan, NODES, Plan, Stack, Timed};
 use crate::host::work::{Ending, Habits, Work};
 use crate::net::{LineId, Place, Router, Way, Weather};
 use crate::random::Random;
@@ -91,6 +91,40 @@ pub(super) fn add(plan: &mut Plan, random: &mut Random) {
     if random.permille(8) {
         widen(plan, random);
     }
+    if random.permille(80) {
+        cluster_fault(plan, random);
+    }
+}
+
+/// What of all this a world has, for the coverage table.
+#[must_use]
+pub fn features(plan: &Plan) -> Vec<&'static str> {
+    use Version::{V4, V6};
+    let machine = &plan.machines[0];
+    let mut features = vec![match machine.lan[..] {
+        [V4] => "IPv4 on the LAN",
+        [V6] => "IPv6 on the LAN",
+        _ => "both IP versions on the LAN",
+    }];
+    features.extend((machine.link == V6).then_some("IPv6 on the link"));
+    for host in &plan.hosts {
+        features.push(match (host.stack, host.ecn) {
+            (Stack::Foreign { .. }, false) => "client with smoltcp",
+            (Stack::Foreign { .. }, true) => "client with smoltcp and ECN",
+            (Stack::Own { .. }, false) => "client with our TCP",
+            (Stack::Own { .. }, true) => "client with our TCP and ECN",
+        });
+        features.extend((host.mtu < machine.mtu).then_some("client with a smaller MTU"));
+    }
+    let to_clients = plan.lines.iter().filter(|((_, way), _)| *way == Way::In);
+    for (_, weather) in to_clients.filter(|(_, weather)| weather.mtu < machine.mtu) {
+        features.push(match weather.router {
+            Router::Silent => "narrow path, a black hole",
+            Router::Tells => "narrow path, with a router",
+            Router::TellsNoMtu => "narrow path, with an old router",
+        });
+    }
+    features
 }
 
 fn versions(plan: &mut Plan, random: &mut Random) {
@@ -129,6 +163,21 @@ fn faults(plan: &mut Plan, random: &mut Random) {
     }
     let at_ns = random.below(plan.calm_ns);
     plan.faults.extend(faults.into_iter().map(|fault| Timed { at_ns, fault }));
+    plan.faults.sort_by_key(|timed| timed.at_ns);
+}
+
+/// Long packets vanish for a while at a node, of clients or of the log.
+fn cluster_fault(plan: &mut Plan, random: &mut Random) {
+    let node = random.below(NODES as u64) as usize;
+    let lines =
+        [(Place::Link(node), Way::Out), (Place::Lan(node), Way::Out), (Place::Lan(node), Way::In)];
+    let fault = Fault::Narrow {
+        line: random.pick(&lines),
+        mtu: random.pick(&MTUS),
+        router: Router::Silent,
+        for_ns: random.magnitude(10, 2000) * MS,
+    };
+    plan.faults.push(Timed { at_ns: random.below(plan.calm_ns), fault });
     plan.faults.sort_by_key(|timed| timed.at_ns);
 }
 

@@ -22,7 +22,7 @@ use crate::time::{MS, S, US};
 
 pub use clients::{Congestion, HostPlan, JobPlan, Stack};
 pub use faults::{Fault, Timed};
-pub use internet::{LAN, LINK, Version, is_vip};
+pub use internet::{LAN, LINK, Version, features, is_vip};
 
 /// The service's MAC address.
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);

@@ -20,7 +20,7 @@ use crate::host::work::End;
 use crate::net::{Frame, Network, Place, Way};
 use crate::node::{Outcome, Run};
 use crate::panics;
-use crate::plan::{NODES, Plan};
+use crate::plan::{NODES, Plan, features};
 use crate::random::Random;
 use crate::time::{DriftingClock, MS, S};
 use crate::trace::Trace;
@@ -166,6 +166,7 @@ impl World {
             self.trace.note(self.now_ns, format_args!("FAILED: {}", failure.what));
         }
         self.checker.count_states(&mut self.coverage);
+        features(&self.plan).iter().for_each(|what| self.coverage.count("worlds with", what));
         self.coverage.count(
             "worlds",
             match (&failure, self.void) {

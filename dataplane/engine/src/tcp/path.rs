@@ -141,11 +141,9 @@ pub(crate) fn timed_out(tcb: &mut Tcb, cx: &mut Context<'_>) {
     }
     let (headers, least) = (headers(tcb), least_mtu(tcb));
     let possible = BLACK_HOLE_MTUS.into_iter().filter(|mtu| *mtu >= least);
-    let mut possible = possible.map(|mtu| mtu - headers);
-    // A segment need not be full to be too long for a path.
-    let len = tcb.sent.first(&cx.shared.sent).map_or(0, |sent| sent.payload_len());
-    let suspect = possible.clone().any(|mss| mss < len.min(tcb.mss));
-    if let Some(mss) = possible.find(|mss| *mss < tcb.mss).filter(|_| suspect) {
+    // A segment need not be full to be too long for a path. What it is cut to must be shorter.
+    let len = tcb.sent.first(&cx.shared.sent).map_or(0, |sent| sent.payload_len()).min(tcb.mss);
+    if let Some(mss) = possible.map(|mtu| mtu - headers).find(|mss| *mss < len) {
         cx.shared.counters.black_holes += 1;
         tcb.mss = mss;
         tcb.path.wait(cx.now, WAIT_AFTER_TIMEOUTS);
