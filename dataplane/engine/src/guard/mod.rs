@@ -240,8 +240,8 @@ impl Guard {
         }
         if cookie::syn_of(&self.config, segment, now).is_none() {
             guard.counters.cookies_invalid += 1;
-            // With data it may be a client's second segment, whose first was lost or is late.
-            return if segment.payload.is_empty() { Verdict::Reset } else { Verdict::Drop };
+            // With data or FIN it may be a client's second segment, whose first was lost or is late.
+            return if segment.len_seq() == 0 { Verdict::Reset } else { Verdict::Drop };
         }
         if let Some(refusal) = self.refusal(shard, now, segment, service) {
             self.services[usize::from(service)].counters.refused.count(refusal);

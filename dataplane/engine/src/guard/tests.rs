@@ -371,6 +371,25 @@ fn segments_behind_an_answer_belong_to_its_connection() {
 }
 
 #[test]
+fn the_end_of_a_stream_whose_beginning_was_lost_is_not_refused() {
+    let mut door = Door::new(always_cookies());
+    let cookie = door.cookie(1, options());
+    let ack = answer_to(&cookie, b"");
+    let segment = Segment::parse(&ack, Checksums::Trusted).unwrap();
+    let header = |flags| SegmentHeader {
+        flow: Flow { local: segment.flow.remote, remote: segment.flow.local },
+        seq: segment.seq + 5,
+        ack: segment.ack,
+        flags,
+        window: segment.window,
+        options: segment.options.clone(),
+    };
+    let fin = packet(&header(segment.flags | Flags::FIN), b"");
+    assert_eq!(door.give(&fin), Answer::Nothing);
+    assert_eq!(door.give(&packet(&header(segment.flags), b"")), Answer::Reset);
+}
+
+#[test]
 fn strangers_other_than_clients_are_refused_and_not_logged() {
     let mut door = Door::new(config());
     for flags in 0..=255_u8 {
