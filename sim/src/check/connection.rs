@@ -21,6 +21,16 @@ pub struct Speaker {
     pub run: u64,
 }
 
+/// What a SYN-ACK of the service says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offer {
+    iss: u32,
+    scale: u8,
+    scaled: bool,
+    sack: bool,
+    timestamps: bool,
+}
+
 /// Transmissions of one segment in a row, without a word of the client.
 const SILENT_SENDS: usize = 8;
 /// Timeouts of a segment must grow at least by this, in percent.
@@ -58,12 +68,10 @@ pub struct Connection {
     /// TSvals of the client that a node has received: the newest.
     client_clock: Option<u32>,
 
-    /// The service's initial sequence number, once it has told.
-    iss: Option<u32>,
-    scaled: bool,
-    server_scale: u8,
-    server_sack: bool,
-    timestamps: bool,
+    /// The service's SYN-ACK, once there was one.
+    offer: Option<Offer>,
+    /// Others, from nodes without a memory of them: the client may have taken any.
+    offers: Vec<Offer>,
     /// The service's bytes: what left first is what must leave ever after.
     stream: Vec<u8>,
     known: Ranges,
@@ -114,11 +122,8 @@ impl Connection {
             delivered_top: 0,
             client_fin: None,
             client_clock: None,
-            iss: None,
-            scaled: false,
-            server_scale: 0,
-            server_sack: false,
-            timestamps: false,
+            offer: None,
+            offers: Vec::new(),
             stream: Vec::new(),
             known: Ranges::default(),
             fin_at: None,
@@ -167,9 +172,12 @@ impl Connection {
         {
             self.client_clock = Some(value);
         }
-        if let (true, Some(iss)) = (segment.has(flags::ACK), self.iss) {
-            let ack = offset(segment.ack, iss, self.acked);
-            let shift = if self.scaled { self.client_scale.unwrap_or(0) } else { 0 };
+        if segment.has(flags::ACK) {
+            self.settle_offer(segment.ack);
+        }
+        if let (true, Some(offer)) = (segment.has(flags::ACK), self.offer) {
+            let ack = offset(segment.ack, offer.iss, self.acked);
+            let shift = if offer.scaled { self.client_scale.unwrap_or(0) } else { 0 };
             if ack > self.acked {
                 self.acked = ack;
                 self.progress_ns = now_ns;
@@ -228,7 +236,7 @@ impl Connection {
         if segment.has(flags::SYN) {
             self.take_syn_ack(segment)?;
         }
-        let Some(iss) = self.iss else {
+        let Some(Offer { iss, .. }) = self.offer else {
             return Err("the service speaks before its SYN".to_owned());
         };
         let before = (self.ack_top, self.sent_top);
@@ -251,7 +259,20 @@ impl Connection {
     /// one (RFC 4987 section 3.6): the next has another number.
     pub fn forget_unanswered(&mut self) {
         if self.state == State::SynReceived && self.acked == 0 {
-            self.iss = None;
+            self.offers.extend(self.offer.take());
+            // Cookies have their own order.
+            self.clock_top = None;
+        }
+    }
+
+    /// The client has answered one of several SYN-ACKs: that one counts.
+    fn settle_offer(&mut self, ack: u32) {
+        let answered = |offer: &&Offer| offer.iss.wrapping_add(1) == ack;
+        if self.state == State::SynReceived
+            && self.acked == 0
+            && let Some(offer) = self.offers.iter().find(answered)
+        {
+            self.offer = Some(*offer);
         }
     }
 
@@ -259,13 +280,15 @@ impl Connection {
         if !segment.has(flags::ACK) {
             return Err("a SYN of the service has no ACK".to_owned());
         }
-        match self.iss {
+        match self.offer {
             None => {
-                self.iss = Some(segment.seq);
-                self.server_scale = segment.scale.unwrap_or(0);
-                self.scaled = segment.scale.is_some() && self.client_scale.is_some();
-                self.server_sack = segment.sack_permitted;
-                self.timestamps = segment.timestamps.is_some();
+                self.offer = Some(Offer {
+                    iss: segment.seq,
+                    scale: segment.scale.unwrap_or(0),
+                    scaled: segment.scale.is_some() && self.client_scale.is_some(),
+                    sack: segment.sack_permitted,
+                    timestamps: segment.timestamps.is_some(),
+                });
                 if segment.sack_permitted && !self.client_sack {
                     return Err("SACK was offered to a client that had not".to_owned());
                 }
@@ -274,8 +297,10 @@ impl Connection {
                 }
                 Ok(())
             }
-            Some(iss) if iss == segment.seq => Ok(()),
-            Some(iss) => Err(format!("the service's ISN was {iss}, and is {} now", segment.seq)),
+            Some(Offer { iss, .. }) if iss == segment.seq => Ok(()),
+            Some(Offer { iss, .. }) => {
+                Err(format!("the service's ISN was {iss}, and is {} now", segment.seq))
+            }
         }
     }
 
@@ -299,7 +324,8 @@ impl Connection {
             return Err(format!("the ACK goes back from {} to {ack}", self.ack_top));
         }
         self.ack_top = self.ack_top.max(ack);
-        let shift = if self.scaled && !segment.has(flags::SYN) { self.server_scale } else { 0 };
+        let offer = self.offer.unwrap_or_default();
+        let shift = if offer.scaled && !segment.has(flags::SYN) { offer.scale } else { 0 };
         let edge = ack + (u64::from(segment.window) << shift);
         if current && edge < self.edge_top {
             return Err(format!("the window's edge goes back from {} to {edge}", self.edge_top));
@@ -322,7 +348,7 @@ impl Connection {
                 return Err(format!("SACK of {start}..{end}, of which something never came"));
             }
         }
-        let permitted = self.client_sack && self.server_sack;
+        let permitted = self.client_sack && self.offer.is_some_and(|offer| offer.sack);
         if !segment.sack.is_empty() && !permitted {
             return Err("SACK blocks without permission".to_owned());
         }
@@ -331,10 +357,11 @@ impl Connection {
 
     /// RFC 7323 3.2, 5.
     fn check_clock(&mut self, segment: &Segment, current: bool) -> Result<(), String> {
+        let agreed = self.offer.is_some_and(|offer| offer.timestamps);
         let Some((value, echo)) = segment.timestamps else {
-            return if self.timestamps { Err("a timestamp is missing".to_owned()) } else { Ok(()) };
+            return if agreed { Err("a timestamp is missing".to_owned()) } else { Ok(()) };
         };
-        if !self.timestamps {
+        if !agreed {
             return Err("a timestamp that was not agreed on".to_owned());
         }
         if let Some(top) = self.clock_top

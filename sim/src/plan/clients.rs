@@ -78,10 +78,7 @@ pub(super) fn plan(random: &mut Random) -> Vec<HostPlan> {
 pub(super) fn close_early(hosts: &mut [HostPlan], random: &mut Random) {
     for job in hosts.iter_mut().flat_map(|host| &mut host.jobs) {
         let after_ns = random.magnitude(10, 100_000) * US;
-        // What our stack has not handed on when both sides have closed is gone: such a client reads at
-        // once.
-        let may = job.habits.read_pause_ns == 0;
-        job.habits.half_close_ns = (random.permille(300) && may).then_some(after_ns);
+        job.habits.half_close_ns = random.permille(300).then_some(after_ns);
     }
 }
 

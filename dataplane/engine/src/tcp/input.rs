@@ -1,5 +1,6 @@
 //! A segment arrives (RFC 9293 3.10.7), in the order of the RFC's steps.
 
+use crate::config::ServiceKind;
 use crate::service::ServiceState;
 use crate::tcp::judge::{Flaw, Judgement, judge};
 use crate::tcp::stream::{Event, call};
@@ -193,6 +194,11 @@ fn update_ts_recent(tcb: &mut Tcb, segment: &Segment<'_>) {
     }
 }
 
+/// A program around the shard has bytes left to read.
+fn is_unread(tcb: &Tcb, cx: &Context<'_>) -> bool {
+    !tcb.recv.is_empty() && cx.service(tcb).kind == ServiceKind::External
+}
+
 /// Fifth: the acknowledgment, and what it does to our FIN. False: the connection is over.
 fn acknowledged(
     tcb: &mut Tcb,
@@ -210,6 +216,13 @@ fn acknowledged(
     let before = tcb.state;
     tcb.state = before.fin_acknowledged();
     match (before, tcb.state) {
+        // RFC 9293 3.10.4 sends the user's CLOSE after the peer's; what the user has not read by then
+        // is still the user's, and needs the connection to lie in.
+        (State::LastAck, State::Closed) if is_unread(tcb, cx) => {
+            cx.shared.counters.closed += 1;
+            tcb.state = State::TimeWait;
+            timers::time_wait(tcb, cx);
+        }
         (_, State::Closed) => {
             cx.shared.counters.closed += u64::from(before == State::LastAck);
             return false;

@@ -145,6 +145,23 @@ fn last_bytes_can_be_read_although_the_end_came_with_them() {
 }
 
 #[test]
+fn bytes_are_there_to_be_read_when_both_have_closed() {
+    let mut program = Program::new();
+    let id = program.open(4000, STREAM_N);
+    let end = program.end(|shard, ready| {
+        if ready.events.has(Events::OPENED) {
+            write(shard, id, b"1000\n");
+        }
+        if ready.events.has(Events::PEER_CLOSED) && ready.end.is_none() {
+            shard.stream(id).expect("it lives").close();
+        }
+    });
+    assert_eq!(end, End::Closed);
+    assert_eq!(read(&mut program.client, id).len(), 1000);
+    program.run(|program| program.client.memory().connections == 0, |_, _| {});
+}
+
+#[test]
 fn port_without_a_service_is_refused() {
     let mut program = Program::new();
     program.open(4000, 4);
