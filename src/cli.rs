@@ -183,8 +183,8 @@ pub struct ConnsArgs {
 
 /// List the hardware profiles, or show one
 ///
-/// A profile holds what a kind of NIC needs: EAL arguments, queues, offloads, idle strategy, timers.
-/// To change single values, put them into a file and name it as node.profile_file.
+/// A profile holds what a kind of NIC needs: EAL arguments, queues, offloads, idle strategy,
+/// timers. To change single values, put them into a file and name it as node.profile_file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -1,5 +1,5 @@
-//! Makes the corpora of the repository from the project's own encoders: `cargo run --example seeds` in
-//! `fuzz/`, whenever a format has changed. Files that a finding left there stay.
+//! Makes the corpora of the repository from the project's own encoders: `cargo run --example seeds`
+//! in `fuzz/`, whenever a format has changed. Files that a finding left there stay.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
-//! The admin API: filter expressions, requests over HTTP in whatever pieces, and answers as a client
-//! reads them.
+//! The admin API: filter expressions, requests over HTTP in whatever pieces, and answers as a
+//! client reads them.
 
 use std::sync::{Arc, LazyLock};
 

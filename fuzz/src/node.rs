@@ -274,8 +274,8 @@ impl World {
         wire.deliver(frame_to(mac_of(to), ETHERTYPE_IPV6, &packet));
     }
 
-    /// A router's word about the last segment that left: type and code in `a`, the MTU in `c`, and in
-    /// `b` how much is quoted and what of it is wrong.
+    /// A router's word about the last segment that left: type and code in `a`, the MTU in `c`, and
+    /// in `b` how much is quoted and what of it is wrong.
     fn icmp_error(&mut self, action: &Action) {
         let Some(sent) = &self.last_sent else { return };
         let is_ipv6 = sent[0] >> 4 == 6;

@@ -78,8 +78,8 @@ pub fn mend_ipv6(packet: &mut [u8]) {
     body[at..at + 2].copy_from_slice(&sum.checksum().to_be_bytes());
 }
 
-/// Makes the lengths and checksums of an IPv4 packet right as far as its other bytes permit, so that
-/// a mutation is not lost at the first check.
+/// Makes the lengths and checksums of an IPv4 packet right as far as its other bytes permit, so
+/// that a mutation is not lost at the first check.
 pub fn mend_ipv4(packet: &mut [u8]) {
     if packet.len() < ipv4::HEADER_LEN {
         return;

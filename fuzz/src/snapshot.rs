@@ -1,6 +1,6 @@
 //! A snapshot with some of its bytes changed: it is refused, or what it becomes runs on like any
-//! shard. First come the scenario and the number of changes, three bytes for each change (where, and
-//! to what), and what happens after.
+//! shard. First come the scenario and the number of changes, three bytes for each change (where,
+//! and to what), and what happens after.
 
 use std::sync::LazyLock;
 

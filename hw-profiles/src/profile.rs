@@ -158,8 +158,8 @@ impl Device {
         std::iter::once(&self.standard).chain(&self.jumbo).find(|frames| mtu <= frames.mtu)
     }
 
-    /// The device argument for EAL (`--vdev` or `--allow`): the template filled in, then the options
-    /// for the MTU. `None` if the MTU is too large.
+    /// The device argument for EAL (`--vdev` or `--allow`): the template filled in, then the
+    /// options for the MTU. `None` if the MTU is too large.
     pub fn argument(&self, index: u16, device: &str, queues: u16, mtu: u16) -> Option<String> {
         let mut argument = self
             .template

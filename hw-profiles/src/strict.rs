@@ -1,5 +1,5 @@
-//! TOML into a type, strictly: an unknown key is an error that names the nearest known one, and every
-//! error says the source, the line and the path of the key.
+//! TOML into a type, strictly: an unknown key is an error that names the nearest known one, and
+//! every error says the source, the line and the path of the key.
 //!
 //! The known keys are the fields that the type itself hands to serde, so there is no list to keep.
 //! Serde does not show them for flattened structs and for untagged or internally tagged enums: give

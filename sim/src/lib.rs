@@ -3,8 +3,8 @@
 //! A seed makes a [`plan`](plan::Plan): nodes, clients, wires, and what goes wrong when. A
 //! [`World`](world::World) runs it: the workers, the engine, the replication and the control plane
 //! that ship, behind [cards and clocks](node) of the world; [clients](host) with smoltcp's TCP and
-//! with our own; [lines](net) with their weather. [Checkers](check) watch every frame. The same seed
-//! gives the same story, bit for bit.
+//! with our own; [lines](net) with their weather. [Checkers](check) watch every frame. The same
+//! seed gives the same story, bit for bit.
 //!
 //! What this crate must never do: read a real clock or draw a real random number in a world; ask
 //! the product for a hook that only a simulation needs; forgive something without saying so in the

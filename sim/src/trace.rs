@@ -62,7 +62,8 @@ impl Trace {
             Err(wrong) => format!("{} bytes: {wrong}", bytes.len()),
         };
         story.lines.push(format!("{} {arrow} {} {what}{fate}", stamp(now_ns), name(place)));
-        // Each frame once: where its sender's card lets it go, and damaged ones where they come out.
+        // Each frame once: where its sender's card lets it go, and damaged ones where they come
+        // out.
         if way == Way::Out {
             story.frames.push((now_ns, bytes.to_vec()));
         }

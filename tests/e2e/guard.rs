@@ -348,8 +348,8 @@ fn guesses_on_a_connection_of_a_client_are_not_logged() {
         flood(&lab, "1", &[flags, &tuple].concat());
         let logged = lab.counter("segments") - before.0;
         let kept = lab.counter("suspects") - before.1;
-        // A thousand that are ignored in a second, half as many again that are challenged at most; it
-        // touches three seconds.
+        // A thousand that are ignored in a second, half as many again that are challenged at most;
+        // it touches three seconds.
         assert!(logged <= 8_000 && kept > 2_000, "{flags:?}: {logged} logged, {kept} kept out");
         echoes(&mut stream);
     }

@@ -70,7 +70,8 @@ fn garbage_datagrams_on_lan_and_link_are_counted_and_change_nothing() {
         let sent = in_namespace(namespace, "sh").args(["-c", &script]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{script}");
     };
-    // The kernel of hf-a gets an address on the link to send from; the nodes do not see it otherwise.
+    // The kernel of hf-a gets an address on the link to send from; the nodes do not see it
+    // otherwise.
     let address =
         in_namespace("hf-a", "ip").args("address add 10.78.0.77/24 dev link0".split(' ')).status();
     assert!(address.is_ok_and(|status| status.success()));

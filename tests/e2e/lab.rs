@@ -47,7 +47,8 @@ impl Lab {
         self.start_with(&[("LAB_IPV6_ONLY", "1")]);
     }
 
-    /// Starts both nodes and waits until they are in sync, with settings of `scripts/lab` that are not its defaults.
+    /// Starts both nodes and waits until they are in sync, with settings of `scripts/lab` that are
+    /// not its defaults.
     pub fn start_with(&self, settings: &[(&str, &str)]) {
         let mut command = Command::new(script("lab"));
         let started = command.arg("start").envs(settings.iter().copied()).output();

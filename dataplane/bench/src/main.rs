@@ -6,9 +6,9 @@
 //!
 //!     cargo run --release -p bench -- --work takeover --connections 100000 --active 1000
 //!
-//! `--work` is rpc, upload, ack, connect, or takeover (of a pair, by its backup); `--node` is engine (one shard and nothing else), solo,
-//! pair, or log (records that cross the replication log, whatever the work); `--connections`,
-//! `--shards` and `--units` (in all) may be given.
+//! `--work` is rpc, upload, ack, connect, or takeover (of a pair, by its backup); `--node` is
+//! engine (one shard and nothing else), solo, pair, or log (records that cross the replication log,
+//! whatever the work); `--connections`, `--shards` and `--units` (in all) may be given.
 
 use std::process::ExitCode;
 use std::time::Duration;

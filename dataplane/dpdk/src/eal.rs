@@ -45,8 +45,8 @@ impl EalConfig {
     }
 
     fn arguments(&self) -> Vec<String> {
-        // One lcore for the calling thread, floating over all processors it may use: EAL would pin it
-        // to one, and all threads started later with it. Poll loops pin and register themselves.
+        // One lcore for the calling thread, floating over all processors it may use: EAL would pin
+        // it to one, and all threads started later with it. Poll loops pin and register themselves.
         let cpus = system::allowed_cpus().unwrap_or_else(|| "0".into());
         let mut arguments = vec![
             "holdfast".to_owned(),

@@ -12,8 +12,8 @@ use dpdk_sys as sys;
 #[repr(transparent)]
 pub struct Mbuf(NonNull<sys::rte_mbuf>);
 
-// SAFETY: an `Mbuf` is the only reference to its buffer (reference count 1, never cloned), and pools
-// are made with multi-producer and multi-consumer rings, so any thread may use and free it.
+// SAFETY: an `Mbuf` is the only reference to its buffer (reference count 1, never cloned), and
+// pools are made with multi-producer and multi-consumer rings, so any thread may use and free it.
 unsafe impl Send for Mbuf {}
 
 /// What the device found out about a checksum of a received frame.

@@ -27,8 +27,8 @@ pub struct MempoolConfig {
 #[derive(Debug, Clone, Copy)]
 pub struct Mempool(NonNull<sys::rte_mempool>);
 
-// SAFETY: the pool is never freed, its ring is multi-producer and multi-consumer, and its caches are
-// per registered thread.
+// SAFETY: the pool is never freed, its ring is multi-producer and multi-consumer, and its caches
+// are per registered thread.
 unsafe impl Send for Mempool {}
 // SAFETY: as above; all operations on a pool through a shared handle are thread-safe.
 unsafe impl Sync for Mempool {}
@@ -73,8 +73,8 @@ impl Mempool {
     #[inline]
     pub fn allocate_burst<const N: usize>(&self, into: &mut ArrayVec<Mbuf, N>) -> bool {
         let (len, count) = (into.len(), into.remaining_capacity());
-        // SAFETY: there is room for `count` pointers behind the first `len`, `Mbuf` is a transparent
-        // pointer, and on success all of them are live mbufs that are ours alone.
+        // SAFETY: there is room for `count` pointers behind the first `len`, `Mbuf` is a
+        // transparent pointer, and on success all of them are live mbufs that are ours alone.
         unsafe {
             let room = into.as_mut_ptr().add(len).cast();
             if sys::shim_mbuf_alloc_bulk(self.0.as_ptr(), room, count as u32) != 0 {

@@ -21,8 +21,8 @@ pub(crate) fn errno_text(errno: i32) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// A negative result of a control call in words. Drivers answer -1 for anything, which would read as
-/// a missing permission.
+/// A negative result of a control call in words. Drivers answer -1 for anything, which would read
+/// as a missing permission.
 pub(crate) fn result_text(result: i32) -> String {
     if result == -1 { "no reason given".into() } else { errno_text(result) }
 }

@@ -59,8 +59,8 @@ impl Addr {
         self.is_ipv4() == other.is_ipv4()
     }
 
-    /// Whether one host can have it: it is not "this network", no broadcast and no multicast address
-    /// (RFC 1122 3.2.1.3).
+    /// Whether one host can have it: it is not "this network", no broadcast and no multicast
+    /// address (RFC 1122 3.2.1.3).
     pub fn is_host(&self) -> bool {
         match self.to_ip() {
             IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_broadcast() && !v4.is_multicast(),

@@ -74,8 +74,8 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TcpConfig {
-    /// Least time above the smoothed round trip until a retransmission timeout. RFC 6298 says 1 s in
-    /// all; every stack in use has 200 ms.
+    /// Least time above the smoothed round trip until a retransmission timeout. RFC 6298 says 1 s
+    /// in all; every stack in use has 200 ms.
     pub min_rto_us: u64,
     /// Ceiling of the retransmission timeout (RFC 6298 2.5: 60 s or more).
     pub max_rto_us: u64,
@@ -98,8 +98,8 @@ pub struct TcpConfig {
     pub initial_cwnd: u16,
     /// Time in FIN-WAIT-2 after our application has gone, without the peer's FIN.
     pub fin_wait_2_us: u64,
-    /// Challenge ACKs that a shard sends in a second (RFC 5961 7). From 64 on the number is drawn for
-    /// each second, between half of this and half as many again.
+    /// Challenge ACKs that a shard sends in a second (RFC 5961 7). From 64 on the number is drawn
+    /// for each second, between half of this and half as many again.
     pub challenge_acks_per_second: u32,
     /// Packets that one connection may emit before the next one in the run queue has its turn.
     pub quantum_packets: u16,
@@ -198,8 +198,9 @@ pub struct ServiceConfig {
     /// A connection without any progress for so long is aborted; never when absent.
     #[serde(default)]
     pub idle_timeout_us: Option<u64>,
-    /// A connection whose retransmission timer runs without an answer for so long is aborted (RFC 9293 3.9.1, USER
-    /// TIMEOUT; RFC 5482), be it before `max_data_retries` or not. That alone counts when absent.
+    /// A connection whose retransmission timer runs without an answer for so long is aborted (RFC
+    /// 9293 3.9.1, USER TIMEOUT; RFC 5482), be it before `max_data_retries` or not. That alone
+    /// counts when absent.
     #[serde(default)]
     pub user_timeout_us: Option<u64>,
     /// Largest segment in bytes without options that it announces and sends (RFC 9293 3.7.1); as

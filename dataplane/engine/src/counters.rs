@@ -66,8 +66,8 @@ counters! {
     ecn_reductions,
     /// Segments that came with a mark (RFC 3168 6.1.3).
     ecn_marks,
-    /// Times that ICMP lowered the path MTU of a connection (RFC 1191), or told that a probe of it was
-    /// too large.
+    /// Times that ICMP lowered the path MTU of a connection (RFC 1191), or told that a probe of it
+    /// was too large.
     path_mtu_told,
     /// Segment sizes lowered for full segments that vanish (RFC 4821 7.7).
     black_holes,

@@ -29,7 +29,8 @@ impl Digest {
     }
 
     /// Folds several numbers in, as one. They are mixed among themselves first, in two lanes: what
-    /// was folded in before need not be known by then, which keeps this off the CPU's critical path.
+    /// was folded in before need not be known by then, which keeps this off the CPU's critical
+    /// path.
     #[inline]
     pub fn fold_all(&mut self, words: &[u64]) {
         let (mut even, mut odd) = (0, MULTIPLIER);

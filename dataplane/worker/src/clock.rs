@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-/// Monotonic time since an arbitrary moment, the same for all workers of a node. All that is decided
-/// is decided in microseconds; nanoseconds are for measuring a poll, which may take less than one
-/// microsecond.
+/// Monotonic time since an arbitrary moment, the same for all workers of a node. All that is
+/// decided is decided in microseconds; nanoseconds are for measuring a poll, which may take less
+/// than one microsecond.
 pub trait Clock {
     /// Now, in nanoseconds. Never less than the last answer.
     fn now_ns(&mut self) -> u64;

@@ -1,7 +1,7 @@
 //! Strangers at a shard's door: segments of no connection are screened before they are logged, in a
-//! flood those of connections too, and what is not for the shard is answered from here. Nothing of it is logged or gated: it leaves no
-//! trace in a shard, and tells nobody more than that there is no such connection, or that a SYN has
-//! arrived.
+//! flood those of connections too, and what is not for the shard is answered from here. Nothing of
+//! it is logged or gated: it leaves no trace in a shard, and tells nobody more than that there is
+//! no such connection, or that a SYN has arrived.
 
 use engine::guard::{Guard, MAX_ANSWER_LEN, Verdict};
 use engine::shard::Shard;
@@ -29,8 +29,8 @@ pub(crate) struct Door<'a, N: Nic> {
 
 impl<N: Nic> Door<'_, N> {
     /// Screens the segments from number `first` on; the others were screened before. Bit `i` of the
-    /// answer: segment `i`, which came in frame `i`, is not for the shard, and has got its answer if
-    /// there is one.
+    /// answer: segment `i`, which came in frame `i`, is not for the shard, and has got its answer
+    /// if there is one.
     pub fn screen(
         &mut self,
         shard: &Shard,

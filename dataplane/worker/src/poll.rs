@@ -315,8 +315,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.duty == Duty::Serving && self.trusted && !self.directive.silent
     }
 
-    /// Whether this worker suspects that its node is not what it was: after a stall it says nothing on
-    /// the service LAN, but to its peer, which alone can tell.
+    /// Whether this worker suspects that its node is not what it was: after a stall it says nothing
+    /// on the service LAN, but to its peer, which alone can tell.
     pub(crate) fn is_silent(&self) -> bool {
         self.directive.silent || !self.trusted
     }

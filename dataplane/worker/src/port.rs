@@ -292,8 +292,8 @@ impl<N: Nic> Port<N> {
         })
     }
 
-    /// Drops frames from `mac` that wait for the card or for a neighbour: this node may not speak for
-    /// it any more.
+    /// Drops frames from `mac` that wait for the card or for a neighbour: this node may not speak
+    /// for it any more.
     pub fn forget_frames_from(&mut self, mac: Mac) {
         let is_other = |frame: &N::Frame| frame.bytes().get(6..12) != Some(&mac.0[..]);
         self.queue.retain(is_other);

@@ -40,8 +40,8 @@ pub enum Kind {
     Program,
     /// A segment of peer `who` as Linux would answer: FIN if `a` is odd.
     Close,
-    /// An ICMP error about a segment sent to peer `who`: `a` chooses what it says, with MTU `c`, `b` and
-    /// `d` the segment's number.
+    /// An ICMP error about a segment sent to peer `who`: `a` chooses what it says, with MTU `c`,
+    /// `b` and `d` the segment's number.
     Icmp,
 }
 

@@ -1,5 +1,5 @@
-//! A peer of the shard: what it has sent and seen, so that an action can say "the next in order", and
-//! so that what comes back can be judged.
+//! A peer of the shard: what it has sent and seen, so that an action can say "the next in order",
+//! and so that what comes back can be judged.
 
 use std::net::Ipv6Addr;
 

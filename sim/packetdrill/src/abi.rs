@@ -1,5 +1,6 @@
-//! The border to C: packetdrill's table of functions, and what stands behind each entry. All foreign
-//! pointers end here: what goes on from here has Rust's types. A panic ends here too, as `EIO`.
+//! The border to C: packetdrill's table of functions, and what stands behind each entry. All
+//! foreign pointers end here: what goes on from here has Rust's types. A panic ends here too, as
+//! `EIO`.
 //!
 //! The caller's side of the contract, which C cannot express: `userdata` is what
 //! [`packetdrill_interface_init`] left in the table, until `free`; every pointer is null or points
@@ -108,8 +109,8 @@ pub struct Interface {
 
 const _: () = assert!(size_of::<Interface>() == 33 * size_of::<*const ()>());
 
-/// Fills the table with a new stack. `flags` is what the user gave with `--so_flags`, or null; a flag
-/// that is not known ends the process with a message, for there is no other way to tell.
+/// Fills the table with a new stack. `flags` is what the user gave with `--so_flags`, or null; a
+/// flag that is not known ends the process with a message, for there is no other way to tell.
 ///
 /// # Safety
 /// `flags` is null or a C string, `interface` may be written to.

@@ -59,8 +59,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Lets peers connect to a socket. The engine has its own limit of half-open connections, so the
-    /// backlog says nothing new.
+    /// Lets peers connect to a socket. The engine has its own limit of half-open connections, so
+    /// the backlog says nothing new.
     ///
     /// # Errors
     /// It has a connection.

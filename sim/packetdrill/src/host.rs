@@ -68,8 +68,8 @@ impl Host {
         result
     }
 
-    /// Tries until it does not fail with `EAGAIN` any more, until a time, or until nothing can happen
-    /// any more.
+    /// Tries until it does not fail with `EAGAIN` any more, until a time, or until nothing can
+    /// happen any more.
     fn wait<T>(
         &self,
         until: Option<Instant>,
@@ -124,8 +124,8 @@ impl Host {
         self.changed.wait_while(shared, parked).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After the driver has done something: lets the sleepers look, and waits until they sleep again
-    /// or have come back.
+    /// After the driver has done something: lets the sleepers look, and waits until they sleep
+    /// again or have come back.
     fn hand_over<'a>(&self, mut shared: Guard<'a>) -> Guard<'a> {
         let driving = thread::current().id() == self.driver;
         if !driving || shared.sleepers.is_empty() && shared.returning.is_empty() {

@@ -1,5 +1,5 @@
-//! The order of options in a SYN. Scripts compare it byte for byte, and systems differ: ours is that
-//! of Linux.
+//! The order of options in a SYN. Scripts compare it byte for byte, and systems differ: ours is
+//! that of Linux.
 
 const TCP_HEADER_LEN: usize = 20;
 const FLAGS_AT: usize = 13;

@@ -43,8 +43,8 @@ pub enum Habits {
 
 /// The flags of packetdrill's command line (`--so_flags`), separated by commas:
 /// `local=ADDRESS` our address, once for each IP version; `mtu=BYTES`; `habits=linux` or
-/// `habits=freebsd`; `sysctl` to read the settings of the network namespace; `settings=FILE` to read
-/// them from lines `name=value` there, of which the last counts.
+/// `habits=freebsd`; `sysctl` to read the settings of the network namespace; `settings=FILE` to
+/// read them from lines `name=value` there, of which the last counts.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Our IPv4 address, unless a script binds to another one.

@@ -8,7 +8,8 @@ use engine::shard::{ConnectionId, ConnectionInfo};
 use crate::errno::Errno;
 use crate::options::Options;
 
-/// Number of a socket; descriptors come and go, and a connection that waits to be accepted has none.
+/// Number of a socket; descriptors come and go, and a connection that waits to be accepted has
+/// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
 

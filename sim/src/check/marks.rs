@@ -12,8 +12,8 @@ pub(super) struct Marks {
     agreed: bool,
     /// A node has received a mark.
     marked: bool,
-    /// Numbers of a marked segment, of which no other copy has come. Who acknowledges it has seen the
-    /// mark.
+    /// Numbers of a marked segment, of which no other copy has come. Who acknowledges it has seen
+    /// the mark.
     unseen: Option<(u64, u64)>,
     /// The service echoes, and a node has heard that the client reacts.
     echoes: bool,
@@ -40,7 +40,8 @@ impl Marks {
         }
     }
 
-    /// A segment of the service leaves a node, with this ACK; all its data was `known` before or not.
+    /// A segment of the service leaves a node, with this ACK; all its data was `known` before or
+    /// not.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -71,7 +72,8 @@ impl Marks {
         if echoes && !self.marked {
             return Err("the echo of a mark that never came".to_owned());
         }
-        // Section 6.1.3: until the sender has said that it reacts. A takeover changes nothing of it.
+        // Section 6.1.3: until the sender has said that it reacts. A takeover changes nothing of
+        // it.
         if current && !echoes && self.echoes && !self.answered {
             return Err("the echo of a mark ends before the client has reacted".to_owned());
         }

@@ -88,8 +88,8 @@ impl Checker {
         }
     }
 
-    /// A frame leaves a node for the service LAN. What it newly promises in the name of both nodes is
-    /// returned.
+    /// A frame leaves a node for the service LAN. What it newly promises in the name of both nodes
+    /// is returned.
     ///
     /// # Errors
     /// What is wrong with it.

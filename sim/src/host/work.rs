@@ -161,8 +161,8 @@ pub enum Phase {
     Opening,
     /// Bytes can flow.
     Alive,
-    /// Both sides have closed; what is unread can be read. A RST, which answers any segment now that
-    /// the service has forgotten the connection, makes smoltcp forget that, too.
+    /// Both sides have closed; what is unread can be read. A RST, which answers any segment now
+    /// that the service has forgotten the connection, makes smoltcp forget that, too.
     Over,
     /// It was refused, reset, or given up.
     Gone,

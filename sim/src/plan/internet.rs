@@ -1,5 +1,5 @@
-//! What lies between the clients and the cluster: IP versions, how long a packet may be, and routers
-//! that mark.
+//! What lies between the clients and the cluster: IP versions, how long a packet may be, and
+//! routers that mark.
 //!
 //! It is drawn when everything else is, and changes nothing of that.
 
@@ -181,8 +181,8 @@ fn cluster_fault(plan: &mut Plan, random: &mut Random) {
     plan.faults.sort_by_key(|timed| timed.at_ns);
 }
 
-/// A black hole that is mended, and a client that still has much to send when the stack tries whether
-/// the path has got wider.
+/// A black hole that is mended, and a client that still has much to send when the stack tries
+/// whether the path has got wider.
 fn widen(plan: &mut Plan, random: &mut Random) {
     let index = random.below(plan.hosts.len() as u64) as usize;
     let host = &mut plan.hosts[index];

@@ -110,8 +110,8 @@ impl Plan {
     }
 
     /// The same with IPv4 alone, with paths that take all that Ethernet takes and mark nothing, and
-    /// with clients that close when they are done. What worlds are to have from now on is drawn beside
-    /// this, so that these stay what they are.
+    /// with clients that close when they are done. What worlds are to have from now on is drawn
+    /// beside this, so that these stay what they are.
     #[must_use]
     pub fn plain(seed: u64) -> Plan {
         let mut random = Random::new(seed, 1);

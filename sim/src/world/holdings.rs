@@ -35,7 +35,8 @@ pub(super) struct Seen {
 }
 
 impl World {
-    /// A node has just made a promise in the name of both. If it died now, could the other one keep it?
+    /// A node has just made a promise in the name of both. If it died now, could the other one keep
+    /// it?
     pub(super) fn keep_safe(&mut self, teller: usize, promise: &Promise) -> Verdict {
         if self.plan.diverges.is_some() {
             return Ok(());

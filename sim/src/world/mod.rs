@@ -35,8 +35,8 @@ const OVERLAP_NS: u64 = 40 * MS;
 /// Once nothing fails any more, something goes forward within this time: the longest timeout of a
 /// client, twice.
 const PATIENCE_NS: u64 = 130 * S;
-/// The same where long segments vanish without a word: it takes four such timeouts to learn that, and
-/// one more to get through.
+/// The same where long segments vanish without a word: it takes four such timeouts to learn that,
+/// and one more to get through.
 const BLACK_HOLE_PATIENCE_NS: u64 = 330 * S;
 /// Who takes longer than this, and goes forward all the time, is left alone: a client that takes
 /// each loss for a reason to wait a minute.

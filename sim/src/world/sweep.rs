@@ -90,8 +90,8 @@ impl World {
         }
     }
 
-    /// A backup with another configuration must have noticed, if it had enough to see: a digest tells
-    /// of the batch before, and of the connections that are there.
+    /// A backup with another configuration must have noticed, if it had enough to see: a digest
+    /// tells of the batch before, and of the connections that are there.
     pub(super) fn divergence(&self) -> Verdict {
         let Some(what) = self.plan.diverges else { return Ok(()) };
         let lived = self.nodes.iter().all(|node| node.runs == 1 && node.run.is_some());

@@ -9,8 +9,8 @@ use crate::mempool::{Mempool, MempoolConfig};
 /// How a port is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortConfig {
-    /// The device argument: a virtual device with its options (`net_tap0,iface=hf0`), or the address
-    /// of a PCI device that EAL was told to use.
+    /// The device argument: a virtual device with its options (`net_tap0,iface=hf0`), or the
+    /// address of a PCI device that EAL was told to use.
     pub device: String,
     /// Queue pairs; one user each.
     pub queues: u16,

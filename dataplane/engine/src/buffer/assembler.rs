@@ -9,8 +9,8 @@ use crate::seq::SeqNumber;
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::wire::tcp::{MAX_SACK_BLOCKS, SackBlock};
 
-/// Most ranges that one connection may hold; data that would make one more is dropped. Of a flight of
-/// 2,000 segments one in twenty may be missing.
+/// Most ranges that one connection may hold; data that would make one more is dropped. Of a flight
+/// of 2,000 segments one in twenty may be missing.
 pub const MAX_RANGES: usize = 128;
 /// So many may be as short as they like. More are for a peer that loses segments, not for one that
 /// sends crumbs: each range takes a block at least.

@@ -141,7 +141,8 @@ impl Guard {
     }
 
     /// Decides about a segment for which `shard` has a connection, while it
-    /// [is beset](Shard::is_beset). `first`: none of that connection goes before it in the same step.
+    /// [is beset](Shard::is_beset). `first`: none of that connection goes before it in the same
+    /// step.
     ///
     /// What the shard would ignore is dropped, and so is what it would answer with a challenge when
     /// it has none left: the step would change nothing but its counters.
@@ -152,8 +153,8 @@ impl Guard {
         segment: &Segment<'_>,
         first: bool,
     ) -> Verdict {
-        // Data before a RST makes its number the next one; an end before a SYN makes room for it. What
-        // is old or far away stays so.
+        // Data before a RST makes its number the next one; an end before a SYN makes room for it.
+        // What is old or far away stays so.
         let stays = |flaw| first || flaw != Flaw::Flags;
         match shard.judge(now, segment) {
             Judgement::Ignore(flaw) if stays(flaw) => Verdict::Drop,
@@ -240,7 +241,8 @@ impl Guard {
         }
         if cookie::syn_of(&self.config, segment, now).is_none() {
             guard.counters.cookies_invalid += 1;
-            // With data or FIN it may be a client's second segment, whose first was lost or is late.
+            // With data or FIN it may be a client's second segment, whose first was lost or is
+            // late.
             return if segment.len_seq() == 0 { Verdict::Reset } else { Verdict::Drop };
         }
         if let Some(refusal) = self.refusal(shard, now, segment, service) {

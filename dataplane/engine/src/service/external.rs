@@ -1,6 +1,6 @@
 //! Leaves the bytes to the program around the shard: notes what happened, so that
-//! [`Shard::next_ready`](crate::shard::Shard::next_ready) can tell. For a client of its own, such as
-//! a load generator; a replicated shard has none, for a program is no replicated state.
+//! [`Shard::next_ready`](crate::shard::Shard::next_ready) can tell. For a client of its own, such
+//! as a load generator; a replicated shard has none, for a program is no replicated state.
 
 use super::{ByteStream, Context, Service};
 use crate::snapshot::{Reader, SnapshotError, Writer};

@@ -57,8 +57,8 @@ pub trait ByteStream {
     /// Queues `len` bytes of a file from `offset` on, by reference. False: nothing was queued.
     fn write_content(&mut self, file: FileId, offset: u64, len: u64) -> bool;
 
-    /// Queues `len` bytes of the [pattern](crate::buffer::pattern) from `offset` on, by reference. False:
-    /// nothing was queued.
+    /// Queues `len` bytes of the [pattern](crate::buffer::pattern) from `offset` on, by reference.
+    /// False: nothing was queued.
     fn write_pattern(&mut self, offset: u64, len: u64) -> bool;
 
     /// Sends FIN after what is queued. Writes take nothing afterwards; again, it does nothing.
@@ -95,8 +95,8 @@ pub trait ByteStream {
 /// - `accept` once, when the connection is established;
 /// - `data` when new in-order bytes are readable. What it leaves stays readable, closes the window,
 ///   and may be taken at any later call;
-/// - `writable` when an acknowledgment made the send queue shorter, or when memory of the shard came
-///   back after one of the writes took less than it was given;
+/// - `writable` when an acknowledgment made the send queue shorter, or when memory of the shard
+///   came back after one of the writes took less than it was given;
 /// - `urgent` when the peer tells of urgent data, or of more of it than before;
 /// - `closed` once, when the peer's FIN is in order;
 /// - `timer` when the time set by [`ByteStream::set_timer`] has come.

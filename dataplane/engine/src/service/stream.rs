@@ -1,8 +1,9 @@
 //! Sends the documented byte pattern: without end, or as many bytes as the client asks for with a
 //! decimal line, `N\n`, and then FIN. As fast as the peer takes it, or at a pace.
 //!
-//! Byte `i` of a service with seed 0 is the low byte of `(i * 2654435761) >> 16`, in wrapping 64-bit
-//! arithmetic. With another seed byte 0 is byte `seed` of that sequence, and so on, wrapping.
+//! Byte `i` of a service with seed 0 is the low byte of `(i * 2654435761) >> 16`, in wrapping
+//! 64-bit arithmetic. With another seed byte 0 is byte `seed` of that sequence, and so on,
+//! wrapping.
 //!
 //! A peer that closes its direction goes on receiving (RFC 864: until the user ends it), for a
 //! client may well shut down its sending side at once and read on.

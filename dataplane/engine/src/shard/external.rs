@@ -90,8 +90,8 @@ impl Shard {
     }
 
     /// A connection's byte stream, which then has its turn in the next [`flush`](Self::flush).
-    /// Nothing if there is no such connection, or it has ended; after [`End::Closed`] the last bytes
-    /// may still be read for a moment.
+    /// Nothing if there is no such connection, or it has ended; after [`End::Closed`] the last
+    /// bytes may still be read for a moment.
     pub fn stream(&mut self, id: ConnectionId) -> Option<Stream<'_>> {
         let slot = self.slots.get(id.0 as usize)?.as_ref()?;
         if slot.tcb.state == State::Closed {

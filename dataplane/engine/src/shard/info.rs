@@ -257,7 +257,8 @@ mod tests {
     use crate::config::Config;
     use crate::content::Content;
 
-    /// What grows here is paid a million times. The smallest is a shard of the default configuration.
+    /// What grows here is paid a million times. The smallest is a shard of the default
+    /// configuration.
     #[test]
     fn an_idle_connection_costs_at_most_512_bytes() {
         assert_eq!(size_of::<Option<Slot>>(), 464);

@@ -80,8 +80,8 @@ impl Shard {
     /// leaves at once.
     ///
     /// # Errors
-    /// No such service, a flow in use, no connection free, an address that no host has, or addresses
-    /// of two IP versions.
+    /// No such service, a flow in use, no connection free, an address that no host has, or
+    /// addresses of two IP versions.
     pub fn connect<E: Egress>(
         &mut self,
         now: Instant,

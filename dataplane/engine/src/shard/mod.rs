@@ -218,8 +218,8 @@ impl Shard {
         self.send_all(egress, &mut budget);
     }
 
-    /// First half of [`icmp_error`](Self::icmp_error): what it calls for leaves with the next step or
-    /// [`flush`](Self::flush).
+    /// First half of [`icmp_error`](Self::icmp_error): what it calls for leaves with the next step
+    /// or [`flush`](Self::flush).
     pub fn take_in_error(&mut self, now: Instant, error: &IcmpError) {
         self.now = self.now.max(now);
         let Some(id) = self.connection(&error.flow) else { return };

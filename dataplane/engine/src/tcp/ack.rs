@@ -361,8 +361,8 @@ fn enter(tcb: &mut Tcb, cx: &mut Context<'_>, newest: Instant) {
     tcb.rack.forget_probe();
 }
 
-/// All that was out when the phase began is acknowledged. With ECN something sent since must be too:
-/// only then the peer may know of the reduction (RFC 3168 6.1.2).
+/// All that was out when the phase began is acknowledged. With ECN something sent since must be
+/// too: only then the peer may know of the reduction (RFC 3168 6.1.2).
 fn is_over(tcb: &Tcb) -> bool {
     let point = tcb.recovery.point;
     tcb.snd_una.gt(point) || tcb.snd_una == point && (!tcb.has(Marks::ECN) || tcb.sent.count == 0)
@@ -393,7 +393,8 @@ fn probe_answered(tcb: &mut Tcb, ack: SeqNumber, news: &News) {
     }
 }
 
-/// The congestion window after this acknowledgment. `lost`: entries that were held to be lost before.
+/// The congestion window after this acknowledgment. `lost`: entries that were held to be lost
+/// before.
 fn adjust_window(tcb: &mut Tcb, cx: &Context<'_>, news: &News, lost: u32, sample_us: u32) {
     let pipe = tcb.pipe();
     let mss = tcb.mss;
@@ -480,7 +481,8 @@ pub(crate) fn schedule_probe(tcb: &mut Tcb, cx: &Context<'_>) {
 }
 
 /// All that was missing was sent again. If the last of it or its answer is lost, no later delivery
-/// will tell; RFC 8985 leaves that to the timeout. As in QUIC (RFC 9002 6.2), one probe comes first.
+/// will tell; RFC 8985 leaves that to the timeout. As in QUIC (RFC 9002 6.2), one probe comes
+/// first.
 #[inline]
 pub(crate) fn repair_is_under_way(tcb: &Tcb, cx: &Context<'_>) -> bool {
     matches!(tcb.recovery.phase, Phase::Recovery | Phase::Repair)

@@ -6,8 +6,8 @@ use crate::tcp::{Context, isn};
 use crate::time::Instant;
 
 /// A limit below this is what it says. A larger one is another in each second: who could count the
-/// challenges of his own connection would learn by what is missing whether a guess at another one was
-/// answered.
+/// challenges of his own connection would learn by what is missing whether a guess at another one
+/// was answered.
 const EXACT_BELOW: u32 = 64;
 
 /// Limit of challenge ACKs in each second of shard time (RFC 5961 7).

@@ -2,8 +2,8 @@
 //! so that nothing is kept until its sender has proved that it can hear us.
 //!
 //! ```text
-//! our initial sequence number: | keyed hash, 28 bits        | MSS, 3 bits   | tick, 1 bit   |
-//! our TSval:                   | clock, without its last bits | ECN, 1 bit | SACK, 1 bit | scale, 4 bits |
+//! initial number: | keyed hash, 28 bits | MSS, 3 bits | tick, 1 bit |
+//! our TSval:      | clock without its last bits | ECN, 1 bit | SACK, 1 bit | scale, 4 bits |
 //! ```
 //!
 //! The hash covers the flow, the client's initial number and all that stands beside it. A client

@@ -216,8 +216,9 @@ fn acknowledged(
     let before = tcb.state;
     tcb.state = before.fin_acknowledged();
     match (before, tcb.state) {
-        // RFC 9293 3.10.4 sends the user's CLOSE after the peer's; what the user has not read by then
-        // is still the user's, and needs the connection to lie in.
+        // Both ends have closed, and the connection could go. But a program that closes may still
+        // want what came before the peer's FIN, and those bytes lie in the connection: it stays as
+        // long as one in TIME-WAIT.
         (State::LastAck, State::Closed) if is_unread(tcb, cx) => {
             cx.shared.counters.closed += 1;
             tcb.state = State::TimeWait;

@@ -1,6 +1,6 @@
 //! Numbers that must not be guessed: initial sequence numbers (RFC 6528), timestamp offsets
-//! (RFC 7323 5.4 and its advice on randomising them) and SYN cookies, from a key that all nodes share. The clock
-//! is shard time, so that a replica chooses the same ones.
+//! (RFC 7323 5.4 and its advice on randomising them) and SYN cookies, from a key that all nodes
+//! share. The clock is shard time, so that a replica chooses the same ones.
 
 use std::hash::Hasher;
 

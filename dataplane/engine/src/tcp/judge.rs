@@ -1,6 +1,6 @@
-//! What a segment is worth to a connection, by its numbers and flags alone (RFC 9293 3.10.7.4, first
-//! to fifth; RFC 5961; RFC 7323 5.3). Nothing changes here: the same is asked before a segment is
-//! logged, when many come that are worth nothing.
+//! What a segment is worth to a connection, by its numbers and flags alone (RFC 9293 3.10.7.4,
+//! first to fifth; RFC 5961; RFC 7323 5.3). Nothing changes here: the same is asked before a
+//! segment is logged, when many come that are worth nothing.
 
 use crate::tcp::State;
 use crate::tcp::scoreboard::SentSlab;
@@ -25,7 +25,8 @@ pub(crate) enum Judgement {
     Repeated(Flaw),
     /// A RST to be believed.
     Reset,
-    /// It may be an attack: only an ACK, of which there is a limit, to which a genuine peer can react.
+    /// It may be an attack: only an ACK, of which there is a limit, to which a genuine peer can
+    /// react.
     Challenge(Flaw),
     /// It is of another connection than this half-open one: a RST, which does not touch ours.
     Stray,

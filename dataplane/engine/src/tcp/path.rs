@@ -1,6 +1,7 @@
 //! What one connection knows of its path: how large a packet gets through. ICMP tells (RFC 1191,
 //! RFC 8201), a black hole shows by timeouts (RFC 4821 7.7), and from time to time a larger segment
-//! tries whether the path has got wider (RFC 4821 7.3). Also the other ICMP errors (RFC 1122 4.2.3.9).
+//! tries whether the path has got wider (RFC 4821 7.3). Also the other ICMP errors (RFC 1122
+//! 4.2.3.9).
 //!
 //! Nothing is shared between connections: each learns for itself.
 
@@ -65,8 +66,8 @@ fn fitting(tcb: &Tcb, mtu: u16) -> u16 {
     mtu.max(least_mtu(tcb)) - headers(tcb)
 }
 
-/// Whether an ICMP error would change anything. Only a segment that is in flight can have caused one
-/// (RFC 5927 4.1).
+/// Whether an ICMP error would change anything. Only a segment that is in flight can have caused
+/// one (RFC 5927 4.1).
 pub(crate) fn heeds(tcb: &Tcb, slab: &SentSlab, error: &IcmpError) -> bool {
     if error.seq.lt(tcb.snd_una) || error.seq.ge(tcb.snd_nxt) {
         return false;
@@ -132,8 +133,8 @@ pub(crate) fn repair(tcb: &mut Tcb) {
     tcb.rack.forget_probe();
 }
 
-/// The retransmission timer fired, not for the first time: if long segments vanish, smaller ones may
-/// get through (RFC 4821 7.7).
+/// The retransmission timer fired, not for the first time: if long segments vanish, smaller ones
+/// may get through (RFC 4821 7.7).
 pub(crate) fn timed_out(tcb: &mut Tcb, cx: &mut Context<'_>) {
     let timeouts = tcb.rtt.backoff();
     if timeouts == 0 || !timeouts.is_multiple_of(BLACK_HOLE_TIMEOUTS) {
@@ -150,8 +151,8 @@ pub(crate) fn timed_out(tcb: &mut Tcb, cx: &mut Context<'_>) {
     }
 }
 
-/// Payload of a segment that tries a larger size, if it is time for one and its loss would be noticed
-/// soon (RFC 4821 7.4).
+/// Payload of a segment that tries a larger size, if it is time for one and its loss would be
+/// noticed soon (RFC 4821 7.4).
 pub(crate) fn probe_len(tcb: &Tcb, now: Instant) -> Option<u16> {
     if !tcb.path.may_raise(now) || tcb.recovery.phase != Phase::Open || tcb.sent.sacked > 0 {
         return None;

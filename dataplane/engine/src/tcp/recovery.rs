@@ -1,6 +1,6 @@
-//! What a connection does about loss: the phases between a loss and its repair, how much may be sent
-//! meanwhile (RFC 6675, RFC 6582 without SACK, RFC 9937 for the rate), and how it is undone when
-//! nothing was lost after all (RFC 3522, RFC 5682, RFC 2883).
+//! What a connection does about loss: the phases between a loss and its repair, how much may be
+//! sent meanwhile (RFC 6675, RFC 6582 without SACK, RFC 9937 for the rate), and how it is undone
+//! when nothing was lost after all (RFC 3522, RFC 5682, RFC 2883).
 
 use crate::seq::SeqNumber;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
@@ -22,7 +22,8 @@ pub(crate) enum Phase {
     /// After a takeover, what the last node sent may never have left it; and what was too large for
     /// the path never arrived. That is no congestion, so the window stays as it was.
     Repair,
-    /// Nothing is lost, but the peer echoed a mark (RFC 3168 6.1.2): the window shrinks in proportion.
+    /// Nothing is lost, but the peer echoed a mark (RFC 3168 6.1.2): the window shrinks in
+    /// proportion.
     Reduced,
 }
 
@@ -169,8 +170,8 @@ impl Recovery {
     }
 }
 
-/// Lowers the window for something that means congestion, and enters `phase`: [`Phase::Recovery`] or
-/// [`Phase::Reduced`].
+/// Lowers the window for something that means congestion, and enters `phase`: [`Phase::Recovery`]
+/// or [`Phase::Reduced`].
 pub(crate) fn reduce(tcb: &mut Tcb, phase: Phase) {
     // RFC 6675 5 step 4.
     let flight = tcb.flight();

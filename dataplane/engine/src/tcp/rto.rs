@@ -91,9 +91,9 @@ impl Rtt {
         let base = if self.srtt8 == 0 {
             config.initial_rto_us
         } else {
-            // K * RTTVAR, K = 4. With a sample for every ACK the deviation of a steady path fades to
-            // nothing (RFC 7323 G), so the floor is one of the margin: on a path as long as the floor
-            // any delayed ACK would be a timeout.
+            // K * RTTVAR, K = 4. With a sample for every ACK the deviation of a steady path fades
+            // to nothing (RFC 7323 G), so the floor is one of the margin: on a path as long as the
+            // floor any delayed ACK would be a timeout.
             u64::from(self.srtt8 >> 3) + u64::from(self.rttvar4).max(config.min_rto_us)
         };
         (base << backoff.min(MAX_BACKOFF)).min(config.max_rto_us)

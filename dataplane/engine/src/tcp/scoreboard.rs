@@ -22,8 +22,9 @@ const FIN: u8 = 16;
 /// Is larger than the segment size, to see whether the path takes it (RFC 4821 7.3).
 const MTU_PROBE: u8 = 32;
 
-/// Entries and runs of sacked ones that a SACK block's place is looked for in. A peer that makes more
-/// gaps than that in front of a block does not get us to search; the block counts once they are fewer.
+/// Entries and runs of sacked ones that a SACK block's place is looked for in. A peer that makes
+/// more gaps than that in front of a block does not get us to search; the block counts once they
+/// are fewer.
 const MAX_SEARCH: u32 = 4096;
 
 /// One transmitted segment.
@@ -34,8 +35,8 @@ pub(crate) struct Sent {
     /// First sequence number.
     pub seq: SeqNumber,
     next: u32,
-    /// Of a sacked one: an entry at or behind it up to which all are sacked. It spares steps and says
-    /// nothing else.
+    /// Of a sacked one: an entry at or behind it up to which all are sacked. It spares steps and
+    /// says nothing else.
     run: u32,
     /// Sequence numbers taken, SYN and FIN included.
     pub len: u16,
@@ -141,8 +142,8 @@ impl SentSlab {
         Some(index)
     }
 
-    /// What follows the sacked entries among which `at` is the first; with each look at them the way
-    /// gets shorter.
+    /// What follows the sacked entries among which `at` is the first; with each look at them the
+    /// way gets shorter.
     fn behind_run(&mut self, at: u32) -> u32 {
         let mut end = self.entries[at as usize].run;
         loop {

@@ -178,8 +178,8 @@ impl ByteStream for Stream<'_> {
         self.write_keeping(bytes, reserve.max(self.kept_for_packet()))
     }
 
-    /// What moves from one queue to the other frees as much as it takes. So it needs no reserve, and
-    /// must not wait for one: received bytes may be what has used it up.
+    /// What moves from one queue to the other frees as much as it takes. So it needs no reserve,
+    /// and must not wait for one: received bytes may be what has used it up.
     fn forward(&mut self, max: usize) -> usize {
         let mut moved = 0;
         while moved < max {

@@ -1,6 +1,6 @@
 //! What an ICMP error says of a TCP segment of ours, whatever the IP version: ICMPv6's "packet too
-//! big", "destination unreachable", "time exceeded" and "parameter problem" (RFC 4443 3) give the same
-//! values as ICMP's.
+//! big", "destination unreachable", "time exceeded" and "parameter problem" (RFC 4443 3) give the
+//! same values as ICMP's.
 
 use super::{Checksums, Malformed, icmpv4, icmpv6, ipv4, ipv6};
 use crate::addr::Flow;
@@ -39,8 +39,8 @@ pub enum IcmpErrorKind {
         /// What the next hop takes in bytes, IP header included; not 0.
         mtu: u16,
     },
-    /// Nobody can take it there: protocol or port unreachable (RFC 1122 4.2.3.9), or nobody may, as a
-    /// filter says.
+    /// Nobody can take it there: protocol or port unreachable (RFC 1122 4.2.3.9), or nobody may, as
+    /// a filter says.
     Hard,
     /// It did not get there this time.
     Soft,

@@ -115,7 +115,8 @@ pub fn parse_error(ip: &ipv6::Packet<'_>) -> Result<IcmpError, Malformed> {
             let mtu = be32(header, 4).clamp(1, u16::MAX.into());
             IcmpErrorKind::TooBig { mtu: mtu as u16 }
         }
-        // RFC 5461 section 2.2 names their IPv6 forms. The others are a filter's word (RFC 4443 3.1).
+        // RFC 5461 section 2.2 names their IPv6 forms. The others are a filter's word (RFC 4443
+        // 3.1).
         (UNREACHABLE, CODE_PORT | CODE_PROHIBITED | CODE_SOURCE_POLICY | CODE_REJECT_ROUTE)
         | (PARAMETER_PROBLEM, CODE_NEXT_HEADER) => IcmpErrorKind::Hard,
         _ => IcmpErrorKind::Soft,

@@ -228,8 +228,9 @@ impl SegmentHeader {
     }
 }
 
-/// Declares an emitted packet to be of an ECN-capable transport, so that routers may mark it instead
-/// of dropping it: ECT(0) of RFC 3168 section 5. Before an IPv4 header's checksum is filled in.
+/// Declares an emitted packet to be of an ECN-capable transport, so that routers may mark it
+/// instead of dropping it: ECT(0) of RFC 3168 section 5. Before an IPv4 header's checksum is filled
+/// in.
 #[inline]
 pub fn allow_marks(header: &mut [u8]) {
     if header[0] >> 4 == 6 {

@@ -5,8 +5,8 @@ use super::ip::{Family, IpFields, PROTOCOL_ICMP, PROTOCOL_ICMPV6, checksum};
 /// Types and codes of an error, in ICMP and in ICMPv6, if there is one.
 type Codes = (&'static str, Option<(u8, u8)>, Option<(u8, u8)>);
 
-/// `source-route-failed` over IPv6: RFC 6550 20.18's "error in source routing header"; a protocol that
-/// nobody speaks is an unknown next header there (RFC 5461 2.2).
+/// `source-route-failed` over IPv6: RFC 6550 20.18's "error in source routing header"; a protocol
+/// that nobody speaks is an unknown next header there (RFC 5461 2.2).
 const NAMES: [Codes; 12] = [
     ("net-unreachable", Some((3, 0)), Some((1, 0))),
     ("host-unreachable", Some((3, 1)), Some((1, 3))),

@@ -1,5 +1,5 @@
-//! IP headers as bytes and back, by the letter of RFC 791 and RFC 8200, and what carries over them: a
-//! checksum with a pseudo-header.
+//! IP headers as bytes and back, by the letter of RFC 791 and RFC 8200, and what carries over them:
+//! a checksum with a pseudo-header.
 
 use std::net::IpAddr;
 
@@ -141,8 +141,8 @@ impl IpFields {
     }
 }
 
-/// The header and the TCP segment in a packet of the shard's, which has neither options nor extension
-/// headers.
+/// The header and the TCP segment in a packet of the shard's, which has neither options nor
+/// extension headers.
 pub fn decode(bytes: &[u8]) -> Result<(IpFields, &[u8]), String> {
     match bytes.first() {
         Some(0x45) => decode_ipv4(bytes),

@@ -43,8 +43,8 @@ pub enum Mode {
     Restored,
 }
 
-/// Runs a script over each of its IP versions. An error says where it failed, what was expected, and
-/// what came.
+/// Runs a script over each of its IP versions. An error says where it failed, what was expected,
+/// and what came.
 pub fn run(script: &Script, mode: Mode) -> Result<(), String> {
     let families = setup::families(&script.header);
     let families = families.map_err(|error| format!("{}: {error}", script.path))?;

@@ -197,8 +197,8 @@ fn of_a_connection(random: &mut Random, (from, to): (u16, u16), flags: tcp::Flag
     frame
 }
 
-/// Who guesses numbers on a connection's own addresses and ports costs the log no more than twice the
-/// challenges that he may get, whatever his flags; and the connection goes on.
+/// Who guesses numbers on a connection's own addresses and ports costs the log no more than twice
+/// the challenges that he may get, whatever his flags; and the connection goes on.
 #[test]
 fn guesses_on_a_connection_are_logged_up_to_the_limit_of_challenges() {
     for handshake_is_done in [true, false] {

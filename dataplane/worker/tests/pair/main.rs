@@ -177,7 +177,8 @@ fn frozen_primary_steps_back_and_disturbs_nobody() {
     }
 }
 
-/// Until it has heard its peer it cannot know what it is; to speak to the peer is how it learns that.
+/// Until it has heard its peer it cannot know what it is; to speak to the peer is how it learns
+/// that.
 #[test]
 fn node_that_stood_still_says_nothing_but_to_its_peer() {
     let mut world = World::new(6, 1);

@@ -187,7 +187,8 @@ fn loop_that_stood_still_answers_nothing_for_the_service_before_it_has_asked() {
 
 #[test]
 fn takeover_kicks_active_connections_of_all_shards_before_idle_ones_of_any() {
-    // One connection of each shard that has been idle for long, one for less, one for hardly at all.
+    // One connection of each shard that has been idle for long, one for less, one for hardly at
+    // all.
     let times =
         [[1; 4], [900_000, 900_001, 900_002, 900_003], [999_000, 999_990, 999_900, 999_500]];
     let steward = Scripted::new(FOLLOWING);

@@ -131,8 +131,8 @@ fn open(
     Ok((queues.with_context(|| format!("{interface} has no queue"))?, port))
 }
 
-/// Takes what came in at `from` into `direction`, and what has arrived out at `to`. Gives the number
-/// of frames.
+/// Takes what came in at `from` into `direction`, and what has arrived out at `to`. Gives the
+/// number of frames.
 fn carry(
     now_ns: u64,
     from: &mut QueuePair,

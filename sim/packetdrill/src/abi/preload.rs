@@ -1,6 +1,6 @@
-//! Functions of the C library, for the process that preloads this library: what packetdrill does past
-//! its table when it runs a plug-in, in virtual time. Loaded as a plug-in alone, none of them is
-//! called.
+//! Functions of the C library, for the process that preloads this library: what packetdrill does
+//! past its table when it runs a plug-in, in virtual time. Loaded as a plug-in alone, none of them
+//! is called.
 
 use std::ffi::{c_int, c_long, c_void};
 use std::ptr;

@@ -32,8 +32,8 @@ pub struct Request<'a> {
     fields: &'a [u8],
 }
 
-/// Length of the head at the front of `bytes`, its empty line included. Lines may end with a bare LF
-/// (RFC 9112 2.2).
+/// Length of the head at the front of `bytes`, its empty line included. Lines may end with a bare
+/// LF (RFC 9112 2.2).
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(line) = bytes[at..].iter().position(|&byte| byte == b'\n') {

@@ -201,7 +201,8 @@ mod tests {
         for round in 0..40_u64 {
             cwnd += cubic.growth(Instant::from_micros(round * 1000), cwnd, cwnd, MSS, 1000);
         }
-        // 9/17 of a segment in each of the 11 round trips to cwnd_prior, a whole one in the other 29.
+        // 9/17 of a segment in each of the 11 round trips to cwnd_prior, a whole one in the other
+        // 29.
         assert!((47_000..50_000).contains(&cwnd), "{cwnd}");
     }
 

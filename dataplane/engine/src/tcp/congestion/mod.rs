@@ -138,8 +138,8 @@ impl Congestion {
         }
     }
 
-    /// Congestion was seen (fast recovery starts, or a mark was echoed): sets the threshold. `flight`
-    /// is what was out. The window follows it along the recovery.
+    /// Congestion was seen (fast recovery starts, or a mark was echoed): sets the threshold.
+    /// `flight` is what was out. The window follows it along the recovery.
     pub fn lost(&mut self, flight: u32, mss: u16) {
         let floor = 2 * u32::from(mss);
         let initial = self.ssthresh == u32::MAX;

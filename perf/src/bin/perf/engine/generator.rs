@@ -26,7 +26,8 @@ use crate::load::transport::{Events, Failure, Index, Notice, Stream, Transport};
 const ENDS_TRIED: usize = 16;
 /// Time between two questions for the next hop.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// Room in the send buffer that is worth a piece of pattern. Crumbs would cost more than they bring.
+/// Room in the send buffer that is worth a piece of pattern. Crumbs would cost more than they
+/// bring.
 const PATTERN_PIECE: u64 = 64 * 1024;
 /// Shard time at the start: later than what counts as long ago.
 const ORIGIN_US: u64 = 1_000_000;
