@@ -136,6 +136,16 @@ impl<'a> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
+    /// A reader that goes on where another one of the same bytes [was](Self::position).
+    pub fn resume(bytes: &'a [u8], at: usize) -> Reader<'a> {
+        Reader { bytes, at: at.min(bytes.len()) }
+    }
+
+    /// Bytes read so far.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
     /// Reads `len` bytes; `what` names them in the error.
     pub fn raw(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], SnapshotError> {
         let left = &self.bytes[self.at..];

@@ -10,6 +10,7 @@ mod info;
 mod kick;
 mod lifecycle;
 mod lists;
+mod restore;
 mod save;
 mod screen;
 mod usage;
@@ -17,6 +18,7 @@ mod usage;
 pub use external::{End, Ready, ReconfigureError};
 pub use info::{Agreed, ConnectionInfo, MemoryUse, Repair, SegmentCounts, Standing};
 pub(crate) use lifecycle::is_opening;
+pub use restore::Restoring;
 pub use lifecycle::{ConnectError, ConnectionId};
 pub use usage::{Refusal, Refusals, ServiceUse};
 

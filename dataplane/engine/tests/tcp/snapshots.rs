@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::config::Config;
-use engine::shard::Shard;
+use engine::shard::{Restoring, Shard};
 use proptest::prelude::*;
 
 use crate::support::link::Quality;
@@ -21,8 +21,12 @@ fn saved(shard: &Shard) -> Vec<u8> {
     bytes
 }
 
-fn restored(config: Config, bytes: &[u8]) -> Shard {
-    Shard::restore(Arc::new(config), content(), bytes).expect("it was saved")
+/// In portions of `most` connections.
+fn restored(config: Config, bytes: &[u8], most: u32) -> Shard {
+    let begun = Restoring::begin(Arc::new(config), content(), bytes);
+    let mut shard = begun.expect("it was saved");
+    while shard.advance(bytes, most).expect("it was saved") {}
+    shard.finish(bytes).expect("it was saved")
 }
 
 fn busy(seed: u64) -> Pair {
@@ -46,11 +50,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn restored_shard_equals_the_saved_one_now_and_later(seed: u64, at_us in 0_u64..1_500_000) {
+    fn restored_shard_equals_the_saved_one_now_and_later(seed: u64, at_us in 0_u64..1_500_000, most in 1_u32..5) {
         let mut pair = busy(seed);
         pair.run(at_us);
         let bytes = saved(&pair.server);
-        let copy = restored(small(), &bytes);
+        let copy = restored(small(), &bytes, most);
         prop_assert!(saved(&copy) == bytes, "equal bytes");
         // The copy goes on in the place of the original; a twin run keeps the original.
         let mut twin = busy(seed);
