@@ -19,7 +19,7 @@ use crate::role::{Epoch, Incarnation};
 
 const MAGIC: [u8; 4] = *b"HFL1";
 /// Version of this layout and of the records inside.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Most gaps that one confirmation tells of; the rest is told by a later one.
 pub const MAX_GAPS: usize = 16;
 

@@ -1,4 +1,5 @@
-//! The input log's way to the other node: records, batches, the link session, the gate, the digest.
+//! The input log's way to the other node: records, batches, snapshots, the link session, the gate,
+//! the digest.
 //!
 //! A shard's inputs are appended to a [`Session`] as records; the records of one poll loop are a
 //! batch; the session carries batches in order, exactly once, over a link that loses, reorders and
@@ -20,6 +21,7 @@ pub mod pending;
 pub mod record;
 pub mod role;
 pub mod session;
+pub mod snapshot;
 
 pub use digest::DigestCheck;
 pub use gate::{CommitRule, Gate, GateCounters};

@@ -21,6 +21,10 @@ pub enum RecordKind {
     Digest = 3,
     /// An ICMP error that a shard heeds: a time and what the error says.
     Icmp = 4,
+    /// A piece of the shard's snapshot, see [`snapshot`](crate::snapshot).
+    SnapshotPiece = 5,
+    /// The end of that snapshot, which proves it.
+    SnapshotEnd = 6,
 }
 
 impl RecordKind {
@@ -30,6 +34,8 @@ impl RecordKind {
             2 => Some(RecordKind::Kick),
             3 => Some(RecordKind::Digest),
             4 => Some(RecordKind::Icmp),
+            5 => Some(RecordKind::SnapshotPiece),
+            6 => Some(RecordKind::SnapshotEnd),
             _ => None,
         }
     }
@@ -92,7 +98,7 @@ impl<'a> Record<'a> {
     pub fn digest(&self) -> Option<u64> {
         match self.kind {
             RecordKind::Digest => self.body.try_into().ok().map(u64::from_le_bytes),
-            RecordKind::Input | RecordKind::Kick | RecordKind::Icmp => None,
+            _ => None,
         }
     }
 }
