@@ -79,6 +79,9 @@ pub enum GateMode {
 pub enum Role {
     /// Holds no state that counts; sends nothing for the service and applies no log.
     Spare,
+    /// Takes in the primary's state, shard by shard, and the log behind each; sends nothing for
+    /// the service.
+    Joining,
     /// Holds the state by applying the primary's log; sends nothing for the service.
     Backup,
     /// Serves: owns VIP and VMAC.
@@ -100,6 +103,9 @@ pub struct Directive {
     pub peer: Option<Incarnation>,
     /// How many workers, hence session channels, the peer has. 0 when `peer` is `None`.
     pub peer_workers: u16,
+    /// A primary: hand the state over to the peer, which joins. It stays so when the gate closes,
+    /// and when the peer is in sync, until another log begins.
+    pub hands_over: bool,
 }
 
 /// The backup's state is not the primary's.
@@ -125,6 +131,21 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// How far the state of a primary has come on its way to a node that joins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transfer {
+    /// It is under way, or none was asked for.
+    #[default]
+    Incomplete,
+    /// The primary: the peer has all snapshots and the log up to the last of them. The joining
+    /// node: every shard is restored and has caught up with the log behind it.
+    Complete,
+    /// The primary, with its gate closed: the peer has the log of all that left before that.
+    Settled,
+    /// It cannot be completed: the log had no room, or was refused.
+    Failed,
+}
+
 /// What a worker tells the control plane in each loop. Times are the worker's own monotonic clock
 /// in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,6 +162,8 @@ pub struct Report {
     pub refused_log: bool,
     /// Nothing that was received is left to apply.
     pub log_applied: bool,
+    /// How far a handover of the state has come, at this end of it.
+    pub transfer: Transfer,
     /// When this node claimed the VIP; `None` while it does not serve.
     pub serving_since_us: Option<u64>,
     /// When the first packet of the service left after the VIP was claimed.

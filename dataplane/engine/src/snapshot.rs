@@ -18,7 +18,7 @@ pub trait Snapshot: Sized {
 }
 
 /// Why bytes are not a snapshot.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum SnapshotError {
     /// The bytes end too early.
     #[error("snapshot ends at byte {at}, where {wanted} more bytes of {what} were expected")]

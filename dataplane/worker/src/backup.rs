@@ -53,7 +53,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         applied
     }
 
-    fn fail(&mut self, now_us: u64, fault: Fault) {
+    pub(crate) fn fail(&mut self, now_us: u64, fault: Fault) {
         self.fault = Some(fault);
         for channel in &mut self.channels {
             channel.session.close();
@@ -91,7 +91,7 @@ pub(crate) fn apply_log<F>(
     Ok((applied, remote))
 }
 
-fn apply_record<F>(
+pub(crate) fn apply_record<F>(
     position: Position,
     record: &Record<'_>,
     shards: &mut Shards<F>,
@@ -118,6 +118,10 @@ fn apply_record<F>(
         shards.logged(now);
         return Ok(None);
     }
+    if matches!(record.kind, RecordKind::SnapshotPiece | RecordKind::SnapshotEnd) {
+        counters.records_refused += 1;
+        return Err(refuse(RefusedRecord::Snapshot));
+    }
     let mut segments = Segments::new();
     let decoded = input::decode(record.body, &mut segments).and_then(|now| {
         if now < slot.shard.now() {
@@ -133,9 +137,7 @@ fn apply_record<F>(
     let mut egress = CountingEgress::default();
     match record.kind {
         RecordKind::Kick => slot.shard.kick(now, &mut egress),
-        RecordKind::Input | RecordKind::Digest | RecordKind::Icmp => {
-            slot.shard.step(now, &segments, &mut egress)
-        }
+        _ => slot.shard.step(now, &segments, &mut egress),
     }
     shards.logged(now);
     Ok(segments.last().map(|segment| segment.flow.remote.addr))

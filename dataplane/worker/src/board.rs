@@ -1,7 +1,7 @@
 //! What the workers of a node tell each other: the lead what the node is, the others how they
 //! fare. Atomics only; every field has one writer unless it says otherwise.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 use replication::{Directive, Epoch, GateMode, Incarnation, Mismatch, Position, Role};
@@ -17,6 +17,8 @@ const READ_TRIES: usize = 4;
 pub(crate) struct Board {
     order: CachePadded<Order>,
     workers: Box<[CachePadded<Tick>]>,
+    /// Which worker holds each shard, written by that worker.
+    owners: Box<[AtomicU16]>,
 }
 
 /// The directive, written by the lead. `version` is odd while it is being written.
@@ -59,15 +61,25 @@ pub(crate) struct Standing {
     pub refused_log: bool,
     pub log_applied: bool,
     pub mismatch: Option<Mismatch>,
+    /// Shards that are held and have caught up with their log.
+    pub held: u16,
+    pub handed_over: bool,
+    pub settled: bool,
+    pub handover_failed: bool,
 }
 
 const SESSION_OPEN: u64 = 1;
 const REFUSED_LOG: u64 = 2;
 const LOG_APPLIED: u64 = 4;
 const MISMATCH: u64 = 8;
+const HANDED_OVER: u64 = 16;
+const SETTLED: u64 = 32;
+const HANDOVER_FAILED: u64 = 64;
+/// Above the flags: the number of shards that are held.
+const HELD_SHIFT: u32 = 16;
 
 impl Board {
-    pub fn new(workers: u16) -> Board {
+    pub fn new(workers: u16, shards: u16) -> Board {
         let tick = || {
             CachePadded::new(Tick {
                 alive_us: AtomicU64::new(NONE),
@@ -81,7 +93,11 @@ impl Board {
             })
         };
         let order = Order { serving_epoch: AtomicU64::new(NONE), ..Order::default() };
-        Board { order: CachePadded::new(order), workers: (0..workers).map(|_| tick()).collect() }
+        Board {
+            order: CachePadded::new(order),
+            workers: (0..workers).map(|_| tick()).collect(),
+            owners: (0..shards).map(|_| AtomicU16::new(0)).collect(),
+        }
     }
 
     pub fn workers(&self) -> u16 {
@@ -132,6 +148,16 @@ impl Board {
         self.order.serving_epoch.load(Ordering::SeqCst) == epoch.0
     }
 
+    /// A worker: it holds `shard` from now on.
+    pub fn own(&self, worker: u16, shard: u16) {
+        self.owners[usize::from(shard)].store(worker, Ordering::SeqCst);
+    }
+
+    /// The worker of each shard, once [all have applied](Self::all_applied) what they hold.
+    pub fn owners(&self) -> impl Iterator<Item = u16> {
+        self.owners.iter().map(|owner| owner.load(Ordering::SeqCst))
+    }
+
     /// A worker: alive at `now_us`.
     pub fn tick(&self, worker: u16, now_us: u64) {
         self.of(worker).alive_us.store(now_us, Ordering::SeqCst);
@@ -171,7 +197,11 @@ impl Board {
         let state = bit(standing.session_open, SESSION_OPEN)
             | bit(standing.refused_log, REFUSED_LOG)
             | bit(standing.log_applied, LOG_APPLIED)
-            | bit(standing.mismatch.is_some(), MISMATCH);
+            | bit(standing.mismatch.is_some(), MISMATCH)
+            | bit(standing.handed_over, HANDED_OVER)
+            | bit(standing.settled, SETTLED)
+            | bit(standing.handover_failed, HANDOVER_FAILED)
+            | u64::from(standing.held) << HELD_SHIFT;
         // The flag is stored last, so that whoever sees it sees the words it speaks of.
         tick.state.store(state, Ordering::SeqCst);
     }
@@ -179,7 +209,13 @@ impl Board {
     /// Lead: all workers' standing in one, and the longest stall among them: one that a worker
     /// confessed, or one that is still going on at `now_us`.
     pub fn survey(&self, now_us: u64) -> (Standing, u64) {
-        let mut all = Standing { session_open: true, log_applied: true, ..Standing::default() };
+        let mut all = Standing {
+            session_open: true,
+            log_applied: true,
+            handed_over: true,
+            settled: true,
+            ..Standing::default()
+        };
         all.last_kick_us = Some(0);
         let mut stalled_us = 0;
         for tick in &self.workers {
@@ -187,6 +223,10 @@ impl Board {
             all.session_open &= state & SESSION_OPEN != 0;
             all.log_applied &= state & LOG_APPLIED != 0;
             all.refused_log |= state & REFUSED_LOG != 0;
+            all.handed_over &= state & HANDED_OVER != 0;
+            all.settled &= state & SETTLED != 0;
+            all.handover_failed |= state & HANDOVER_FAILED != 0;
+            all.held = all.held.saturating_add((state >> HELD_SHIFT) as u16);
             let since = some_time(&tick.unconfirmed_since_us);
             all.unconfirmed_since_us = earliest(all.unconfirmed_since_us, since);
             all.first_packet_us = earliest(all.first_packet_us, some_time(&tick.first_packet_us));
@@ -230,10 +270,12 @@ fn flags_of(directive: &Directive) -> u64 {
         Role::Backup => 1,
         Role::Primary(GateMode::Confirmed) => 2,
         Role::Primary(GateMode::Open) => 3,
+        Role::Joining => 4,
     };
     let silent = u64::from(directive.silent) << 8;
     let has_peer = u64::from(directive.peer.is_some()) << 9;
-    role | silent | has_peer | u64::from(directive.peer_workers) << 16
+    let hands_over = u64::from(directive.hands_over) << 10;
+    role | silent | has_peer | hands_over | u64::from(directive.peer_workers) << 16
 }
 
 fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
@@ -241,6 +283,7 @@ fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
         1 => Role::Backup,
         2 => Role::Primary(GateMode::Confirmed),
         3 => Role::Primary(GateMode::Open),
+        4 => Role::Joining,
         _ => Role::Spare,
     };
     Directive {
@@ -249,6 +292,7 @@ fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
         silent: flags & 1 << 8 != 0,
         peer: (flags & 1 << 9 != 0).then_some(Incarnation(peer)),
         peer_workers: (flags >> 16 & 0xffff) as u16,
+        hands_over: flags & 1 << 10 != 0,
     }
 }
 
@@ -264,15 +308,17 @@ mod tests {
 
     fn directive(role: Role) -> Directive {
         let peer = Some(Incarnation(0xabcd));
-        Directive { epoch: Epoch(7), role, silent: true, peer, peer_workers: 300 }
+        let hands_over = role == Role::Primary(GateMode::Open);
+        Directive { epoch: Epoch(7), role, silent: true, peer, peer_workers: 300, hands_over }
     }
 
     #[test]
     fn directive_is_read_as_it_was_published() {
-        let board = Board::new(1);
+        let board = Board::new(1, 1);
         assert_eq!(board.read(), None);
         for role in [
             Role::Spare,
+            Role::Joining,
             Role::Backup,
             Role::Primary(GateMode::Open),
             Role::Primary(GateMode::Confirmed),
@@ -288,7 +334,7 @@ mod tests {
 
     #[test]
     fn follower_that_stands_still_counts_as_a_stall() {
-        let board = Board::new(2);
+        let board = Board::new(2, 1);
         board.tick(0, 100);
         board.tick(1, 40);
         assert_eq!(board.survey(100).1, 60);
@@ -300,7 +346,7 @@ mod tests {
 
     #[test]
     fn standing_of_all_is_the_worst_of_each() {
-        let board = Board::new(2);
+        let board = Board::new(2, 1);
         let good = Standing { session_open: true, log_applied: true, ..Standing::default() };
         let mismatch = Mismatch { shard: 3, position: Position(9), primary: 0xaaaa, ours: 0xbbbb };
         board.stand(0, &Standing { unconfirmed_since_us: Some(9), ..good });
@@ -321,7 +367,7 @@ mod tests {
 
     #[test]
     fn last_kick_of_all_is_the_last_one_of_the_last_worker() {
-        let board = Board::new(2);
+        let board = Board::new(2, 1);
         board.stand(1, &Standing { last_kick_us: Some(7), ..Standing::default() });
         assert_eq!(board.survey(0).0.last_kick_us, None);
         board.stand(0, &Standing { last_kick_us: Some(5), ..Standing::default() });
@@ -330,7 +376,7 @@ mod tests {
 
     #[test]
     fn takeover_waits_for_every_worker() {
-        let board = Board::new(2);
+        let board = Board::new(2, 1);
         board.applied(0, Epoch(4));
         assert!(!board.all_applied(Epoch(4)));
         board.applied(1, Epoch(4));

@@ -106,6 +106,8 @@ pub struct NodeConfig {
     pub content: Arc<Content>,
     /// Bytes of received log that may wait to be applied, for each session channel.
     pub pending_log_bytes: usize,
+    /// Bytes a second that each worker may hand over to a node that joins.
+    pub handover_bytes_per_second: u64,
     /// Frames that may wait in the gate, for each worker; raised to what a step needs. Each is a
     /// frame of the LAN port's pool.
     pub gate_frames: usize,
@@ -114,6 +116,8 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// Room for received log that keeps a fast primary from waiting for a slow backup.
     pub const DEFAULT_PENDING_LOG_BYTES: usize = 16 << 20;
+    /// Takes 4 s for a million idle connections.
+    pub const DEFAULT_HANDOVER_BYTES_PER_SECOND: u64 = 100 << 20;
     /// Frames of a few milliseconds at 10 Gbit/s.
     pub const DEFAULT_GATE_FRAMES: usize = 4096;
 

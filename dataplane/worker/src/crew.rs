@@ -105,7 +105,7 @@ pub fn crew<N: Nic, S: Steward>(
     check_versions(&node.lan, on_lan, "service LAN")?;
     check_versions(&node.link, [&node.link.peer], "link")?;
     let node = Arc::new(node);
-    let board = Arc::new(Board::new(workers));
+    let board = Arc::new(Board::new(workers, node.shard.shards));
     let (event_sender, events) = events::channel();
     let (query_senders, query_receivers): (Vec<_>, Vec<_>) =
         (0..workers).map(|_| query::channel()).unzip();

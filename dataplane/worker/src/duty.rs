@@ -2,8 +2,10 @@
 
 use replication::{Directive, Epoch, GateMode, Incarnation, Role};
 
+use crate::admission::Admission;
 use crate::channel;
 use crate::events::Event;
+use crate::handover::Handover;
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::shards::{Placement, Shards};
@@ -15,6 +17,8 @@ use crate::takeover::Kicks;
 pub(crate) enum Duty {
     /// Holds nothing, serves nothing.
     Spare,
+    /// Takes in the primary's shards and the log behind them.
+    Joining,
     /// Applies the primary's log.
     Following,
     /// Takes over: what is left of the log comes first.
@@ -27,7 +31,14 @@ pub(crate) enum Duty {
 
 /// What a worker is before it was told anything.
 pub(crate) const SPARE: Directive =
-    Directive { epoch: Epoch(0), role: Role::Spare, silent: false, peer: None, peer_workers: 0 };
+    Directive {
+        epoch: Epoch(0),
+        role: Role::Spare,
+        silent: false,
+        peer: None,
+        peer_workers: 0,
+        hands_over: false,
+    };
 
 /// Which log a session carries: of whom, in which configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +69,15 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         match (self.duty, new.role) {
             (Duty::Spare, Role::Spare) => {}
             (_, Role::Spare) => self.step_down(now_us),
+            (Duty::Joining, Role::Joining) if self.log_of == Some(LogId::of(&new)) => {}
+            (_, Role::Joining) => {
+                self.step_down(now_us);
+                self.join();
+            }
+            // All that it was given is restored, or nobody would call it a backup.
+            (Duty::Joining, Role::Backup) if self.log_of == Some(LogId::of(&new)) => {
+                self.duty = Duty::Following;
+            }
             // A peer that is not known for a while takes nothing back of what it logged.
             (Duty::Following, Role::Backup) if new.peer.is_none() => {}
             (Duty::Following, Role::Backup) if self.log_of == Some(LogId::of(&new)) => {}
@@ -67,6 +87,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             }
             (Duty::Spare, Role::Primary(_)) => self.begin_afresh(now_us),
             (Duty::Following, Role::Primary(_)) => self.stop_following(now_us),
+            // It never held the state.
+            (Duty::Joining, Role::Primary(_)) => self.step_down(now_us),
             (Duty::Applying { .. }, Role::Primary(_)) => {}
             (Duty::Ready, Role::Primary(_)) => self.board.applied(self.index, new.epoch),
             (Duty::Serving, Role::Primary(mode)) => {
@@ -75,7 +97,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     self.board.serve(new.epoch);
                 }
                 let same_log = self.log_of == Some(LogId::of(&new));
-                if new.role != old.role || mode == GateMode::Confirmed && !same_log {
+                if same_log && self.handover.is_some() {
+                    self.close_gate(now_us, mode);
+                } else if new.role != old.role || !same_log {
                     self.change_gate(now_us, mode);
                 }
             }
@@ -105,15 +129,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.blocked = false;
         self.follows_a_log = false;
         self.log_of = None;
+        self.handover = None;
+        self.admission = Admission::default();
         self.channels.clear();
-        self.shards = Shards::none(Placement::own(self.board.workers()));
+        self.shards = Shards::none(self.node.shard.shards);
         self.duty = Duty::Spare;
     }
 
     fn follow(&mut self) {
         let workers = self.board.workers();
         let placement = Placement::following(workers, self.directive.peer_workers);
-        self.shards = self.fresh_shards(placement);
+        self.hold_fresh_shards(placement);
         let most = self.link.max_datagram();
         self.channels = channel::incoming(self.index, workers, &self.node, most, &self.directive);
         self.follows_a_log = true;
@@ -121,16 +147,28 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.duty = Duty::Following;
     }
 
-    fn fresh_shards(&mut self, placement: Placement) -> Shards<N::Frame> {
+    fn join(&mut self) {
+        // What was made for a start is of no use here, and takes memory.
+        self.made_ahead = None;
+        let (workers, most) = (self.board.workers(), self.link.max_datagram());
+        self.channels = channel::incoming(self.index, workers, &self.node, most, &self.directive);
+        self.follows_a_log = true;
+        self.log_of = Some(LogId::of(&self.directive));
+        self.duty = Duty::Joining;
+    }
+
+    fn hold_fresh_shards(&mut self, placement: Placement) {
         let made_ahead = self.made_ahead.take();
-        made_ahead.filter(|shards| shards.placement == placement).unwrap_or_else(|| {
+        let fitting = made_ahead.filter(|(made_for, _)| *made_for == placement);
+        self.shards = fitting.map(|(_, shards)| shards).unwrap_or_else(|| {
             Shards::fresh(self.index, placement, &self.node.shard, &self.node.content)
-        })
+        });
+        self.shards.slots.iter().for_each(|slot| self.board.own(self.index, slot.index));
     }
 
     fn begin_afresh(&mut self, now_us: u64) {
         let placement = Placement::own(self.board.workers());
-        self.shards = self.fresh_shards(placement);
+        self.hold_fresh_shards(placement);
         self.duty = Duty::Applying { since_us: now_us, records: 0 };
     }
 
@@ -144,17 +182,38 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     /// Sets the gate, and opens the session that lets it release.
-    pub(crate) fn log_to_peer(&mut self, mode: GateMode) {
+    pub(crate) fn log_to_peer(&mut self, now_us: u64, mode: GateMode) {
         self.gate.set_mode(mode);
         self.recorder.log_opened();
         self.log_of = Some(LogId::of(&self.directive));
-        self.channels = match mode {
-            GateMode::Open => Vec::new(),
-            GateMode::Confirmed => {
-                let most = self.link.max_datagram();
-                channel::outgoing(self.index, &self.node, most, &self.directive)
-            }
+        let hands_over = self.directive.hands_over;
+        self.channels = if mode == GateMode::Confirmed || hands_over {
+            let most = self.link.max_datagram();
+            channel::outgoing(self.index, &self.node, most, &self.directive)
+        } else {
+            Vec::new()
         };
+        self.shards.slots.iter_mut().for_each(|slot| slot.logged = false);
+        let rate = self.node.handover_bytes_per_second;
+        self.handover = hands_over.then(|| Handover::new(now_us, rate));
+        self.closed_at = None;
+    }
+
+    /// The node that joins has all shards: from here on nothing leaves that it does not know of.
+    /// Or it has failed, and nothing waits for it any more.
+    fn close_gate(&mut self, now_us: u64, mode: GateMode) {
+        if self.gate.mode() == mode {
+            return;
+        }
+        self.gate.set_mode(mode);
+        self.closed_at =
+            self.channels.first().filter(|_| mode == GateMode::Confirmed).map(|channel| {
+                // What left before is in the batches up to the open one.
+                channel.session.position()
+            });
+        if self.serving() {
+            self.release(now_us);
+        }
     }
 
     /// Open: what waits may leave, nobody will confirm it any more. Confirmed with another peer:
@@ -164,7 +223,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.counters.drop_gate_discarded += self.gate.discard() as u64;
             self.recorder.gate_discarded();
         }
-        self.log_to_peer(mode);
+        self.log_to_peer(now_us, mode);
         if self.serving() {
             self.release(now_us);
         }

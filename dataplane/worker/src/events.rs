@@ -2,6 +2,8 @@
 //! channel. A full channel loses the event and counts it; it never holds up the loop.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use engine::snapshot::SnapshotError;
+use replication::snapshot::SnapshotRefused;
 use replication::{Directive, Epoch, Mismatch};
 
 /// Events that wait for the control thread.
@@ -74,6 +76,18 @@ pub enum RefusedRecord {
     /// For a shard that this worker does not hold.
     #[error("its shard is not held here: both nodes must have the same number of shards")]
     Shard,
+    /// Part of a snapshot that nobody waits for, or of another shard.
+    #[error("its snapshot has no place here")]
+    Snapshot,
+    /// A snapshot that did not come whole.
+    #[error("{0}")]
+    Arrived(SnapshotRefused),
+    /// A snapshot that is no state of a shard here.
+    #[error("{0}")]
+    State(SnapshotError),
+    /// More log than there is room for came behind a snapshot.
+    #[error("more log came behind its snapshot than there is room for")]
+    Behind,
     /// Its time lies before the shard's.
     #[error("its time runs backwards")]
     Time,

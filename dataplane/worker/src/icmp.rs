@@ -34,7 +34,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return;
         };
         let shard = shard_of(flow_hash(&error.flow), self.node.shard.shards);
-        let owner = self.shards.placement.worker_of(shard);
+        let owner = self.shards.owner_of(shard);
         if owner != self.index {
             return self.hand_over(owner, path, frame);
         }
@@ -61,7 +61,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn take_in_error(&mut self, place: usize, now: Instant, now_us: u64) -> bool {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let need = RECORD_BYTES + ERROR_BYTES + DIGEST_BYTES * self.shards.slots.len();
-        let Worker { shards, channels, gate, lan, counters, node, .. } = self;
+        let Worker { shards, channels, gate, lan, counters, node, handover, .. } = self;
         let slot = &mut shards.slots[place];
         let Some(error) = slot.errors.first() else { return true };
         let most = node.shard.max_packets_per_step as usize;
@@ -78,6 +78,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         } else if lan.room() < most {
             return false;
         } else {
+            let channel = channels.first_mut().filter(|_| slot.logged);
+            if let (Some(channel), Some(handover)) = (channel, handover) {
+                handover.log(channel, slot.index, RecordKind::Icmp, &[&input::encode_error(now, error)]);
+            }
             Way::Port
         };
         counters.steps += 1;

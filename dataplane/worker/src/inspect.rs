@@ -26,13 +26,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     #[must_use]
     pub fn foresee(&self) -> Option<Vec<Shard>> {
         let (config, content) = (&self.node.shard, &self.node.content);
-        let placement = self.shards.placement;
-        let mut copies: Shards<N::Frame> = Shards::fresh(self.index, placement, config, content);
-        copies.slots.truncate(self.shards.slots.len());
-        for (copy, slot) in copies.slots.iter_mut().zip(&self.shards.slots) {
+        let mut copies: Shards<N::Frame> = Shards::none(config.shards);
+        for slot in &self.shards.slots {
             let mut bytes = Vec::new();
             slot.shard.save(&mut bytes);
-            copy.shard = Shard::restore(config.clone(), content.clone(), &bytes).ok()?;
+            let copy = Shard::restore(config.clone(), content.clone(), &bytes).ok()?;
+            copies.insert(copy, config);
         }
         self.apply_to(&mut copies).ok()?;
         Some(copies.slots.into_iter().map(|slot| slot.shard).collect())

@@ -27,6 +27,7 @@ pub mod query;
 pub mod spread;
 pub mod steward;
 
+mod admission;
 mod announce;
 mod backup;
 mod board;
@@ -35,6 +36,7 @@ mod discover;
 mod door;
 mod duty;
 mod egress;
+mod handover;
 mod icmp;
 mod idle;
 mod ingress;

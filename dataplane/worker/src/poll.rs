@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
-use replication::{CommitRule, Directive, Gate, GateMode, Path, Report, Role, Session};
+use replication::{CommitRule, Directive, Gate, GateMode, Path, Position, Report, Role, Session, Transfer};
 
 use crate::announce::Announcer;
 use crate::backup::{self, Fault};
 use crate::board::{Board, Standing, earliest};
+use crate::admission::Admission;
 use crate::channel::Channel;
 use crate::clock::{Clock, NS_PER_US};
 use crate::config::NodeConfig;
@@ -16,6 +17,7 @@ use crate::counters::Counters;
 use crate::duty::{Duty, LogId, SPARE};
 use crate::egress::Held;
 use crate::events::{Event, Events};
+use crate::handover::Handover;
 use crate::idle::{Idler, Load};
 use crate::ingress::Local;
 use crate::latency::Recorder;
@@ -50,13 +52,19 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) duty: Duty,
     pub(crate) shards: Shards<N::Frame>,
     /// Shards made ahead, for the first role: making them takes longer than a peer may wait.
-    pub(crate) made_ahead: Option<Shards<N::Frame>>,
+    pub(crate) made_ahead: Option<(Placement, Shards<N::Frame>)>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) gate: Gate<Held<N::Frame>>,
     /// Set when the log could not be applied; final for this role.
     pub(crate) fault: Option<Fault>,
     /// Shard time is the log's, not the local clock's.
     pub(crate) follows_a_log: bool,
+    /// Shards on their way to this node.
+    pub(crate) admission: Admission,
+    /// Shards on their way from this node.
+    pub(crate) handover: Option<Handover>,
+    /// The batch that was open when a handover's gate closed.
+    pub(crate) closed_at: Option<Position>,
     /// The log that the session channels were opened for.
     pub(crate) log_of: Option<LogId>,
     pub(crate) kicks: Kicks,
@@ -132,6 +140,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let made_ahead =
             Shards::fresh(parts.index, placement, &parts.node.shard, &parts.node.content);
         let (idle, gate) = (parts.node.idle, parts.node.gate_packets());
+        let shards = parts.node.shard.shards;
         Worker {
             index: parts.index,
             node: parts.node,
@@ -144,13 +153,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             spread: parts.spread,
             directive: SPARE,
             duty: Duty::Spare,
-            shards: Shards::none(placement),
-            made_ahead: Some(made_ahead),
+            shards: Shards::none(shards),
+            made_ahead: Some((placement, made_ahead)),
             channels: Vec::new(),
             gate: Gate::new(gate, CommitRule::Swmu),
             fault: None,
             follows_a_log: false,
             log_of: None,
+            admission: Admission::default(),
+            handover: None,
+            closed_at: None,
             kicks: Kicks::default(),
             blocked: false,
             trusted: false,
@@ -279,6 +291,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             digest_mismatch: standing.mismatch,
             refused_log: standing.refused_log,
             log_applied: standing.log_applied,
+            transfer: self.transfer(&standing),
             serving_since_us: self.claimed_us,
             first_packet_us: standing.first_packet_us,
             last_kick_us: standing.last_kick_us,
@@ -296,6 +309,21 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.trusted = true;
         self.distrust_since_us = None;
         Some(directive)
+    }
+
+    /// What all workers together say of a handover.
+    fn transfer(&self, standing: &Standing) -> Transfer {
+        let restored = standing.held == self.node.shard.shards;
+        match self.directive.role {
+            Role::Primary(_) if standing.handover_failed => Transfer::Failed,
+            Role::Joining if standing.refused_log || standing.mismatch.is_some() => {
+                Transfer::Failed
+            }
+            Role::Primary(GateMode::Confirmed) if standing.settled => Transfer::Settled,
+            Role::Primary(_) if standing.handed_over => Transfer::Complete,
+            Role::Joining if restored => Transfer::Complete,
+            _ => Transfer::Incomplete,
+        }
     }
 
     fn read_board(&mut self, now_us: u64) -> Option<Directive> {
@@ -324,6 +352,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn work(&mut self, now_us: u64) -> bool {
         match self.duty {
             Duty::Spare => false,
+            Duty::Joining => {
+                self.send_log(now_us);
+                self.admit(now_us)
+            }
             // Confirmations first: what is held need not be applied to be safe.
             Duty::Following => {
                 self.send_log(now_us);
@@ -395,6 +427,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let role = self.directive.role;
         let open = !self.channels.iter().any(|channel| !channel.session.is_open());
         let own = self.channels.first().filter(|_| self.duty == Duty::Serving);
+        let confirmed = own.map_or(Position::START, |own| own.session.confirmed());
+        let held = if self.admission.is_idle() { self.shards.slots.len() } else { 0 };
         let refused = matches!(self.fault, Some(Fault::Refused { .. }))
             || self.channels.iter().any(|channel| channel.session.refused_log());
         let standing = Standing {
@@ -404,8 +438,13 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             session_open: match role {
                 Role::Backup => open && self.fault.is_none(),
                 Role::Primary(GateMode::Confirmed) => open && own.is_some(),
+                Role::Joining => open && self.fault.is_none(),
                 Role::Primary(GateMode::Open) | Role::Spare => false,
             },
+            held: u16::try_from(held).unwrap_or(u16::MAX),
+            handed_over: self.handover.as_ref().is_some_and(|to| to.is_complete(confirmed)),
+            settled: self.closed_at.is_some_and(|position| position <= confirmed),
+            handover_failed: self.handover.as_ref().is_some_and(Handover::has_failed),
             refused_log: refused,
             log_applied: self.log_is_applied(),
             mismatch: match self.fault {

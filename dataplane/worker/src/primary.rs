@@ -64,6 +64,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         busy |= !kick_first && self.kick_next(now, now_us);
         self.blocked = blocked;
         self.counters.back_pressure_loops += u64::from(blocked);
+        self.give_shards(now_us);
         self.end_batch();
         busy
     }
@@ -90,6 +91,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let shards = self.shards.slots.len();
         let Worker { shards: all, channels, gate, lan, counters, node, recorder, .. } = self;
+        let handover = &mut self.handover;
         let resets = &mut self.reset_limit;
         let slot = &mut all.slots[place];
         let due = slot.shard.next_deadline().is_some_and(|at| at <= now);
@@ -140,6 +142,13 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                         None => return Turn::Blocked,
                     }
                 } else {
+                    let channel = channels.first_mut().filter(|_| slot.logged);
+                    if let (Some(channel), Some(handover)) = (channel, handover)
+                        && !handover.has_failed()
+                        && append(channel, slot.index, kind, now, &segments).is_none()
+                    {
+                        handover.fail();
+                    }
                     Way::Port
                 };
                 counters.steps += 1;
@@ -164,11 +173,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     /// Appends the digests of what was stepped and closes the batch.
     fn end_batch(&mut self) {
-        if self.directive.role != Role::Primary(GateMode::Confirmed) {
-            return;
-        }
+        let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let Some(channel) = self.channels.first_mut() else { return };
-        for slot in self.shards.slots.iter_mut().filter(|slot| slot.touched) {
+        let logged = |slot: &&mut Slot<N::Frame>| slot.touched && (confirmed || slot.logged);
+        for slot in self.shards.slots.iter_mut().filter(logged) {
             let digest = slot.shard.digest().to_le_bytes();
             let appended = channel.session.append(slot.index, RecordKind::Digest, &[&digest]);
             // Without room the proof comes with the next batch.

@@ -116,7 +116,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     self.refuse_segment(now_us, &frame, packet);
                 } else {
                     let shard = shard_of(hash, self.node.shard.shards);
-                    match self.shards.placement.worker_of(shard) {
+                    match self.shards.owner_of(shard) {
                         own if own == self.index => self.take_segment(shard, frame),
                         owner => self.hand_over(owner, path, frame),
                     }

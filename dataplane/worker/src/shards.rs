@@ -64,9 +64,26 @@ pub(crate) struct Slot<F> {
     pub touched: bool,
     /// The takeover's kick has not begun.
     pub kick_due: bool,
+    /// Its records go into the log although the gate is open: a node that joins has its snapshot.
+    pub logged: bool,
 }
 
 impl<F> Slot<F> {
+    fn new(shard: Shard, config: &Arc<Config>) -> Slot<F> {
+        Slot {
+            index: shard.index(),
+            shard,
+            waiting: ArrayVec::new(),
+            errors: ArrayVec::new(),
+            screened: 0,
+            guard: Guard::new(config, MAX_SEGMENTS),
+            waiting_since_ns: 0,
+            touched: false,
+            kick_due: false,
+            logged: false,
+        }
+    }
+
     /// Whom the shard's next portion of the takeover's kick is for, as [`Shard::kicks_next`] has
     /// it; `None` when there is none left.
     pub fn kicks_next(&self) -> Option<u16> {
@@ -97,9 +114,10 @@ impl<F> Slot<F> {
 #[derive(Debug)]
 pub(crate) struct Shards<F> {
     pub slots: Vec<Slot<F>>,
-    pub placement: Placement,
     /// Place in `slots` of each shard of the cluster.
     places: Box<[Option<u16>]>,
+    /// Which worker of this node holds each of them.
+    owners: Box<[u16]>,
     /// What makes local time shard time, in wrapping arithmetic.
     offset_us: u64,
     /// The latest time that any of the shards was given.
@@ -107,10 +125,15 @@ pub(crate) struct Shards<F> {
 }
 
 impl<F> Shards<F> {
-    /// No shards: a spare's.
-    pub fn none(placement: Placement) -> Shards<F> {
-        let last = Instant::ZERO;
-        Shards { slots: Vec::new(), placement, places: Box::new([]), offset_us: 0, last }
+    /// None of `count` shards.
+    pub fn none(count: u16) -> Shards<F> {
+        Shards {
+            slots: Vec::new(),
+            places: vec![None; count.into()].into_boxed_slice(),
+            owners: vec![0; count.into()].into_boxed_slice(),
+            offset_us: 0,
+            last: Instant::ZERO,
+        }
     }
 
     /// Fresh shards, those that `placement` gives to `worker`.
@@ -120,26 +143,35 @@ impl<F> Shards<F> {
         config: &Arc<Config>,
         content: &Arc<Content>,
     ) -> Shards<F> {
-        let mut slots = Vec::new();
-        let mut places = vec![None; usize::from(config.shards)];
+        let mut shards = Shards::none(config.shards);
+        shards.owners = (0..config.shards).map(|shard| placement.worker_of(shard)).collect();
         for index in (0..config.shards).filter(|&shard| placement.worker_of(shard) == worker) {
-            places[usize::from(index)] = u16::try_from(slots.len()).ok();
-            let shard = Shard::new(index, Arc::clone(config), Arc::clone(content));
-            let waiting = ArrayVec::new();
-            slots.push(Slot {
-                index,
-                shard,
-                waiting,
-                errors: ArrayVec::new(),
-                screened: 0,
-                guard: Guard::new(config, MAX_SEGMENTS),
-                waiting_since_ns: 0,
-                touched: false,
-                kick_due: false,
-            });
+            shards.insert(Shard::new(index, Arc::clone(config), Arc::clone(content)), config);
         }
-        let places = places.into_boxed_slice();
-        Shards { slots, placement, places, offset_us: 0, last: Instant::ZERO }
+        shards
+    }
+
+    /// Adds a shard that is not held yet.
+    pub fn insert(&mut self, shard: Shard, config: &Arc<Config>) {
+        self.last = self.last.max(shard.now());
+        self.places[usize::from(shard.index())] = u16::try_from(self.slots.len()).ok();
+        self.slots.push(Slot::new(shard, config));
+    }
+
+    /// Whether the shard with this number is held here.
+    pub fn holds(&self, shard: u16) -> bool {
+        matches!(self.places.get(usize::from(shard)), Some(Some(_)))
+    }
+
+    /// The worker of this node that holds `shard`.
+    #[inline]
+    pub fn owner_of(&self, shard: u16) -> u16 {
+        self.owners[usize::from(shard)]
+    }
+
+    /// Notes who holds what, once all workers of the node have said so.
+    pub fn set_owners(&mut self, owners: impl Iterator<Item = u16>) {
+        self.owners.iter_mut().zip(owners).for_each(|(own, owner)| *own = owner);
     }
 
     /// The shard with this number, if it is held here.
@@ -191,14 +223,14 @@ mod tests {
 
     #[test]
     fn time_goes_on_from_the_log_on_a_clock_that_is_far_away() {
-        let mut shards: Shards<()> = Shards::none(Placement::own(1));
+        let mut shards: Shards<()> = Shards::none(1);
         for local in [10, 9_000_000_000] {
             shards.logged(Instant::from_micros(5_000_000));
             shards.go_on_from_log(local);
             assert_eq!(shards.time(local), Instant::from_micros(5_000_000));
             assert_eq!(shards.time(local + 7), Instant::from_micros(5_000_007));
             assert_eq!(shards.time(local + 3), Instant::from_micros(5_000_007));
-            shards = Shards::none(Placement::own(1));
+            shards = Shards::none(1);
         }
     }
 }

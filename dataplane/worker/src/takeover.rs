@@ -68,7 +68,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let Role::Primary(mode) = self.directive.role else { return };
         self.duty = Duty::Serving;
         self.serving_since_us = Some(now_us);
-        self.log_to_peer(mode);
+        self.shards.set_owners(self.board.owners());
+        self.log_to_peer(now_us, mode);
         if self.follows_a_log {
             self.shards.go_on_from_log(now_us);
             let now = self.shards.time(now_us);

@@ -61,6 +61,12 @@ impl Restoring {
         Ok(Restoring { shard, digest, slots, at: input.position() })
     }
 
+    /// Number of the shard.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.shard.index
+    }
+
     /// Restores up to `most` more connections; says whether there are others left.
     ///
     /// # Errors

@@ -1,0 +1,163 @@
+//! Handing over: a primary gives its shards to a node that joins, one after the other, while it
+//! serves. Each is saved between two of its steps, and from then on its records are logged; so the
+//! snapshot and the log behind it are the shard. The gate is open meanwhile: nothing waits for a
+//! node that does not hold the state yet.
+
+use replication::snapshot::{OFFSET_BYTES, PIECE_BYTES, Pieces};
+use replication::{Position, RecordKind};
+
+use crate::channel::Channel;
+use crate::nic::Nic;
+use crate::poll::Worker;
+use crate::primary::RECORD_BYTES;
+use crate::steward::Steward;
+
+/// Room in the log that is left to records. A piece must never keep a shard from its step.
+const RESERVE_BYTES: usize = 512 << 10;
+/// What a piece takes in the log.
+const PIECE_COST: usize = RECORD_BYTES + OFFSET_BYTES + PIECE_BYTES;
+/// What may leave at once after a pause, in microseconds' worth of the configured rate.
+const BURST_US: u64 = 5_000;
+
+/// How far a worker's handover has come.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    pieces: Pieces,
+    /// The shard at this place is under way, or next.
+    place: usize,
+    under_way: bool,
+    allowance: Allowance,
+    /// All was appended, the last of it to this batch.
+    complete: Option<Position>,
+    /// The log had no room for a record: what it carries has a hole.
+    failed: bool,
+    /// A shard was saved in this loop.
+    saved: bool,
+}
+
+impl Handover {
+    /// One that begins at `now_us` and may use so many bytes a second.
+    pub fn new(now_us: u64, bytes_per_second: u64) -> Handover {
+        Handover {
+            pieces: Pieces::default(),
+            place: 0,
+            under_way: false,
+            allowance: Allowance::new(now_us, bytes_per_second),
+            complete: None,
+            failed: false,
+            saved: false,
+        }
+    }
+
+    /// The peer has all that was handed over, and the log up to it.
+    pub fn is_complete(&self, confirmed: Position) -> bool {
+        !self.failed && self.complete.is_some_and(|position| position <= confirmed)
+    }
+
+    /// Logs what happens to a shard that was given away already. The gate is open, so nothing can
+    /// wait for room.
+    pub fn log(&mut self, channel: &mut Channel, shard: u16, kind: RecordKind, parts: &[&[u8]]) {
+        self.failed = self.failed || channel.session.append(shard, kind, parts).is_err();
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// Whether a shard was saved since the last call.
+    pub fn take_saved(&mut self) -> bool {
+        std::mem::take(&mut self.saved)
+    }
+}
+
+/// Bytes that may be sent.
+#[derive(Debug)]
+struct Allowance {
+    per_second: u64,
+    bytes: u64,
+    /// Up to when it was granted.
+    at_us: u64,
+}
+
+impl Allowance {
+    fn new(now_us: u64, per_second: u64) -> Allowance {
+        Allowance { per_second, bytes: 0, at_us: now_us }
+    }
+
+    fn grant(&mut self, now_us: u64) {
+        let elapsed_us = now_us.saturating_sub(self.at_us);
+        let earned = u128::from(elapsed_us) * u128::from(self.per_second) / 1_000_000;
+        if earned == 0 {
+            return;
+        }
+        let most = (self.per_second * BURST_US / 1_000_000).max(PIECE_COST as u64);
+        self.bytes = most.min(self.bytes.saturating_add(earned as u64));
+        self.at_us = now_us;
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
+}
+
+impl<N: Nic, S: Steward> Worker<N, S> {
+    /// Hands over as much as rate and log allow. At most one shard is saved in a loop.
+    pub(crate) fn give_shards(&mut self, now_us: u64) {
+        let Worker { handover, channels, shards, .. } = self;
+        let (Some(handover), Some(channel)) = (handover, channels.first_mut()) else { return };
+        if handover.failed || handover.complete.is_some() {
+            return;
+        }
+        let session = &mut channel.session;
+        handover.allowance.grant(now_us);
+        let mut saved = false;
+        loop {
+            let allowed = handover.allowance.bytes >= PIECE_COST as u64;
+            if !allowed || session.room() < RESERVE_BYTES + PIECE_COST {
+                return;
+            }
+            let Some(slot) = shards.slots.get_mut(handover.place) else {
+                handover.complete = Some(session.position());
+                return;
+            };
+            if !handover.under_way {
+                if saved {
+                    return;
+                }
+                saved = true;
+                handover.saved = true;
+                handover.pieces.begin(|out| slot.shard.save(out));
+                handover.under_way = true;
+                slot.logged = true;
+            }
+            let appended = match handover.pieces.next() {
+                Some((offset, bytes)) => {
+                    let parts = [&offset[..], bytes];
+                    session.append(slot.index, RecordKind::SnapshotPiece, &parts)
+                }
+                None => {
+                    let end = handover.pieces.end();
+                    session.append(slot.index, RecordKind::SnapshotEnd, &[&end])
+                }
+            };
+            if appended.is_err() {
+                handover.failed = true;
+                return;
+            }
+            match handover.pieces.next() {
+                Some((_, bytes)) => {
+                    handover.allowance.spend(RECORD_BYTES + OFFSET_BYTES + bytes.len());
+                    handover.pieces.took();
+                }
+                None => {
+                    handover.under_way = false;
+                    handover.place += 1;
+                }
+            }
+        }
+    }
+}
