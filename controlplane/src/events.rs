@@ -71,6 +71,8 @@ pub enum SpareReason {
     Diverged,
     /// It was backup and could not take a part of the log.
     RefusedLog,
+    /// It was joining, and the primary gave that up.
+    NotAdmitted,
 }
 
 impl SpareReason {
@@ -84,6 +86,34 @@ impl SpareReason {
             SpareReason::LostTie => "the other primary ranks higher; stepped back",
             SpareReason::Diverged => "its state is not the primary's",
             SpareReason::RefusedLog => "it could not take a part of the log",
+            SpareReason::NotAdmitted => "the primary gave up handing over its state",
+        }
+    }
+}
+
+/// Why a primary gave up giving its state to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandonment {
+    /// Another run of the peer was heard.
+    RunEnded,
+    /// A path to it is silent.
+    Silent,
+    /// It gave up itself.
+    Left,
+    /// The log had no room for what happened meanwhile.
+    NoRoom,
+}
+
+impl Abandonment {
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Abandonment::RunEnded => "it restarted",
+            Abandonment::Silent => "a path to it is silent",
+            Abandonment::Left => "it could not take the state",
+            Abandonment::NoRoom => {
+                "the log had no room for what clients sent meanwhile; is the link fast enough?"
+            }
         }
     }
 }
@@ -116,6 +146,9 @@ pub enum Event {
     PathSilent { path: Path, peer: NodeName, for_us: u64 },
     CannotPair { peer: NodeName, hears_link: bool, hears_lan: bool },
     Forming { epoch: Epoch, peer: NodeName },
+    AdmissionBegan { epoch: Epoch, peer: NodeName },
+    AdmissionAbandoned { peer: NodeName, why: Abandonment },
+    Joining { epoch: Epoch, primary: NodeName },
     PairFormed { epoch: Epoch, backup: NodeName },
     BecameBackup { epoch: Epoch, primary: NodeName },
     LoneStart { epoch: Epoch, beside: Option<NodeName> },
@@ -141,6 +174,8 @@ impl Event {
             Event::PeerHeard { .. }
             | Event::PathHeard { .. }
             | Event::Forming { .. }
+            | Event::AdmissionBegan { .. }
+            | Event::Joining { .. }
             | Event::PairFormed { .. }
             | Event::BecameBackup { .. }
             | Event::TakeoverDone { .. }
@@ -151,6 +186,7 @@ impl Event {
             | Event::PathSilent { .. }
             | Event::TookOver { .. }
             | Event::BackupRemoved { .. }
+            | Event::AdmissionAbandoned { .. }
             | Event::DoubtLapsed { .. }
             | Event::OwnStall { .. } => Severity::Warning,
             Event::BecameSpare { reason, .. } => match reason {
@@ -179,6 +215,9 @@ impl Event {
             Event::PathSilent { .. } => "path_silent",
             Event::CannotPair { .. } => "cannot_pair",
             Event::Forming { .. } => "forming",
+            Event::AdmissionBegan { .. } => "admission_began",
+            Event::AdmissionAbandoned { .. } => "admission_abandoned",
+            Event::Joining { .. } => "joining",
             Event::PairFormed { .. } => "pair_formed",
             Event::BecameBackup { .. } => "became_backup",
             Event::LoneStart { .. } => "lone_start",
@@ -245,6 +284,17 @@ impl fmt::Display for Event {
             }
             Event::Forming { epoch, peer } => {
                 write!(f, "proposed epoch {epoch} with {peer} as backup")
+            }
+            Event::AdmissionBegan { epoch, peer } => {
+                write!(f, "gives its state to {peer} in epoch {epoch}; the service goes on")
+            }
+            Event::AdmissionAbandoned { peer, why } => write!(
+                f,
+                "gave up giving its state to {peer}: {}; tries again later",
+                why.in_words()
+            ),
+            Event::Joining { epoch, primary } => {
+                write!(f, "takes in the state of {primary} in epoch {epoch}")
             }
             Event::PairFormed { epoch, backup } => {
                 write!(f, "primary of epoch {epoch}, {backup} is in sync; serving")

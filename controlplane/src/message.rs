@@ -13,7 +13,7 @@ use crate::identity::{ClusterKey, MAX_NAME_BYTES, NodeId, NodeName};
 use crate::register::{MAX_IN_SYNC, View};
 
 const MAGIC: [u8; 4] = *b"HFCP";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TAG_BYTES: usize = 16;
 const LENGTH_AT: usize = 6;
 
@@ -31,7 +31,7 @@ pub enum MessageError {
     #[error("control message is no Holdfast control message, or is cut short")]
     Malformed,
     #[error(
-        "control message has version {0}, this node speaks version 1; run the same release on \
+        "control message has version {0}, this node speaks version 2; run the same release on \
          both nodes"
     )]
     Version(u8),
@@ -63,12 +63,14 @@ pub enum Condition {
     Spare = 5,
     /// Was backup, and left the in-sync set because its state is not the primary's.
     Withdrawn = 6,
+    /// Takes in the state of the primary that admitted it.
+    Joining = 7,
 }
 
 impl Condition {
     fn from_byte(byte: u8) -> Option<Condition> {
-        use Condition::{Backup, Forming, Primary, Spare, Starting, Withdrawn};
-        [Starting, Forming, Primary, Backup, Spare, Withdrawn]
+        use Condition::{Backup, Forming, Joining, Primary, Spare, Starting, Withdrawn};
+        [Starting, Forming, Primary, Backup, Spare, Withdrawn, Joining]
             .into_iter()
             .find(|condition| *condition as u8 == byte)
     }
@@ -85,7 +87,8 @@ const ANSWER: u8 = 2;
 const HEARS_LINK: u8 = 4;
 const HEARS_LAN: u8 = 8;
 const PENDING: u8 = 16;
-const ALL_FLAGS: u8 = SILENT | ANSWER | HEARS_LINK | HEARS_LAN | PENDING;
+const RESTORED: u8 = 32;
+const ALL_FLAGS: u8 = SILENT | ANSWER | HEARS_LINK | HEARS_LAN | PENDING | RESTORED;
 
 /// The state of the sender, sent every heartbeat interval on every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +105,10 @@ pub struct Heartbeat {
     /// On which paths the sender hears the receiver.
     pub hears_link: bool,
     pub hears_lan: bool,
+    /// The sender joins, and has restored all that a primary holds.
+    pub restored: bool,
+    /// The run that the sender, a primary, gives its state to.
+    pub admits: Option<Incarnation>,
     pub log_version: u16,
     pub workers: u16,
     /// The latest sender's clock that the sender of this one heard from the receiver; 0 if none.
@@ -247,11 +254,13 @@ impl Heartbeat {
             | flag(self.answer, ANSWER)
             | flag(self.pending, PENDING)
             | flag(self.hears_link, HEARS_LINK)
-            | flag(self.hears_lan, HEARS_LAN);
+            | flag(self.hears_lan, HEARS_LAN)
+            | flag(self.restored, RESTORED);
         out.u16(self.priority);
         out.put(&[self.condition as u8, flags]);
         out.u16(self.log_version);
         out.u16(self.workers);
+        out.u64(self.admits.map_or(0, |run| run.0));
         out.u64(self.echo_sent_us);
         out.put(&self.config_digest);
         out.put(&self.content_digest);
@@ -266,6 +275,7 @@ impl Heartbeat {
         let condition = Condition::from_byte(reader.u8()?)?;
         let flags = reader.u8().filter(|flags| flags & !ALL_FLAGS == 0)?;
         let (log_version, workers) = (reader.u16()?, reader.u16()?);
+        let admits = reader.incarnation()?;
         let echo_sent_us = reader.u64()?;
         let (config_digest, content_digest) = (reader.array()?, reader.array()?);
         let epoch = Epoch(reader.u64()?);
@@ -283,6 +293,8 @@ impl Heartbeat {
             pending: flags & PENDING != 0,
             hears_link: flags & HEARS_LINK != 0,
             hears_lan: flags & HEARS_LAN != 0,
+            restored: flags & RESTORED != 0,
+            admits,
             log_version,
             workers,
             echo_sent_us,

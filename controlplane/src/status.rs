@@ -14,6 +14,8 @@ pub enum Standing {
     Forming,
     Primary,
     Backup,
+    /// Takes in the primary's state.
+    Joining,
     Spare,
 }
 

@@ -197,6 +197,12 @@ impl Session {
         self.sender.position()
     }
 
+    /// The position of the last batch that was closed; [`Position::START`] before the first.
+    #[must_use]
+    pub fn last_closed(&self) -> Position {
+        Position(self.position().0 - 1)
+    }
+
     /// Bytes that can certainly be appended now, in records of any size: bodies, and
     /// [`HEADER_BYTES`] for each record. When it runs low, take no
     /// more input.

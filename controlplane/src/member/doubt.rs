@@ -95,8 +95,11 @@ impl<R: Register> Member<R> {
             | Phase::Primary(Serving::With(partner) | Serving::Removing { partner, .. }) => {
                 Some(partner.id)
             }
-            Phase::Backup => self.register.view().primary,
-            Phase::Starting { .. } | Phase::Primary(Serving::Alone) | Phase::Spare(_) => None,
+            Phase::Backup { .. } => self.register.view().primary,
+            Phase::Starting { .. }
+            | Phase::Primary(Serving::Alone | Serving::Admitting { .. })
+            | Phase::Joining(_)
+            | Phase::Spare(_) => None,
         }
     }
 }

@@ -8,15 +8,18 @@
 //! |          | Spare    | the peer serves already |
 //! | Forming  | Primary  | the peer acknowledged the view |
 //! |          | Starting | the peer fell silent or restarted before it did |
+//! | Spare    | Joining  | the primary admits this run |
+//! | Joining  | Backup   | the primary counted it as in sync |
+//! |          | Spare    | the attempt failed |
 //! | Primary  | Spare    | a newer view, or a rival of the same epoch that ranks higher |
 //! | Backup   | Primary  | takeover: all paths silent, or the primary's run ended |
 //! |          | Spare    | removed by the primary, or its state is not the primary's |
-//! | Spare    |          | for the rest of the run |
 //!
 //! All decisions are made in [`Member::poll`]; [`Member::receive`] only takes note. `startup.rs`,
-//! `primary.rs` and `backup.rs` hold the rules of the phases, `doubt.rs` what a node does that
+//! `primary.rs`, `backup.rs` and `admission.rs` hold the rules of the phases, `doubt.rs` what a node does that
 //! stood still itself, `inquiry.rs` how a refusal is explained.
 
+mod admission;
 mod backup;
 mod doubt;
 mod inquiry;
@@ -38,6 +41,7 @@ use crate::register::{PairRegister, Register};
 use crate::status::MemberCounters;
 use crate::timeline::Timeline;
 
+use admission::Retry;
 use doubt::Doubt;
 use inquiry::Inquiry;
 
@@ -72,6 +76,12 @@ pub struct Member<R = PairRegister> {
     last_poll_us: u64,
     /// A poll before this time with nothing received and nothing new reported decides nothing.
     wake_us: u64,
+    /// When the next admission may begin.
+    retry: Retry,
+    /// The last epoch in which this node began to join.
+    tried: Epoch,
+    /// The report says that all shards are restored.
+    restored: bool,
     unsettled: bool,
     last_report: Report,
     directive: Directive,
@@ -85,7 +95,10 @@ enum Phase {
     },
     Forming(Partner),
     Primary(Serving),
-    Backup,
+    /// Follows the log that began in epoch `log`.
+    Backup { log: Epoch },
+    /// Takes in the state of that primary.
+    Joining(Partner),
     Spare(SpareReason),
 }
 
@@ -94,6 +107,8 @@ enum Phase {
 struct Partner {
     id: NodeId,
     workers: u16,
+    /// The epoch in which the log between the two began.
+    log: Epoch,
 }
 
 /// How a primary serves.
@@ -104,10 +119,15 @@ enum Serving {
     /// over, so the gate stays closed, in the session of the epoch before.
     Removing {
         partner: Partner,
-        fielded: Epoch,
         since_us: u64,
     },
     Alone,
+    /// Alone, and gives its state to the partner. `closed`: the partner has it, and the gate is
+    /// closed until the partner is known to have the log of all that left before.
+    Admitting {
+        partner: Partner,
+        closed: bool,
+    },
 }
 
 impl Member<PairRegister> {
@@ -160,6 +180,9 @@ impl<R: Register> Member<R> {
             next_heartbeat_us: now_us,
             last_poll_us: now_us,
             wake_us: now_us,
+            retry: Retry::default(),
+            tried: Epoch::default(),
+            restored: false,
             unsettled: true,
             last_report: Report::default(),
             directive: Directive {
@@ -168,6 +191,7 @@ impl<R: Register> Member<R> {
                 silent: false,
                 peer: None,
                 peer_workers: 0,
+                hands_over: false,
             },
         })
     }
@@ -266,14 +290,19 @@ impl<R: Register> Member<R> {
         self.unsettled = false;
         self.note_stall(now_us, gap_us);
         self.note_report(now_us, report);
+        self.note_restored(now_us, report);
         self.settle_doubt(now_us);
         self.reconcile(now_us);
         match self.phase {
             Phase::Starting { unpaired_since_us } => self.start(now_us, unpaired_since_us),
             Phase::Forming(partner) => self.form(now_us, partner),
             Phase::Primary(serving) => self.serve(now_us, serving, report),
-            Phase::Backup => self.watch(now_us),
-            Phase::Spare(_) => self.explain(now_us),
+            Phase::Backup { .. } => self.watch(now_us),
+            Phase::Joining(primary) => self.join_primary(now_us, primary, report),
+            Phase::Spare(_) => {
+                self.explain(now_us);
+                self.consider_joining(now_us);
+            }
         }
         self.note_paths(now_us);
         self.send(now_us, emit);
@@ -304,7 +333,7 @@ impl<R: Register> Member<R> {
             Phase::Primary(_) | Phase::Forming(_) if view.primary != Some(self.me) => {
                 self.become_spare(now_us, SpareReason::Superseded);
             }
-            Phase::Backup if !view.has(self.me) => {
+            Phase::Backup { .. } if !view.has(self.me) => {
                 self.become_spare(now_us, SpareReason::Removed);
             }
             Phase::Starting { .. } if view.has(self.me) => self.join(now_us),
@@ -349,24 +378,29 @@ impl<R: Register> Member<R> {
     fn decide(&self) -> Directive {
         let epoch = self.register.view().epoch;
         let confirmed = Role::Primary(GateMode::Confirmed);
+        let hands_over = matches!(self.phase, Phase::Primary(Serving::Admitting { .. }));
         let (epoch, role, peer, peer_workers) = match self.phase {
             Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => {
                 (epoch, Role::Spare, None, 0)
             }
-            Phase::Backup => {
+            Phase::Joining(Partner { id, workers, log }) => {
+                (log, Role::Joining, Some(id.incarnation), workers)
+            }
+            Phase::Primary(Serving::Admitting { partner, closed }) => {
+                let gate = if closed { GateMode::Confirmed } else { GateMode::Open };
+                (partner.log, Role::Primary(gate), Some(partner.id.incarnation), partner.workers)
+            }
+            Phase::Backup { log } => {
                 let primary = self.register.view().primary;
                 let workers = self.peer.heartbeat().map_or(0, |heartbeat| heartbeat.workers);
-                (epoch, Role::Backup, primary.map(|node| node.incarnation), workers)
+                (log, Role::Backup, primary.map(|node| node.incarnation), workers)
             }
-            Phase::Primary(Serving::With(partner)) => {
-                (epoch, confirmed, Some(partner.id.incarnation), partner.workers)
-            }
-            Phase::Primary(Serving::Removing { partner, fielded, .. }) => {
-                (fielded, confirmed, Some(partner.id.incarnation), partner.workers)
+            Phase::Primary(Serving::With(partner) | Serving::Removing { partner, .. }) => {
+                (partner.log, confirmed, Some(partner.id.incarnation), partner.workers)
             }
             Phase::Primary(Serving::Alone) => (epoch, Role::Primary(GateMode::Open), None, 0),
         };
-        Directive { epoch, role, silent: self.doubt.is_some(), peer, peer_workers }
+        Directive { epoch, role, silent: self.doubt.is_some(), peer, peer_workers, hands_over }
     }
 
     fn condition(&self) -> Condition {
@@ -374,7 +408,8 @@ impl<R: Register> Member<R> {
             Phase::Starting { .. } => Condition::Starting,
             Phase::Forming(_) => Condition::Forming,
             Phase::Primary(_) => Condition::Primary,
-            Phase::Backup => Condition::Backup,
+            Phase::Backup { .. } => Condition::Backup,
+            Phase::Joining(_) => Condition::Joining,
             Phase::Spare(SpareReason::Diverged | SpareReason::RefusedLog) => Condition::Withdrawn,
             Phase::Spare(_) => Condition::Spare,
         }
@@ -430,6 +465,11 @@ impl<R: Register> Member<R> {
             pending: self.is_pending(),
             hears_link: self.peer.hears(Path::Link, now_us),
             hears_lan: self.peer.hears(Path::Lan, now_us),
+            restored: self.restored,
+            admits: match self.phase {
+                Phase::Primary(Serving::Admitting { partner, .. }) => Some(partner.id.incarnation),
+                _ => None,
+            },
             log_version: self.identity.log_version,
             workers: self.identity.workers,
             echo_sent_us: self.peer.last_sent_us(),

@@ -20,7 +20,10 @@ impl<R: Register> Member<R> {
             return;
         }
         match serving {
-            Serving::Alone => {}
+            Serving::Alone => self.consider_admission(now_us),
+            Serving::Admitting { partner, closed } => {
+                self.admit_partner(now_us, partner, closed, report);
+            }
             Serving::With(partner) => {
                 if let Some(removal) = self.removal(now_us, partner, report) {
                     self.remove(now_us, partner, removal);
@@ -40,7 +43,10 @@ impl<R: Register> Member<R> {
             return Some(Removal::RunEnded);
         }
         let peer = self.peer.heartbeat()?;
-        if peer.condition != Condition::Backup {
+        // What it was when it was counted in, until it hears of that.
+        let lately = now_us.saturating_sub(self.phase_since_us) < self.config.detection_ceiling_us;
+        let unaware = peer.condition == Condition::Joining && lately;
+        if peer.condition != Condition::Backup && !unaware {
             return Some(Removal::Left);
         }
         if self.peer.is_silent(now_us) {
@@ -63,14 +69,13 @@ impl<R: Register> Member<R> {
 
     fn remove(&mut self, now_us: u64, partner: Partner, removal: Removal) {
         let view = self.register.view();
-        let fielded = view.epoch;
         let next = view.next(self.me, &[]);
-        if self.register.compare_and_set(fielded, &next) != Proposal::Won {
+        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
             return;
         }
         let (epoch, backup) = (next.epoch, partner.id.name);
         self.events.push(now_us, Event::BackupRemoved { epoch, backup, removal });
-        let serving = Serving::Removing { partner, fielded, since_us: now_us };
+        let serving = Serving::Removing { partner, since_us: now_us };
         self.enter(now_us, Phase::Primary(serving));
         if removal.is_final() {
             self.open_gate(now_us, now_us);

@@ -13,7 +13,7 @@ const QUIET_TAKEOVER_US: u64 = 1_000_000;
 
 impl<R: Register> Member<R> {
     pub(super) fn note_report(&mut self, now_us: u64, report: &Report) {
-        if matches!(self.phase, Phase::Backup) {
+        if matches!(self.phase, Phase::Backup { .. }) {
             if report.digest_mismatch.is_some() || report.refused_log {
                 self.withdraw(now_us, report.digest_mismatch);
             }
@@ -52,14 +52,15 @@ impl<R: Register> Member<R> {
             Phase::Starting { .. } => Standing::Starting,
             Phase::Forming(_) => Standing::Forming,
             Phase::Primary(_) => Standing::Primary,
-            Phase::Backup => Standing::Backup,
+            Phase::Backup { .. } => Standing::Backup,
+            Phase::Joining(_) => Standing::Joining,
             Phase::Spare(_) => Standing::Spare,
         };
         let Directive { role, silent, .. } = self.directive;
         let gate = match role {
             Role::Primary(GateMode::Confirmed) => Some(Gate::Confirmed),
             Role::Primary(GateMode::Open) => Some(Gate::Open),
-            Role::Backup | Role::Spare => None,
+            Role::Joining | Role::Backup | Role::Spare => None,
         };
         MemberStatus {
             node: self.me.name.to_string(),
@@ -81,7 +82,7 @@ impl<R: Register> Member<R> {
     }
 
     fn pair_in_sync(&self, now_us: u64) -> bool {
-        let paired = matches!(self.phase, Phase::Backup | Phase::Primary(Serving::With(_)));
+        let paired = matches!(self.phase, Phase::Backup { .. } | Phase::Primary(Serving::With(_)));
         let agreed = self.peer.heartbeat().is_some_and(|peer| peer.view == *self.register.view());
         paired && agreed && self.doubt.is_none() && !self.peer.is_silent(now_us)
     }
@@ -95,7 +96,9 @@ impl<R: Register> Member<R> {
             Phase::Primary(Serving::Removing { .. }) => {
                 "waits for the removed backup to acknowledge"
             }
-            Phase::Primary(_) | Phase::Backup => return None,
+            Phase::Primary(Serving::Admitting { .. }) => "gives its state to its peer",
+            Phase::Joining(_) => "takes in the state of the primary",
+            Phase::Primary(_) | Phase::Backup { .. } => return None,
             Phase::Spare(reason) => reason.in_words(),
         };
         Some(text.to_owned())

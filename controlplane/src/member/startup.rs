@@ -72,7 +72,7 @@ impl<R: Register> Member<R> {
         let view = self.register.view();
         let next = view.next(self.me, &[id]);
         if self.register.compare_and_set(view.epoch, &next) == Proposal::Won {
-            self.enter(now_us, Phase::Forming(Partner { id, workers }));
+            self.enter(now_us, Phase::Forming(Partner { id, workers, log: next.epoch }));
             self.events.push(now_us, Event::Forming { epoch: next.epoch, peer: id.name });
         }
     }
@@ -87,7 +87,7 @@ impl<R: Register> Member<R> {
         }
         let view = self.register.view();
         let (epoch, primary) = (view.epoch, view.primary);
-        self.enter(now_us, Phase::Backup);
+        self.enter(now_us, Phase::Backup { log: epoch });
         if let Some(primary) = primary {
             self.events.push(now_us, Event::BecameBackup { epoch, primary: primary.name });
         }

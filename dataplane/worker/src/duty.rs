@@ -206,11 +206,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return;
         }
         self.gate.set_mode(mode);
-        self.closed_at =
-            self.channels.first().filter(|_| mode == GateMode::Confirmed).map(|channel| {
-                // What left before is in the batches up to the open one.
-                channel.session.position()
-            });
+        let channel = self.channels.first().filter(|_| mode == GateMode::Confirmed);
+        self.closed_at = channel.map(|channel| channel.session.last_closed());
         if self.serving() {
             self.release(now_us);
         }

@@ -27,8 +27,10 @@ pub(crate) struct Handover {
     place: usize,
     under_way: bool,
     allowance: Allowance,
-    /// All was appended, the last of it to this batch.
-    complete: Option<Position>,
+    /// The batch that the last record was appended to.
+    last: Position,
+    /// All was appended.
+    complete: bool,
     /// The log had no room for a record: what it carries has a hole.
     failed: bool,
     /// A shard was saved in this loop.
@@ -43,7 +45,8 @@ impl Handover {
             place: 0,
             under_way: false,
             allowance: Allowance::new(now_us, bytes_per_second),
-            complete: None,
+            last: Position::START,
+            complete: false,
             failed: false,
             saved: false,
         }
@@ -51,7 +54,7 @@ impl Handover {
 
     /// The peer has all that was handed over, and the log up to it.
     pub fn is_complete(&self, confirmed: Position) -> bool {
-        !self.failed && self.complete.is_some_and(|position| position <= confirmed)
+        !self.failed && self.complete && self.last <= confirmed
     }
 
     /// Logs what happens to a shard that was given away already. The gate is open, so nothing can
@@ -109,7 +112,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     pub(crate) fn give_shards(&mut self, now_us: u64) {
         let Worker { handover, channels, shards, .. } = self;
         let (Some(handover), Some(channel)) = (handover, channels.first_mut()) else { return };
-        if handover.failed || handover.complete.is_some() {
+        if handover.failed || handover.complete {
             return;
         }
         let session = &mut channel.session;
@@ -121,7 +124,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 return;
             }
             let Some(slot) = shards.slots.get_mut(handover.place) else {
-                handover.complete = Some(session.position());
+                handover.complete = true;
                 return;
             };
             if !handover.under_way {
@@ -144,10 +147,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     session.append(slot.index, RecordKind::SnapshotEnd, &[&end])
                 }
             };
-            if appended.is_err() {
+            let Ok(last) = appended else {
                 handover.failed = true;
                 return;
-            }
+            };
+            handover.last = last;
             match handover.pieces.next() {
                 Some((_, bytes)) => {
                     handover.allowance.spend(RECORD_BYTES + OFFSET_BYTES + bytes.len());

@@ -63,7 +63,7 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) admission: Admission,
     /// Shards on their way from this node.
     pub(crate) handover: Option<Handover>,
-    /// The batch that was open when a handover's gate closed.
+    /// The last batch before a handover's gate closed.
     pub(crate) closed_at: Option<Position>,
     /// The log that the session channels were opened for.
     pub(crate) log_of: Option<LogId>,

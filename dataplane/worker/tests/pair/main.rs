@@ -8,6 +8,7 @@ mod flood;
 mod ipv6;
 mod latency;
 mod network;
+mod rejoin;
 mod scripted;
 mod steward;
 mod world;
@@ -24,7 +25,7 @@ use engine::seq::SeqNumber;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{Segment, SegmentHeader};
 use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
-use replication::{Directive, Epoch, GateMode, Path, Report, Role};
+use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
 use worker::{Event, MonotonicClock, Steward, spawn};
 
 use client::{Client, Work};
@@ -429,7 +430,14 @@ impl Steward for Alone {
         _report: &Report,
         _emit: &mut impl FnMut(Path, &[u8]),
     ) -> Directive {
-        Directive { epoch: Epoch(1), role: OPEN, silent: false, peer: None, peer_workers: 0 }
+        Directive {
+            epoch: Epoch(1),
+            role: OPEN,
+            silent: false,
+            peer: None,
+            peer_workers: 0,
+            hands_over: false,
+        }
     }
 
     fn next_deadline_us(&self) -> Option<u64> {
@@ -440,7 +448,7 @@ impl Steward for Alone {
 /// The one test with threads and a real clock: followers hear the lead, frames change workers.
 #[test]
 fn workers_on_threads_serve_together() {
-    let (crew, lan, _link) = world::crew_of(0, 3, shard_config(), Alone);
+    let (crew, lan, _link) = world::crew_of(0, Incarnation(100), 3, shard_config(), Alone);
     let stop = Arc::new(AtomicBool::new(false));
     let clock = MonotonicClock::since(Instant::now());
     let threads: Vec<_> = crew

@@ -26,6 +26,7 @@ const SERVING: Directive = Directive {
     silent: false,
     peer: None,
     peer_workers: 0,
+    hands_over: false,
 };
 const FOLLOWING: Directive = Directive {
     epoch: Epoch(1),
@@ -33,6 +34,7 @@ const FOLLOWING: Directive = Directive {
     silent: false,
     peer: Some(Incarnation(100)),
     peer_workers: 1,
+    hands_over: false,
 };
 
 /// Says what the test says.
@@ -132,7 +134,7 @@ fn speaks_for_the_service(frame: &[u8]) -> bool {
 fn takeover_applies_the_rest_of_the_log_before_it_announces() {
     const STEPS: u64 = 6000;
     let steward = Scripted::new(FOLLOWING);
-    let (mut crew, lan, link) = crew_of(1, 1, shard_config(), steward.clone());
+    let (mut crew, lan, link) = crew_of(1, Incarnation(101), 1, shard_config(), steward.clone());
     let worker = &mut crew.workers[0];
     worker.run_once(&mut At(0));
     for datagram in log_of(STEPS) {
@@ -168,7 +170,7 @@ fn takeover_applies_the_rest_of_the_log_before_it_announces() {
 #[test]
 fn loop_that_stood_still_answers_nothing_for_the_service_before_it_has_asked() {
     let steward = Scripted::new(SERVING);
-    let (mut crew, lan, _link) = crew_of(0, 1, shard_config(), steward.clone());
+    let (mut crew, lan, _link) = crew_of(0, Incarnation(100), 1, shard_config(), steward.clone());
     let worker = &mut crew.workers[0];
     let mut answers = |now_us| {
         let request = arp::Packet::request(STRANGER_MAC, STRANGER, VIP);
@@ -192,7 +194,7 @@ fn takeover_kicks_active_connections_of_all_shards_before_idle_ones_of_any() {
     let times =
         [[1; 4], [900_000, 900_001, 900_002, 900_003], [999_000, 999_990, 999_900, 999_500]];
     let steward = Scripted::new(FOLLOWING);
-    let (mut crew, lan, link) = crew_of(1, 1, shard_config(), steward.clone());
+    let (mut crew, lan, link) = crew_of(1, Incarnation(101), 1, shard_config(), steward.clone());
     let worker = &mut crew.workers[0];
     worker.run_once(&mut At(0));
     for datagram in log_of_syns(&times) {

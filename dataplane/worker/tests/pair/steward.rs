@@ -1,11 +1,15 @@
 //! A control plane as small as it can be: heartbeats, a fixed timeout, an epoch.
 
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
+use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role, Transfer};
 use worker::Steward;
 
 pub const DETECTION_US: u64 = 50_000;
 const HEARTBEAT_US: u64 = 10_000;
-const DATAGRAM_LEN: usize = 20;
+const DATAGRAM_LEN: usize = 21;
+/// Flags: the primary gives its state away; the joining node has it; it is in sync.
+const HANDS_OVER: u8 = 1;
+const RESTORED: u8 = 2;
+const IN_SYNC: u8 = 4;
 
 /// Node 0 begins as the primary, as soon as both nodes have heard each other.
 #[derive(Clone, Debug)]
@@ -18,21 +22,27 @@ pub struct TestSteward {
     pub silent: bool,
     /// The backup found out that it can't follow.
     failed: bool,
+    hands_over: bool,
+    restored: bool,
+    peer_restored: bool,
     peer: Option<(Incarnation, u16)>,
     heard_us: u64,
     sent_us: Option<u64>,
 }
 
 impl TestSteward {
-    pub fn new(node: usize, workers: u16) -> TestSteward {
+    pub fn new(node: usize, workers: u16, incarnation: Incarnation) -> TestSteward {
         TestSteward {
             node,
-            incarnation: Incarnation(100 + node as u64),
+            incarnation,
             workers,
             epoch: Epoch(0),
             role: Role::Spare,
             silent: false,
             failed: false,
+            hands_over: false,
+            restored: false,
+            peer_restored: false,
             peer: None,
             heard_us: 0,
             sent_us: None,
@@ -46,11 +56,21 @@ impl TestSteward {
             Role::Spare => 0,
             Role::Backup => 1,
             Role::Primary(_) => 2,
+            Role::Joining => 3,
         };
         datagram[9] = self.failed.into();
         datagram[10..18].copy_from_slice(&self.incarnation.0.to_le_bytes());
-        datagram[18..].copy_from_slice(&self.workers.to_le_bytes());
+        datagram[18..20].copy_from_slice(&self.workers.to_le_bytes());
+        let in_sync = self.role == Role::Primary(GateMode::Confirmed) && !self.hands_over;
+        datagram[20] = u8::from(self.hands_over) * HANDS_OVER
+            | u8::from(self.restored) * RESTORED
+            | u8::from(in_sync) * IN_SYNC;
         datagram
+    }
+
+    /// Not the first run of this node, and one that can join.
+    fn is_back(&self) -> bool {
+        self.incarnation.0 >= 200 && !self.failed
     }
 
     fn is_late(&self, now_us: u64) -> bool {
@@ -69,13 +89,29 @@ impl Steward for TestSteward {
         let epoch = Epoch(u64::from_le_bytes(datagram[..8].try_into().unwrap()));
         let (role, failed) = (datagram[8], datagram[9] != 0);
         let incarnation = u64::from_le_bytes(datagram[10..18].try_into().unwrap());
-        let workers = u16::from_le_bytes(datagram[18..].try_into().unwrap());
+        let workers = u16::from_le_bytes(datagram[18..20].try_into().unwrap());
+        let flags = datagram[20];
+        self.peer_restored = flags & RESTORED != 0;
         self.heard_us = now_us;
         self.silent = false;
         self.peer = Some((Incarnation(incarnation), workers));
         let fresh = self.epoch == Epoch(0);
+        // A run that was never heard before comes while this node serves alone.
+        let alone = self.role == Role::Primary(GateMode::Open) && !self.hands_over;
+        let back = incarnation >= 200;
         match (self.role, role) {
-            (Role::Spare, 2) if fresh && self.node == 1 => {
+            (Role::Primary(_), 0) if alone && back && !failed => {
+                self.next_epoch(Role::Primary(GateMode::Open));
+                self.hands_over = true;
+            }
+            (Role::Spare, 2) if self.is_back() && flags & HANDS_OVER != 0 => {
+                self.epoch = epoch;
+                self.role = Role::Joining;
+            }
+            (Role::Joining, 2) if epoch == self.epoch && flags & IN_SYNC != 0 => {
+                self.role = Role::Backup;
+            }
+            (Role::Spare, 2) if fresh && self.node == 1 && !self.is_back() => {
                 self.epoch = epoch;
                 self.role = Role::Backup;
             }
@@ -107,12 +143,28 @@ impl Steward for TestSteward {
             self.failed = true;
             self.role = Role::Spare;
         }
+        if self.role == Role::Joining && report.transfer == Transfer::Failed {
+            self.failed = true;
+            self.role = Role::Spare;
+        }
+        self.restored = self.role == Role::Joining && report.transfer == Transfer::Complete;
+        match report.transfer {
+            Transfer::Complete if self.hands_over && self.peer_restored => {
+                self.role = Role::Primary(GateMode::Confirmed);
+            }
+            Transfer::Settled if self.hands_over => self.hands_over = false,
+            _ => {}
+        }
         if self.is_late(now_us) && !self.silent {
             match self.role {
+                Role::Primary(_) if self.hands_over => {
+                    self.hands_over = false;
+                    self.next_epoch(Role::Primary(GateMode::Open));
+                }
                 Role::Backup | Role::Primary(GateMode::Confirmed) => {
                     self.next_epoch(Role::Primary(GateMode::Open));
                 }
-                Role::Primary(GateMode::Open) | Role::Spare => {}
+                Role::Primary(GateMode::Open) | Role::Spare | Role::Joining => {}
             }
         }
         if self.sent_us.is_none_or(|at| now_us.saturating_sub(at) >= HEARTBEAT_US) {
@@ -126,6 +178,7 @@ impl Steward for TestSteward {
             silent: self.silent,
             peer: self.peer.map(|(incarnation, _)| incarnation),
             peer_workers: self.peer.map_or(0, |(_, workers)| workers),
+            hands_over: self.hands_over,
         }
     }
 

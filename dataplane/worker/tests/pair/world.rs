@@ -83,7 +83,7 @@ fn link_v6(node: usize) -> Ipv6Addr {
 }
 
 /// LAN and link have IPv6 alone if the service has.
-fn config_of(index: usize, shard: Config) -> NodeConfig {
+fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
     let port = |net| {
         let place =
@@ -102,7 +102,7 @@ fn config_of(index: usize, shard: Config) -> NodeConfig {
         (v6(own_v6), v6(link_v6))
     };
     NodeConfig {
-        incarnation: Incarnation(100 + index as u64),
+        incarnation,
         vmac: VMAC,
         lan,
         link,
@@ -118,6 +118,7 @@ fn config_of(index: usize, shard: Config) -> NodeConfig {
         shard: Arc::new(shard),
         content: Arc::new(Content::new([]).unwrap()),
         pending_log_bytes: 0,
+        handover_bytes_per_second: 20 << 20,
         gate_frames: 1024,
     }
 }
@@ -125,6 +126,7 @@ fn config_of(index: usize, shard: Config) -> NodeConfig {
 /// A node's workers, of which only the first has queues, and the wires to them.
 pub fn crew_of<S: Steward>(
     index: usize,
+    incarnation: Incarnation,
     workers: u16,
     shard: Config,
     steward: S,
@@ -135,12 +137,17 @@ pub fn crew_of<S: Steward>(
         .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() })
         .collect();
     shares.insert(0, Shares { lan, link });
-    (crew(config_of(index, shard), shares, steward).unwrap(), lan_wire, link_wire)
+    (crew(config_of(index, incarnation, shard), shares, steward).unwrap(), lan_wire, link_wire)
 }
 
+/// The first run of a node.
 fn node(index: usize, workers: u16, shard: Config) -> Node {
-    let steward = TestSteward::new(index, workers);
-    let (crew, lan, link) = crew_of(index, workers, shard, steward);
+    run_of(index, Incarnation(100 + index as u64), workers, shard)
+}
+
+fn run_of(index: usize, incarnation: Incarnation, workers: u16, shard: Config) -> Node {
+    let steward = TestSteward::new(index, workers, incarnation);
+    let (crew, lan, link) = crew_of(index, incarnation, workers, shard, steward);
     Node {
         workers: crew.workers,
         queries: crew.queries,
@@ -260,6 +267,12 @@ impl World {
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
         self.network.lose_last_on_link(node);
+    }
+
+    /// Starts a node again that was killed; the other one will give it its state.
+    pub fn revive(&mut self, index: usize, workers: u16) {
+        let incarnation = Incarnation(200 + self.random.below(1_000_000));
+        self.nodes[index] = run_of(index, incarnation, workers, shard_config());
     }
 
     pub fn freeze(&mut self, node: usize, time_us: u64) {
