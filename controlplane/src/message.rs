@@ -399,8 +399,9 @@ mod tests {
     prop_compose! {
         fn any_heartbeat()(
             numbers in any::<(u16, u16, u16, u64, u64)>(),
-            condition in 1u8..=6,
-            flags in any::<(bool, bool, bool, bool, bool)>(),
+            condition in 1u8..=7,
+            flags in any::<(bool, bool, bool, bool, bool, bool)>(),
+            admits in prop::option::of((1..u64::MAX).prop_map(Incarnation)),
             digests in any::<([u8; 32], [u8; 32])>(),
             primary in prop::option::of(any_node()),
             in_sync in prop::collection::vec(any_node(), 0..=MAX_IN_SYNC),
@@ -413,6 +414,8 @@ mod tests {
                 pending: flags.4,
                 hears_link: flags.2,
                 hears_lan: flags.3,
+                restored: flags.5,
+                admits,
                 log_version: numbers.1,
                 workers: numbers.2,
                 echo_sent_us: numbers.3,

@@ -1,7 +1,7 @@
 //! The rules of single phases, told as short stories. `tests/pair` has the schedules of faults.
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
 };
 
 use super::Member;
@@ -144,7 +144,7 @@ fn a_lone_node_serves_after_the_lone_start_time_and_not_before() {
         Some(Member::new(MemberConfig::default(), identity("b", 2), pair.now_us).unwrap());
     pair.run_ms(5_000);
     assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
-    assert_eq!(pair.role(1), Role::Spare);
+    assert_eq!(pair.role(1), Role::Joining);
     let reason = SpareReason::PeerServes;
     assert!(pair.happened(1, |e| *e == Event::BecameSpare { epoch: Epoch(1), reason }));
 }
@@ -242,7 +242,7 @@ fn a_restarted_primary_is_taken_over_from_at_once() {
     pair.run_ms(20);
     assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
     pair.run_ms(5_000);
-    assert_eq!(pair.role(0), Role::Spare);
+    assert_eq!(pair.role(0), Role::Joining);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn an_unconfirmed_log_removes_the_backup_which_must_acknowledge_first() {
     for _ in 0..10 {
         pair.run_ms(1);
         let opened = pair.role(0) == Role::Primary(GateMode::Open);
-        assert!(!opened || pair.role(1) == Role::Spare);
+        assert!(!opened || matches!(pair.role(1), Role::Spare | Role::Joining));
         waited |= !opened && pair.happened(0, |e| matches!(e, Event::BackupRemoved { .. }));
         if waited && !opened {
             let directive = pair.directives[0].unwrap();
@@ -265,7 +265,7 @@ fn an_unconfirmed_log_removes_the_backup_which_must_acknowledge_first() {
     }
     assert!(waited);
     assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
-    assert_eq!(pair.directives[0].unwrap().epoch, Epoch(2));
+    assert!(pair.happened(0, |e| matches!(e, Event::GateOpened { epoch: Epoch(2), .. })));
 }
 
 #[test]
@@ -299,6 +299,7 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
             silent: false,
             peer: Some(Incarnation(2)),
             peer_workers: 2,
+            hands_over: false,
         }
     );
     assert!(pair.happened(0, |e| matches!(e, Event::DoubtSettled { .. })));
@@ -354,4 +355,96 @@ fn asks_to_be_polled_when_a_heartbeat_or_a_suspicion_is_due() {
         panic!("took over");
     };
     assert_eq!(silent_us, 50_001, "to the microsecond");
+}
+
+/// Node a has died, b serves alone and hears a run of a that has just begun.
+fn came_back() -> Pair {
+    let mut pair = Pair::formed();
+    pair.members[0] = None;
+    pair.run_ms(200);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    pair.members[0] =
+        Some(Member::new(MemberConfig::default(), identity("a", 7), pair.now_us).unwrap());
+    pair.run_ms(100);
+    pair
+}
+
+#[test]
+fn node_that_comes_back_is_given_the_state_and_then_counts() {
+    let mut pair = came_back();
+    let (primary, joining) = (pair.directives[1].unwrap(), pair.directives[0].unwrap());
+    assert_eq!((primary.role, primary.hands_over), (Role::Primary(GateMode::Open), true));
+    assert_eq!(joining.role, Role::Joining);
+    assert_eq!(primary.epoch, joining.epoch, "both open the same log");
+    // One end alone says too little.
+    pair.reports[1].transfer = Transfer::Complete;
+    pair.run_ms(20);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    pair.reports[0].transfer = Transfer::Complete;
+    pair.run_ms(20);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Confirmed));
+    assert_eq!(pair.role(0), Role::Joining, "not before all that left is held");
+    pair.reports[1].transfer = Transfer::Settled;
+    pair.run_ms(20);
+    assert_eq!(pair.role(0), Role::Backup);
+    assert_eq!(pair.directives[0].unwrap().epoch, joining.epoch, "the log goes on");
+    assert_eq!(pair.directives[1].unwrap().epoch, joining.epoch);
+    // And it is worth as much as the first backup was.
+    pair.members[1] = None;
+    pair.run_ms(200);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert!(pair.directives[0].unwrap().epoch > joining.epoch);
+}
+
+#[test]
+fn joining_node_never_takes_over() {
+    let mut pair = came_back();
+    pair.reports = [Transfer::Complete; 2].map(|transfer| Report { transfer, ..Report::default() });
+    pair.run_ms(20);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Confirmed));
+    pair.members[1] = None;
+    pair.run_ms(1_000);
+    assert_eq!(pair.role(0), Role::Spare, "nobody said that it is in sync");
+}
+
+#[test]
+fn gate_opens_again_when_the_joining_node_dies() {
+    let mut pair = came_back();
+    pair.reports = [Transfer::Complete; 2].map(|transfer| Report { transfer, ..Report::default() });
+    pair.run_ms(20);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Confirmed));
+    pair.members[0] = None;
+    pair.run_ms(200);
+    let directive = pair.directives[1].unwrap();
+    assert_eq!((directive.role, directive.peer), (Role::Primary(GateMode::Open), None));
+    assert!(pair.happened(1, |e| matches!(e, Event::AdmissionAbandoned { .. })));
+}
+
+#[test]
+fn each_attempt_to_join_has_an_epoch_of_its_own_and_comes_later() {
+    let mut pair = came_back();
+    let first = pair.directives[1].unwrap().epoch;
+    pair.reports[0].transfer = Transfer::Failed;
+    pair.run_ms(50);
+    assert_eq!(pair.role(0), Role::Spare);
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    pair.reports[0].transfer = Transfer::Incomplete;
+    pair.run_ms(500);
+    assert_eq!(pair.role(0), Role::Spare, "there is a pause");
+    pair.run_ms(3_000);
+    assert_eq!(pair.role(0), Role::Joining);
+    assert!(pair.directives[0].unwrap().epoch > first);
+}
+
+#[test]
+fn node_with_another_configuration_is_not_admitted() {
+    let mut pair = Pair::formed();
+    pair.members[0] = None;
+    pair.run_ms(200);
+    let config = Manifest::new("shards = 8\n");
+    let other = Identity { config, ..identity("a", 7) };
+    pair.members[0] = Some(Member::new(MemberConfig::default(), other, pair.now_us).unwrap());
+    pair.run_ms(5_000);
+    assert_eq!(pair.role(0), Role::Spare);
+    assert!(!pair.directives[1].unwrap().hands_over);
 }

@@ -38,11 +38,15 @@ impl Checker {
         self.one_primary(now_us, awake, works);
     }
 
-    /// A node that held a role and lost it never gets one again in the same run.
+    /// A node that held a role and lost it gets one again only by joining.
     fn no_spare_rises(&mut self, index: usize, role: Role) {
         let before = self.was[index].replace(role);
         if role == Role::Spare && before.is_some_and(|before| before != Role::Spare) {
             self.was_spare_for_good[index] = true;
+        }
+        if role == Role::Joining || role == Role::Backup && before == Some(Role::Joining) {
+            self.was_spare_for_good[index] = role == Role::Joining;
+            return;
         }
         assert!(
             role == Role::Spare || !self.was_spare_for_good[index],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
 };
 
 use crate::checker::Checker;
@@ -57,12 +57,23 @@ pub struct Node {
     pub released: u64,
     unconfirmed_since_us: Option<u64>,
     diverged: bool,
+    /// A primary that gives its state away: inputs in the last snapshot, once that has left.
+    handed_over: Option<u64>,
+    /// When that is.
+    hands_over_at_us: u64,
+    /// Inputs whose packets had left when its gate closed for that.
+    closed_at: Option<u64>,
+    /// A joining node: it has got the snapshots.
+    restored: bool,
 }
+
+/// How long the model's snapshots take.
+const TRANSFER_US: u64 = 20_000;
 
 #[derive(Debug, Clone)]
 enum Payload {
     Control(Vec<u8>),
-    Log { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64 },
+    Log { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64, whole: bool },
     Confirm { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64 },
 }
 
@@ -143,6 +154,10 @@ impl World {
             released: 0,
             unconfirmed_since_us: None,
             diverged: false,
+            handed_over: None,
+            hands_over_at_us: 0,
+            closed_at: None,
+            restored: false,
         });
     }
 
@@ -271,9 +286,11 @@ impl Node {
             Payload::Control(bytes) => {
                 let _refused = self.member.receive(now_us, path, &bytes);
             }
-            Payload::Log { epoch, from, to, count } => {
-                if self.directive.role == Role::Backup && self.is_session(epoch, from, to) {
+            Payload::Log { epoch, from, to, count, whole } => {
+                let follows = matches!(self.directive.role, Role::Backup | Role::Joining);
+                if follows && self.is_session(epoch, from, to) {
                     self.applied = self.applied.max(count);
+                    self.restored |= whole;
                     let (from, to) = (self.incarnation, self.directive.peer);
                     let count = self.applied;
                     out.push((Path::Link, Payload::Confirm { epoch, from, to, count }));
@@ -308,18 +325,40 @@ impl Node {
             }),
             refused_log: false,
             log_applied: true,
+            transfer: self.transfer(),
             serving_since_us: serves.then_some(now_us),
             first_packet_us: serves.then_some(now_us),
             last_kick_us: serves.then_some(now_us),
         }
     }
 
+    fn transfer(&self) -> Transfer {
+        let has = |inputs: Option<u64>| inputs.is_some_and(|inputs| inputs <= self.confirmed);
+        match self.directive.role {
+            Role::Primary(GateMode::Confirmed) if has(self.closed_at) => Transfer::Settled,
+            Role::Primary(_) if has(self.handed_over) => Transfer::Complete,
+            Role::Joining if self.restored => Transfer::Complete,
+            _ => Transfer::Incomplete,
+        }
+    }
+
     /// What the worker does with the directive: log an input, ship the log, release packets.
     fn work(&mut self, now_us: u64, before: Directive, out: &mut Vec<(Path, Payload)>) {
-        let Directive { role, epoch, peer, silent, .. } = self.directive;
+        let Directive { role, epoch, peer, silent, hands_over, .. } = self.directive;
         if (before.epoch, before.peer) != (epoch, peer) {
-            self.confirmed = self.applied;
+            // A pair begins with equal states; who joins has nothing.
+            self.confirmed = if hands_over { 0 } else { self.applied };
             self.unconfirmed_since_us = None;
+            self.handed_over = None;
+            self.hands_over_at_us = now_us + TRANSFER_US;
+            self.closed_at = None;
+            if role == Role::Joining {
+                (self.applied, self.restored) = (0, false);
+            }
+        }
+        if hands_over && before.role != role {
+            let closed = role == Role::Primary(GateMode::Confirmed);
+            self.closed_at = closed.then_some(self.applied);
         }
         let Role::Primary(gate) = role else { return };
         if silent {
@@ -327,12 +366,23 @@ impl Node {
         }
         self.applied += 1;
         match gate {
-            GateMode::Open => self.released = self.applied,
+            GateMode::Open => {
+                self.released = self.applied;
+                if hands_over {
+                    let (from, count) = (self.incarnation, self.applied);
+                    let whole = now_us >= self.hands_over_at_us;
+                    if whole {
+                        self.handed_over.get_or_insert(count);
+                    }
+                    let log = Payload::Log { epoch, from, to: peer, count, whole };
+                    out.push((Path::Link, log));
+                }
+            }
             GateMode::Confirmed => {
                 self.unconfirmed_since_us.get_or_insert(now_us);
                 self.released = self.released.max(self.confirmed);
                 let (from, count) = (self.incarnation, self.applied);
-                out.push((Path::Link, Payload::Log { epoch, from, to: peer, count }));
+                out.push((Path::Link, Payload::Log { epoch, from, to: peer, count, whole: hands_over }));
             }
         }
     }
