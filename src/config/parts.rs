@@ -100,6 +100,7 @@ impl NodeConfig {
             shard: Arc::new(self.cluster.engine()),
             content,
             pending_log_bytes: worker::NodeConfig::DEFAULT_PENDING_LOG_BYTES,
+            handover_bytes_per_second: worker::NodeConfig::DEFAULT_HANDOVER_BYTES_PER_SECOND,
             gate_frames: worker::NodeConfig::DEFAULT_GATE_FRAMES,
         }
     }

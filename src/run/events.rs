@@ -62,6 +62,7 @@ fn worker_event(worker: u16, at_us: u64, event: &worker::Event) {
         Event::Directive(directive) => {
             let role = match directive.role {
                 Role::Spare => "spare",
+                Role::Joining => "joining",
                 Role::Backup => "backup",
                 Role::Primary(GateMode::Confirmed) => "primary, gate confirmed",
                 Role::Primary(GateMode::Open) => "primary, gate open",

@@ -57,6 +57,7 @@ fn role(status: &Status) -> String {
         Standing::Forming => "forming a pair",
         Standing::Primary => "primary",
         Standing::Backup => "backup",
+        Standing::Joining => "joining",
         Standing::Spare => "spare",
     };
     let since = text::duration_us(status.now_us.saturating_sub(member.since_us));

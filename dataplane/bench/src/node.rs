@@ -156,7 +156,14 @@ impl Station {
         let (link, to_link, from_link) = PoolNic::new(mac(2), LINK_MTU);
         let peer = peer.map(Incarnation);
         let peer_workers = u16::from(peer.is_some());
-        let directive = Directive { epoch: Epoch(1), role, silent: false, peer, peer_workers };
+        let directive = Directive {
+            epoch: Epoch(1),
+            role,
+            silent: false,
+            peer,
+            peer_workers,
+            hands_over: false,
+        };
         let config = node_config(index, connections, shards);
         let steward = Fixed(Rc::new(Cell::new(directive)));
         let crew = crew(config, vec![Shares { lan, link }], steward.clone());
@@ -188,6 +195,7 @@ fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
         shard: Arc::new(shard_config(connections, shards)),
         content: no_content(),
         pending_log_bytes: NodeConfig::DEFAULT_PENDING_LOG_BYTES,
+        handover_bytes_per_second: NodeConfig::DEFAULT_HANDOVER_BYTES_PER_SECOND,
         gate_frames: NodeConfig::DEFAULT_GATE_FRAMES,
     }
 }

@@ -381,6 +381,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
         shard: Arc::clone(&machine.shard),
         content: Arc::clone(&machine.content),
         pending_log_bytes: machine.pending_log_bytes,
+        handover_bytes_per_second: NodeConfig::DEFAULT_HANDOVER_BYTES_PER_SECOND,
         gate_frames: machine.gate_frames,
     }
 }

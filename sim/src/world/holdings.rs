@@ -81,7 +81,7 @@ impl World {
         }
         seen.digests = digests().collect();
         let kind = match role {
-            Role::Spare => return seen.states.forget(),
+            Role::Spare | Role::Joining => return seen.states.forget(),
             Role::Backup => ON_A_BACKUP,
             Role::Primary(GateMode::Confirmed) => WITH_A_BACKUP,
             Role::Primary(GateMode::Open) => ALONE,
@@ -98,6 +98,7 @@ fn covers(standing: &Standing, promise: &Promise) -> bool {
 fn name_of(role: Role) -> &'static str {
     match role {
         Role::Spare => "spare",
+        Role::Joining => "joining",
         Role::Backup => "backup",
         Role::Primary(GateMode::Confirmed) => "primary with a backup",
         Role::Primary(GateMode::Open) => "primary alone",

@@ -437,6 +437,7 @@ impl World {
         let Some(run) = self.nodes[index].run.take() else { return };
         let role = match run.directive().role {
             Role::Spare => "crash of a spare",
+            Role::Joining => "crash of a joining node",
             Role::Backup => "crash of the backup",
             Role::Primary(GateMode::Confirmed) => "crash of a primary with backup",
             Role::Primary(GateMode::Open) => "crash of a primary alone",
