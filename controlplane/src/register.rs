@@ -77,6 +77,11 @@ pub trait Register {
 
     /// Gives up a view that lost against `winner`, which has the same epoch.
     fn yield_to(&mut self, winner: &View);
+
+    /// A node that holds nothing begins as if it had just been started. Where only the nodes
+    /// themselves know the views, its own copy is empty from then on: should a primary still
+    /// serve behind a partition, that one's epoch is the higher one.
+    fn begin_anew(&mut self);
 }
 
 /// Both nodes keep the register, and exchange it in heartbeats.
@@ -116,6 +121,10 @@ impl Register for PairRegister {
         if winner.epoch == self.view.epoch {
             self.view = winner.clone();
         }
+    }
+
+    fn begin_anew(&mut self) {
+        self.view = View::default();
     }
 }
 

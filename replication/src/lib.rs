@@ -27,5 +27,7 @@ pub use digest::DigestCheck;
 pub use gate::{CommitRule, Gate, GateCounters};
 pub use pending::PendingLog;
 pub use record::{Record, RecordKind};
-pub use role::{Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer};
+pub use role::{
+    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
+};
 pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};

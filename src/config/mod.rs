@@ -82,6 +82,7 @@ pub struct Node {
     pub name: String,
     pub priority: u16,
     pub lone_start_ms: u32,
+    pub handover_mbit: u32,
     pub cores: Vec<u16>,
     pub lan: Lan,
     pub link: Link,

@@ -100,9 +100,14 @@ impl NodeConfig {
             shard: Arc::new(self.cluster.engine()),
             content,
             pending_log_bytes: worker::NodeConfig::DEFAULT_PENDING_LOG_BYTES,
-            handover_bytes_per_second: worker::NodeConfig::DEFAULT_HANDOVER_BYTES_PER_SECOND,
+            handover_bytes_per_second: self.handover_bytes_per_second(),
             gate_frames: worker::NodeConfig::DEFAULT_GATE_FRAMES,
         }
+    }
+
+    /// Each worker's share: they hand over side by side.
+    fn handover_bytes_per_second(&self) -> u64 {
+        u64::from(self.node.handover_mbit) * 1_000_000 / 8 / self.node.cores.len().max(1) as u64
     }
 
     /// The node's addresses on the service LAN.

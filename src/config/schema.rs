@@ -143,6 +143,9 @@ pub struct NodeSection {
     /// How long a node that starts and hears nobody waits before it serves alone.
     #[serde(default = "default::lone_start_ms")]
     pub lone_start_ms: u32,
+    /// Mbit/s of the link that this node's state may take on its way to a node that joins.
+    #[serde(default = "default::handover_mbit")]
+    pub handover_mbit: u32,
     /// Name of a built-in hardware profile; see `holdfast profiles`.
     pub profile: String,
     /// File whose keys replace those of the profile.
@@ -261,6 +264,9 @@ mod default {
     }
     pub(super) fn priority() -> u16 {
         100
+    }
+    pub(super) fn handover_mbit() -> u32 {
+        800
     }
     pub(super) fn lone_start_ms() -> u32 {
         10_000

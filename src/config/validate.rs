@@ -170,6 +170,7 @@ fn tcp(section: &TcpSection, check: &mut Checker) -> TcpConfig {
 fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
     let name = check.name("node.name", &section.name);
     let lone_start_ms = check.range("node.lone_start_ms", section.lone_start_ms, 100, 3_600_000);
+    let handover_mbit = check.range("node.handover_mbit", section.handover_mbit, 1, 1_000_000);
     let device = |device: &str, key: &str, check: &mut Checker| {
         let hint = "expected an interface name, a PCI address or a socket, as the profile wants";
         check.require(!device.trim().is_empty(), key, "is empty", hint);
@@ -187,7 +188,7 @@ fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
     let lan = Lan { device: lan_device, addresses: addresses?, gateways: gateways? };
     let link = Link { device: link_device, address: link_address?, mtu };
     let (priority, cores) = (section.priority, section.cores.clone());
-    Some(Node { name, priority, lone_start_ms, cores, lan, link })
+    Some(Node { name, priority, lone_start_ms, handover_mbit, cores, lan, link })
 }
 
 fn peer(section: &PeerSection, check: &mut Checker) -> Option<Peer> {

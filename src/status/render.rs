@@ -1,7 +1,7 @@
 //! A node's status for people.
 
 use controlplane::{
-    admin::Status,
+    admin::{HandoverStatus, Status},
     status::{Gate, PathStatus, Standing},
 };
 
@@ -41,6 +41,7 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     line("gate", gate(status));
     line("traffic", traffic(status, before));
     line("log", log(status, before));
+    handover(status).into_iter().for_each(|text| line("handover", text));
     line("dropped", dropped(status));
     line("uptime", text::duration_us(status.uptime_us));
     let mut text = table.render(0);
@@ -155,6 +156,15 @@ fn log(status: &Status, before: Option<&Status>) -> String {
         link.sessions_open,
         link.sessions
     )
+}
+
+/// Nothing to tell as long as no node has joined.
+fn handover(status: &Status) -> Option<String> {
+    let HandoverStatus { shards_given, shards_taken, longest_pause_us } = status.handover;
+    (shards_given + shards_taken > 0).then(|| {
+        let pause = text::duration_us(longest_pause_us);
+        format!("{shards_given} shards given, longest pause {pause}; {shards_taken} taken in")
+    })
 }
 
 fn dropped(status: &Status) -> String {

@@ -75,6 +75,12 @@ fn standing(lab: &Lab, node: &str) -> String {
     lab.status()[node]["role"].as_str().unwrap_or("down").into()
 }
 
+/// `node` serves, and the other one holds the same state.
+fn paired(lab: &Lab, node: &str) -> bool {
+    let status = lab.status();
+    status["primary"] == node && ["a", "b"].iter().all(|node| status[node]["in_sync"] == true)
+}
+
 #[test]
 fn clients_survive_the_death_of_the_primary() {
     survives(&[], |lab| drop(lab.run(&["kill", "a"])), |lab| serving(lab, "b"));
@@ -99,7 +105,7 @@ fn clients_survive_the_death_of_the_backup() {
 }
 
 #[test]
-fn a_frozen_primary_steps_back_when_it_wakes() {
+fn a_frozen_primary_steps_back_when_it_wakes_and_joins_again() {
     let lab = survives(
         &[],
         |lab| {
@@ -108,21 +114,25 @@ fn a_frozen_primary_steps_back_when_it_wakes() {
             let_flow(2000);
             lab.run(&["thaw", "a"]);
         },
-        |lab| standing(lab, "a") == "spare" && serving(lab, "b"),
+        |lab| paired(lab, "b"),
     );
     assert_eq!(lab.primary(), "b");
 }
 
 #[test]
-fn link_loss_alone_makes_the_backup_a_spare_and_never_a_primary() {
+fn link_loss_alone_makes_the_backup_a_spare_until_the_link_is_back() {
     survives(
         &[],
-        |lab| drop(lab.run(&["loss", "link", "100"])),
         |lab| {
-            serving(lab, "a")
-                && lab.status()["a"]["in_sync"] == false
-                && standing(lab, "b") == "spare"
+            lab.run(&["loss", "link", "100"]);
+            wait_for("b to be spare", 10, || {
+                let alone = lab.status()["a"]["in_sync"] == false;
+                alone && serving(lab, "a") && standing(lab, "b") == "spare"
+            });
+            let_flow(500);
+            lab.run(&["loss", "link", "0"]);
         },
+        |lab| paired(lab, "a"),
     );
 }
 
@@ -154,14 +164,33 @@ fn connections_opened_during_the_takeover_are_accepted() {
 }
 
 #[test]
-fn a_node_that_comes_back_disturbs_nothing() {
+fn clients_survive_the_death_of_both_nodes_in_turn() {
     survives(
         &[],
         |lab| {
             lab.run(&["kill", "a"]);
             wait_for("b to serve", 10, || serving(lab, "b"));
             lab.run(&["start", "a"]);
+            wait_for("the pair to be in sync", 20, || paired(lab, "b"));
+            let_flow(500);
+            lab.run(&["kill", "b"]);
         },
-        |lab| standing(lab, "a") == "spare" && serving(lab, "b"),
+        |lab| serving(lab, "a"),
+    );
+}
+
+#[test]
+fn clients_survive_a_second_death_under_loss() {
+    survives(
+        &[&["loss", "lan", "1"], &["loss", "link", "1"]],
+        |lab| {
+            lab.run(&["kill", "b"]);
+            wait_for("a to know that it is alone", 10, || lab.status()["a"]["in_sync"] == false);
+            lab.run(&["start", "b"]);
+            wait_for("the pair to be in sync", 20, || paired(lab, "a"));
+            let_flow(500);
+            lab.run(&["kill", "a"]);
+        },
+        |lab| serving(lab, "b"),
     );
 }

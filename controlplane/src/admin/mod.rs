@@ -25,6 +25,6 @@ pub use latency::{Bucket, Distribution, Distributions, LatencyReport, WorkerLate
 pub use server::{AdminSource, Unavailable, router, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{
-    ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, LinkStatus, MemoryStatus,
-    ServiceStatus, Status, TcpState, VipStatus, WorkerStatus,
+    ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, HandoverStatus, LinkStatus,
+    MemoryStatus, ServiceStatus, Status, TcpState, VipStatus, WorkerStatus,
 };

@@ -29,6 +29,8 @@ pub struct Status {
     #[serde(default)]
     pub services: Vec<ServiceStatus>,
     pub link: LinkStatus,
+    #[serde(default)]
+    pub handover: HandoverStatus,
     pub workers: Vec<WorkerStatus>,
 }
 
@@ -88,6 +90,16 @@ pub struct LinkStatus {
     /// Age of the oldest batch that is not confirmed.
     pub unconfirmed_us: Option<u64>,
     pub counters: Counters,
+}
+
+/// State that went to a node that joined, or came from one while this node joined; all workers
+/// together, since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverStatus {
+    pub shards_given: u64,
+    pub shards_taken: u64,
+    /// The longest that a connection waited because its shard was saved.
+    pub longest_pause_us: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

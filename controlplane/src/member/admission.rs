@@ -81,9 +81,10 @@ impl<R: Register> Member<R> {
             self.events.push(now_us, Event::AdmissionAbandoned { peer: partner.id.name, why });
             return;
         }
-        let restored = self.peer.heartbeat().is_some_and(|peer| {
-            peer.condition == Condition::Joining && peer.restored
-        });
+        let restored = self
+            .peer
+            .heartbeat()
+            .is_some_and(|peer| peer.condition == Condition::Joining && peer.restored);
         match report.transfer {
             Transfer::Complete if restored && !closed => {
                 self.enter(now_us, Phase::Primary(Serving::Admitting { partner, closed: true }));

@@ -9,6 +9,7 @@
 //! | Forming  | Primary  | the peer acknowledged the view |
 //! |          | Starting | the peer fell silent or restarted before it did |
 //! | Spare    | Joining  | the primary admits this run |
+//! |          | Starting | nobody was heard for the lone-start time |
 //! | Joining  | Backup   | the primary counted it as in sync |
 //! |          | Spare    | the attempt failed |
 //! | Primary  | Spare    | a newer view, or a rival of the same epoch that ranks higher |
@@ -16,8 +17,8 @@
 //! |          | Spare    | removed by the primary, or its state is not the primary's |
 //!
 //! All decisions are made in [`Member::poll`]; [`Member::receive`] only takes note. `startup.rs`,
-//! `primary.rs`, `backup.rs` and `admission.rs` hold the rules of the phases, `doubt.rs` what a node does that
-//! stood still itself, `inquiry.rs` how a refusal is explained.
+//! `primary.rs`, `backup.rs` and `admission.rs` hold the rules of the phases, `doubt.rs` what a node
+//! does that stood still itself, `inquiry.rs` how a refusal is explained.
 
 mod admission;
 mod backup;
@@ -96,7 +97,9 @@ enum Phase {
     Forming(Partner),
     Primary(Serving),
     /// Follows the log that began in epoch `log`.
-    Backup { log: Epoch },
+    Backup {
+        log: Epoch,
+    },
     /// Takes in the state of that primary.
     Joining(Partner),
     Spare(SpareReason),
@@ -299,6 +302,7 @@ impl<R: Register> Member<R> {
             Phase::Primary(serving) => self.serve(now_us, serving, report),
             Phase::Backup { .. } => self.watch(now_us),
             Phase::Joining(primary) => self.join_primary(now_us, primary, report),
+            Phase::Spare(_) if self.is_left_alone(now_us) => self.start_over(now_us),
             Phase::Spare(_) => {
                 self.explain(now_us);
                 self.consider_joining(now_us);

@@ -11,7 +11,7 @@ use super::{Member, Partner, Phase, Serving};
 impl<R: Register> Member<R> {
     pub(super) fn start(&mut self, now_us: u64, unpaired_since_us: Option<u64>) {
         let Some(heartbeat) = self.peer.heartbeat().filter(|_| !self.peer.is_silent(now_us)) else {
-            if now_us.saturating_sub(self.last_sign_us) > self.config.lone_start_us {
+            if self.is_left_alone(now_us) {
                 self.start_alone(now_us, false);
             }
             return;
@@ -48,6 +48,19 @@ impl<R: Register> Member<R> {
             }
             self.start_alone(now_us, true);
         }
+    }
+
+    /// Nothing of the peer was heard for the lone-start time.
+    pub(super) fn is_left_alone(&self, now_us: u64) -> bool {
+        let since_us = self.last_sign_us.max(self.stall_end_us);
+        self.peer.is_silent(now_us) && now_us.saturating_sub(since_us) > self.config.lone_start_us
+    }
+
+    /// A spare whose peer is gone: nobody holds the connections any more, and new ones can be
+    /// served.
+    pub(super) fn start_over(&mut self, now_us: u64) {
+        self.register.begin_anew();
+        self.enter(now_us, Phase::Starting { unpaired_since_us: None });
     }
 
     fn heard_both_ways(&self, heartbeat: &Heartbeat, now_us: u64) -> (bool, bool) {

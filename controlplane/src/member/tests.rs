@@ -408,6 +408,27 @@ fn joining_node_never_takes_over() {
 }
 
 #[test]
+fn spare_that_is_left_alone_serves_afresh_and_gives_way_to_who_has_the_state() {
+    let mut pair = came_back();
+    let serving = pair.directives[1].unwrap().epoch;
+    pair.reports[0].transfer = Transfer::Failed;
+    pair.run_ms(20);
+    assert_eq!(pair.role(0), Role::Spare);
+    // Nothing is heard, but the primary lives.
+    pair.cut = [true; 2];
+    pair.reports = [Report::default(); 2];
+    pair.run_ms(MemberConfig::default().lone_start_us / 1000 - 100);
+    assert_eq!(pair.role(0), Role::Spare);
+    pair.run_ms(200);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+    assert!(pair.directives[0].unwrap().epoch < serving);
+    pair.cut = [false; 2];
+    pair.run_ms(50);
+    assert_eq!(pair.role(0), Role::Spare, "what it served since was nobody's but its own");
+    assert!(matches!(pair.role(1), Role::Primary(_)));
+}
+
+#[test]
 fn gate_opens_again_when_the_joining_node_dies() {
     let mut pair = came_back();
     pair.reports = [Transfer::Complete; 2].map(|transfer| Report { transfer, ..Report::default() });

@@ -382,7 +382,10 @@ impl Node {
                 self.unconfirmed_since_us.get_or_insert(now_us);
                 self.released = self.released.max(self.confirmed);
                 let (from, count) = (self.incarnation, self.applied);
-                out.push((Path::Link, Payload::Log { epoch, from, to: peer, count, whole: hands_over }));
+                out.push((
+                    Path::Link,
+                    Payload::Log { epoch, from, to: peer, count, whole: hands_over },
+                ));
             }
         }
     }

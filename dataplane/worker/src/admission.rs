@@ -39,7 +39,10 @@ struct Arrival {
 #[derive(Debug)]
 enum State {
     Collecting(Collected),
-    Restoring { bytes: Vec<u8>, begun: Box<Restoring> },
+    Restoring {
+        bytes: Vec<u8>,
+        begun: Box<Restoring>,
+    },
     /// The shard is held; what came behind its snapshot is being applied.
     CatchingUp,
 }
@@ -70,7 +73,9 @@ impl Admission {
         match (record.kind, arrival) {
             (RecordKind::SnapshotPiece, None) if !shards.holds(record.shard) => {
                 let mut collected = Collected::default();
-                collected.piece(record.body, MOST_BYTES).map_err(|why| refuse(RefusedRecord::Arrived(why)))?;
+                collected
+                    .piece(record.body, MOST_BYTES)
+                    .map_err(|why| refuse(RefusedRecord::Arrived(why)))?;
                 self.arrivals.push(Arrival {
                     shard: record.shard,
                     state: State::Collecting(collected),
@@ -100,10 +105,12 @@ impl Admission {
         for arrival in &mut self.arrivals {
             let shard = arrival.shard;
             let restored = arrival.restore();
-            let refuse = |why: SnapshotError| Fault::Refused { shard, reason: RefusedRecord::State(why) };
+            let refuse =
+                |why: SnapshotError| Fault::Refused { shard, reason: RefusedRecord::State(why) };
             if let Some(restored) = restored.map_err(refuse)? {
                 shards.insert(restored, made.config);
                 made.board.own(made.worker, shard);
+                counters.shards_taken += 1;
             }
             arrival.catch_up(shards, counters)?;
         }
@@ -159,7 +166,11 @@ impl Arrival {
         begun.finish(&bytes).map(Some)
     }
 
-    fn catch_up<F>(&mut self, shards: &mut Shards<F>, counters: &mut Counters) -> Result<(), Fault> {
+    fn catch_up<F>(
+        &mut self,
+        shards: &mut Shards<F>,
+        counters: &mut Counters,
+    ) -> Result<(), Fault> {
         if !matches!(self.state, State::CatchingUp) {
             return Ok(());
         }
@@ -194,8 +205,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     fn admit_some(&mut self) -> Result<bool, Fault> {
         let Worker { admission, channels, shards, counters, node, board, index, .. } = self;
-        let made =
-            Made { config: &node.shard, content: &node.content, board, worker: *index };
+        let made = Made { config: &node.shard, content: &node.content, board, worker: *index };
         let mut left = RECORDS_PER_LOOP;
         for channel in channels.iter_mut() {
             while left > 0 {

@@ -116,7 +116,7 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// Room for received log that keeps a fast primary from waiting for a slow backup.
     pub const DEFAULT_PENDING_LOG_BYTES: usize = 16 << 20;
-    /// Takes 4 s for a million idle connections.
+    /// 800 Mbit/s: takes 4 s for a million idle connections.
     pub const DEFAULT_HANDOVER_BYTES_PER_SECOND: u64 = 100 << 20;
     /// Frames of a few milliseconds at 10 Gbit/s.
     pub const DEFAULT_GATE_FRAMES: usize = 4096;

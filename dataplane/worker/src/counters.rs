@@ -55,6 +55,10 @@ counters! {
     suspects,
     /// Packets that those steps emitted.
     packets,
+    /// Shards handed over to a node that joined.
+    shards_given,
+    /// Shards taken in while joining.
+    shards_taken,
     /// Log batches closed.
     batches,
     /// Log records applied as a backup.

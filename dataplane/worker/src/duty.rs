@@ -30,15 +30,14 @@ pub(crate) enum Duty {
 }
 
 /// What a worker is before it was told anything.
-pub(crate) const SPARE: Directive =
-    Directive {
-        epoch: Epoch(0),
-        role: Role::Spare,
-        silent: false,
-        peer: None,
-        peer_workers: 0,
-        hands_over: false,
-    };
+pub(crate) const SPARE: Directive = Directive {
+    epoch: Epoch(0),
+    role: Role::Spare,
+    silent: false,
+    peer: None,
+    peer_workers: 0,
+    hands_over: false,
+};
 
 /// Which log a session carries: of whom, in which configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

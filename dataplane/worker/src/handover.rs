@@ -108,9 +108,16 @@ impl Allowance {
 }
 
 impl<N: Nic, S: Steward> Worker<N, S> {
+    /// After each loop, which took so long.
+    pub(crate) fn note_handover(&mut self, loop_ns: u64) {
+        if self.handover.as_mut().is_some_and(Handover::take_saved) {
+            self.handover_pause_ns = self.handover_pause_ns.max(loop_ns);
+        }
+    }
+
     /// Hands over as much as rate and log allow. At most one shard is saved in a loop.
     pub(crate) fn give_shards(&mut self, now_us: u64) {
-        let Worker { handover, channels, shards, .. } = self;
+        let Worker { handover, channels, shards, counters, .. } = self;
         let (Some(handover), Some(channel)) = (handover, channels.first_mut()) else { return };
         if handover.failed || handover.complete {
             return;
@@ -160,6 +167,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 None => {
                     handover.under_way = false;
                     handover.place += 1;
+                    counters.shards_given += 1;
                 }
             }
         }

@@ -80,7 +80,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         } else {
             let channel = channels.first_mut().filter(|_| slot.logged);
             if let (Some(channel), Some(handover)) = (channel, handover) {
-                handover.log(channel, slot.index, RecordKind::Icmp, &[&input::encode_error(now, error)]);
+                handover.log(
+                    channel,
+                    slot.index,
+                    RecordKind::Icmp,
+                    &[&input::encode_error(now, error)],
+                );
             }
             Way::Port
         };

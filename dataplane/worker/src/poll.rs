@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
-use replication::{CommitRule, Directive, Gate, GateMode, Path, Position, Report, Role, Session, Transfer};
+use replication::{
+    CommitRule, Directive, Gate, GateMode, Path, Position, Report, Role, Session, Transfer,
+};
 
+use crate::admission::Admission;
 use crate::announce::Announcer;
 use crate::backup::{self, Fault};
 use crate::board::{Board, Standing, earliest};
-use crate::admission::Admission;
 use crate::channel::Channel;
 use crate::clock::{Clock, NS_PER_US};
 use crate::config::NodeConfig;
@@ -63,6 +65,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) admission: Admission,
     /// Shards on their way from this node.
     pub(crate) handover: Option<Handover>,
+    /// The longest loop in which a shard was saved.
+    pub(crate) handover_pause_ns: u64,
     /// The last batch before a handover's gate closed.
     pub(crate) closed_at: Option<Position>,
     /// The log that the session channels were opened for.
@@ -162,6 +166,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             log_of: None,
             admission: Admission::default(),
             handover: None,
+            handover_pause_ns: 0,
             closed_at: None,
             kicks: Kicks::default(),
             blocked: false,
@@ -219,6 +224,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             ended_ns = clock.now_ns();
             self.recorder.end(ended_ns, left, !self.lan.has_backlog());
         }
+        self.note_handover(ended_ns - now_ns);
         self.tell_board();
         self.counters.loops += 1;
         if self.counters.loops.is_multiple_of(QUERY_LOOPS) {

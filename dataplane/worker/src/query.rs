@@ -126,6 +126,9 @@ pub struct Summary {
     pub shards: Vec<ShardSummary>,
     /// Neighbours known on the service LAN.
     pub neighbours: usize,
+    /// The longest loop in which a shard was saved for a node that joins, in nanoseconds: what a
+    /// connection waited at most.
+    pub handover_pause_ns: u64,
     /// Events that were lost.
     pub events_lost: u64,
 }
@@ -192,6 +195,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             unconfirmed_since_us: since.fold(None, earliest),
             shards: shards.collect(),
             neighbours: self.lan.neighbours.known(),
+            handover_pause_ns: self.handover_pause_ns,
             events_lost: self.events.lost(),
         }
     }

@@ -6,9 +6,9 @@ use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 use controlplane::{
     MemberStatus,
     admin::{
-        AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, LatencyReport,
-        LinkStatus, MemoryStatus, ServiceStatus, Status, TcpState, Unavailable, VipStatus,
-        WorkerStatus, types::Counters,
+        AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, HandoverStatus,
+        LatencyReport, LinkStatus, MemoryStatus, ServiceStatus, Status, TcpState, Unavailable,
+        VipStatus, WorkerStatus, types::Counters,
     },
 };
 use crossbeam::channel::{Sender, bounded};
@@ -80,6 +80,7 @@ impl AdminSource for Sources {
             memory: memory(&summaries),
             services: services(&summaries, &self.cluster),
             link: link(&summaries, now_us),
+            handover: handover(&summaries),
             workers: summaries.iter().map(|summary| self.worker_status(summary)).collect(),
         })
     }
@@ -213,6 +214,15 @@ fn link(summaries: &[Summary], now_us: u64) -> LinkStatus {
         add(&mut link.counters, "gate_", counters.into_iter());
     }
     link
+}
+
+fn handover(summaries: &[Summary]) -> HandoverStatus {
+    let longest_ns = summaries.iter().map(|summary| summary.handover_pause_ns).max();
+    HandoverStatus {
+        shards_given: summaries.iter().map(|summary| summary.counters.shards_given).sum(),
+        shards_taken: summaries.iter().map(|summary| summary.counters.shards_taken).sum(),
+        longest_pause_us: longest_ns.unwrap_or(0).div_ceil(1000),
+    }
 }
 
 fn named<'a>(counters: impl Iterator<Item = (&'a str, u64)>) -> Counters {

@@ -18,8 +18,8 @@ mod usage;
 pub use external::{End, Ready, ReconfigureError};
 pub use info::{Agreed, ConnectionInfo, MemoryUse, Repair, SegmentCounts, Standing};
 pub(crate) use lifecycle::is_opening;
-pub use restore::Restoring;
 pub use lifecycle::{ConnectError, ConnectionId};
+pub use restore::Restoring;
 pub use usage::{Refusal, Refusals, ServiceUse};
 
 pub use crate::tcp::stream::Stream;
