@@ -71,5 +71,9 @@ def goal($number; $part; $what; $unit; value; judgement; $names):
     goal(8; "veth"; "the same over af_packet, where one kernel answers each"; "ms"; median("takeover_last");
         unjudged; ["takeover_last", "takeover_first", "takeover_alive"]),
     goal(9; "two"; "RPC over af_packet with two workers, to one"; "ratio"; ratio("veth_two_rpc"; "veth_rpc");
-        unjudged; ["veth_two_rpc", "veth_rpc"])
+        unjudged; ["veth_two_rpc", "veth_rpc"]),
+    goal(10; "100k"; "a node comes back to 100,000: the longest wait of a connection"; "ms";
+        median("rejoin_100000_pause"); at_most(5); ["rejoin_100000_pause", "rejoin_100000_time"]),
+    goal(10; "many"; "the same with 1,000,000 (100,000 when quick)"; "ms"; median("rejoin_many_pause");
+        at_most(20); ["rejoin_many_pause", "rejoin_many_time"])
 ]

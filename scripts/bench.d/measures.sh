@@ -54,6 +54,8 @@ tap_down           | tap         | 0     | Holdfast alone, 1 stream down over ta
 tap_up             | tap         | 0     | Holdfast alone, 1 stream up over tap
 many_idle          | veth_many   | 6     | Holdfast pair, many idle connections, 1,000 hot ones, a takeover
 memif_takeover     | memif_kicks | 8     | Holdfast pair, takeover of 100,000 connections over memif
+rejoin_100000      | memif_back  | 10    | Holdfast pair, a node comes back to 100,000 connections over memif
+rejoin_many        | memif_backs | 10    | Holdfast pair, a node comes back to many connections over memif
 takeover           | veth_100000 | 8     | Holdfast pair, takeover of 100,000 connections over af_packet
 '
 
@@ -68,6 +70,8 @@ stage_memif_many() { serve_over_memif 1500 110000; }
 stage_memif_pair() { serve_pair_over_memif 1500 20000; }
 stage_memif_pair6() { LINK_IPV6=yes serve_pair_over_memif 1500 20000; }
 stage_memif_kicks() { serve_pair_over_memif 1500 110000 && drain_node_b; }
+stage_memif_back() { SHARDS=8 serve_pair_over_memif 1500 110000; }
+stage_memif_backs() { SHARDS=32 serve_pair_over_memif 1500 $((MANY + 50000)); }
 stage_kernel() { serve_from_kernel; }
 stage_veth() { serve_in_lab af_packet a 20000 "$CALM_MS"; }
 stage_veth_two() { serve_in_lab af_packet a 20000 "$CALM_MS" 0,1; }
@@ -319,6 +323,33 @@ all_held_or_died() { is_gone holder || open_at a "$1"; }
 open_at() { [ "$(node_status "$1" | jq '.connections - .details.connections.half_open')" -ge "$2" ]; }
 b_holds() { open_at b "$1"; }
 b_has_kicked_all() { node_status b | jq -e '.takeover.last_kick_us' >/dev/null; }
+
+measure_rejoin_100000() { rejoin 100000 rejoin_100000; }
+measure_rejoin_many() { rejoin "$MANY" rejoin_many; }
+
+# rejoin CONNECTIONS NAME: node b dies and comes back while node a holds them. memif has two ends and no more, so
+# who opened them gives way to the relay.
+rejoin() {
+    local count=$1 name=$2 began_ms
+    via memif
+    spawn holder "$PERF" idle --target "$VIP:$ECHO" -n "$count" --hold 600 --handshakes 1024 "${BACKEND[@]}" --quiet
+    until_true "$PATIENCE_S" "$count connections to be open (see $WORK/holder.log)" all_held_or_died "$count"
+    must_run holder
+    kill -KILL "$(pid_of holder)" "$(pid_of node-b)"
+    until_true 10 "node b to be gone" is_gone node-b
+    until_true 10 "node a to know" a_is_alone
+    began_ms=$(date +%s%3N)
+    spawn node-b "$HOLDFAST" run -c "$WORK/b.toml"
+    until_true 20 "node b to answer (see $WORK/node-b.log)" node_answers_or_died b
+    must_run node-b
+    relay_until_in_sync 120
+    jq -nc --argjson ms $(($(date +%s%3N) - began_ms)) --arg name "${name}_time" \
+        '{name: $name, value: ($ms / 1000), unit: "s"}'
+    node_status a | jq -c --arg name "${name}_pause" '.details.handover
+        | {name: $name, value: (.longest_pause_us / 1000), unit: "ms"}'
+    open_at b "$count" || die "node b holds fewer than $count connections after it came back"
+}
+a_is_alone() { node_status a | jq -e '.in_sync == false' >/dev/null; }
 
 # Each kicked connection sends one packet, and b sends next to nothing before: so the client's end of its
 # veth tells when the last one left. The node's own timeline tells how long the first one took.

@@ -34,6 +34,7 @@ write_idle() {
 memif_device() { printf 'role=%s,socket=%s' "$1" "$WORK/$2.sock"; } # memif_device server|client NAME
 
 # memif_config NODE MTU CONNECTIONS LINK-ROLE LONE-START-MS: the node's file. LINK_IPV6: the link speaks that.
+# SHARDS: other than one.
 memif_config() {
     local node=$1 mtu=$2 connections=$3 link_role=$4 lone_start_ms=$5 host=1 peer=b peer_host=2 core=$SERVER_CORE idle=own
     if [ "$node" = b ]; then
@@ -47,7 +48,7 @@ memif_config() {
 name = "bench"
 secret = "$SECRET"
 vip = ["$VIP/24", "$VIP6/64"]
-shards = 1
+shards = ${SHARDS:-1}
 max_connections = $connections
 buffer_mib = 512
 mtu = $mtu
@@ -120,9 +121,14 @@ serve_pair_over_memif() {
     until_true 10 "node b to answer (see $WORK/node-b.log)" node_answers_or_died b
     must_run node-a
     must_run node-b
+    relay_until_in_sync 20
+}
+
+# relay_until_in_sync SECONDS: a relay is the LAN of the two nodes until they hold the same state.
+relay_until_in_sync() {
     testpmd relay "$CLIENT_CORE" "$(memif_port 0 client "$WORK/lan-a.sock") $(memif_port 1 client "$WORK/lan-b.sock")" \
         --forward-mode=io --port-topology=paired
-    until_true 20 "the pair to be in sync (see $WORK/node-*.log)" pair_in_sync
+    until_true "$1" "the pair to be in sync (see $WORK/node-*.log)" pair_in_sync
     end_testpmd relay
 }
 
