@@ -278,7 +278,7 @@ fn a_backup_that_differs_leaves_loudly_and_the_primary_goes_on_alone() {
     assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
     assert!(pair.happened(1, |e| *e == Event::Diverged { mismatch }));
     pair.members[0] = None;
-    pair.run_ms(5_000);
+    pair.run_ms(1_000);
     assert_eq!(pair.role(1), Role::Spare);
 }
 
@@ -424,7 +424,8 @@ fn spare_that_is_left_alone_serves_afresh_and_gives_way_to_who_has_the_state() {
     assert!(pair.directives[0].unwrap().epoch < serving);
     pair.cut = [false; 2];
     pair.run_ms(50);
-    assert_eq!(pair.role(0), Role::Spare, "what it served since was nobody's but its own");
+    let role = pair.role(0);
+    assert!(matches!(role, Role::Spare | Role::Joining), "what it served was its own: {role:?}");
     assert!(matches!(pair.role(1), Role::Primary(_)));
 }
 

@@ -68,6 +68,8 @@ pub struct Node {
 }
 
 /// How long the model's snapshots take.
+/// A node that hears nobody for so long serves alone.
+pub const LONE_START_US: u64 = 600_000;
 const TRANSFER_US: u64 = 20_000;
 
 #[derive(Debug, Clone)]
@@ -127,7 +129,7 @@ impl World {
         self.runs += 1;
         let name = |side| NodeName::new(if side == Side::A { "a" } else { "b" }).unwrap();
         let incarnation = Incarnation(self.runs);
-        let config = MemberConfig { lone_start_us: 600_000, ..MemberConfig::default() };
+        let config = MemberConfig { lone_start_us: LONE_START_US, ..MemberConfig::default() };
         let identity = Identity {
             name: name(side),
             incarnation,

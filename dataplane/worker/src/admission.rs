@@ -38,7 +38,7 @@ struct Arrival {
 
 #[derive(Debug)]
 enum State {
-    Collecting(Collected),
+    Collecting(Box<Collected>),
     Restoring {
         bytes: Vec<u8>,
         begun: Box<Restoring>,
@@ -72,7 +72,7 @@ impl Admission {
         let arrival = self.arrivals.iter_mut().find(|arrival| arrival.shard == record.shard);
         match (record.kind, arrival) {
             (RecordKind::SnapshotPiece, None) if !shards.holds(record.shard) => {
-                let mut collected = Collected::default();
+                let mut collected = Box::<Collected>::default();
                 collected
                     .piece(record.body, MOST_BYTES)
                     .map_err(|why| refuse(RefusedRecord::Arrived(why)))?;

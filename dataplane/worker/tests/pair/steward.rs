@@ -62,9 +62,8 @@ impl TestSteward {
         datagram[10..18].copy_from_slice(&self.incarnation.0.to_le_bytes());
         datagram[18..20].copy_from_slice(&self.workers.to_le_bytes());
         let in_sync = self.role == Role::Primary(GateMode::Confirmed) && !self.hands_over;
-        datagram[20] = u8::from(self.hands_over) * HANDS_OVER
-            | u8::from(self.restored) * RESTORED
-            | u8::from(in_sync) * IN_SYNC;
+        let flags = [(self.hands_over, HANDS_OVER), (self.restored, RESTORED), (in_sync, IN_SYNC)];
+        datagram[20] = flags.iter().filter(|flag| flag.0).map(|flag| flag.1).sum();
         datagram
     }
 
