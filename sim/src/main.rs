@@ -114,7 +114,10 @@ fn many(args: &Args) -> anyhow::Result<ExitCode> {
                     sum.connection_ns += report.connection_ns;
                     sum.worlds += 1;
                     if let Some(failure) = report.failure {
-                        bar.println(format!("seed {seed} fails: {}", first_line(&failure.what)));
+                        // A bar that nobody sees prints nothing.
+                        bar.suspend(|| {
+                            eprintln!("seed {seed} fails: {}", first_line(&failure.what))
+                        });
                         sum.failures.push((*seed, failure));
                         if args.fail_fast {
                             next.store(u64::MAX / 2, Ordering::Relaxed);
