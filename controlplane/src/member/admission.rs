@@ -22,6 +22,8 @@ use super::{Member, Partner, Phase, Serving};
 /// First pause after an attempt that failed; each further one doubles it, up to the second value.
 const PAUSE_US: u64 = 1_000_000;
 const LONGEST_PAUSE_US: u64 = 60_000_000;
+/// A peer that was in sync for less than that has failed again.
+const STEADY_US: u64 = 10_000_000;
 /// How long the peer may take to hear that it is admitted.
 const PATIENCE_US: u64 = 2_000_000;
 
@@ -33,6 +35,16 @@ pub(super) struct Retry {
 }
 
 impl Retry {
+    /// The peer is in sync no more. One that leaves again and again must not cost the primary a
+    /// handover each time.
+    pub(super) fn parted(&mut self, now_us: u64, in_sync_us: u64) {
+        if in_sync_us < STEADY_US {
+            self.failed(now_us);
+        } else {
+            *self = Retry::default();
+        }
+    }
+
     fn failed(&mut self, now_us: u64) {
         let pause_us = PAUSE_US << self.failures.min(16);
         self.not_before_us = now_us + pause_us.min(LONGEST_PAUSE_US);
@@ -100,7 +112,6 @@ impl<R: Register> Member<R> {
         if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
             return;
         }
-        self.retry = Retry::default();
         self.enter(now_us, Phase::Primary(Serving::With(partner)));
         self.events.push(now_us, Event::PairFormed { epoch: next.epoch, backup: partner.id.name });
     }

@@ -73,6 +73,7 @@ impl<R: Register> Member<R> {
         if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
             return;
         }
+        self.retry.parted(now_us, now_us.saturating_sub(self.phase_since_us));
         let (epoch, backup) = (next.epoch, partner.id.name);
         self.events.push(now_us, Event::BackupRemoved { epoch, backup, removal });
         let serving = Serving::Removing { partner, since_us: now_us };

@@ -470,3 +470,19 @@ fn node_with_another_configuration_is_not_admitted() {
     assert_eq!(pair.role(0), Role::Spare);
     assert!(!pair.directives[1].unwrap().hands_over);
 }
+
+#[test]
+fn peer_that_leaves_again_and_again_is_admitted_less_and_less_often() {
+    let mut pair = Pair::formed();
+    let mismatch = Mismatch { shard: 3, position: Position(9), primary: 1, ours: 2 };
+    pair.reports[0].transfer = Transfer::Complete;
+    for _ in 0..20_000 {
+        pair.run_ms(1);
+        let settled = pair.role(0) == Role::Primary(GateMode::Confirmed);
+        pair.reports[0].transfer = if settled { Transfer::Settled } else { Transfer::Complete };
+        pair.reports[1].transfer = Transfer::Complete;
+        pair.reports[1].digest_mismatch = (pair.role(1) == Role::Backup).then_some(mismatch);
+    }
+    let admissions = pair.events[0].iter().filter(|e| matches!(e, Event::AdmissionBegan { .. }));
+    assert!((3..=5).contains(&admissions.count()), "after 1, 2, 4 and 8 s");
+}
