@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use controlplane::NodeName;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -18,6 +19,7 @@ First steps on a machine:
   holdfast run -c node.toml        run the node in the foreground
   holdfast status                  who serves, is the peer in sync, what happened
   holdfast conns state established sport = :80
+  holdfast switchover --wait       let the other node serve
 
 Run the same on the second machine with its own node.toml: the [cluster] part must be the same on
 both, word for word.";
@@ -38,6 +40,10 @@ pub enum Command {
     Run(RunArgs),
     Status(StatusArgs),
     Conns(ConnsArgs),
+    Switchover(SwitchoverArgs),
+    Drain(DrainArgs),
+    Undrain(UndrainArgs),
+    UpgradeCheck(UpgradeCheckArgs),
     Profiles(ProfilesArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -179,6 +185,102 @@ pub struct ConnsArgs {
     /// What to list; see below
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
+}
+
+/// Whether to wait for what was ordered.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Wait until it is done, 30 s at most unless told otherwise
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30"
+    )]
+    pub wait: Option<f64>,
+}
+
+/// Give the service to the other node, and lose nothing
+///
+/// Ordered at the node that serves. It stops between two steps, the other one goes on there, and
+/// this one follows it: both stay in sync, and clients notice nothing. A peer that runs a release
+/// with another log is given the state as snapshots, which takes longer.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast switchover --wait
+  holdfast switchover --to right --wait=5
+  holdfast status --json | jq .details.member.switchover
+
+Exit code 1 when the node refuses, or with --wait when the service stays where it is.")]
+pub struct SwitchoverArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// The node that shall serve; nothing happens if it does already
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<NodeName>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Take a node out of the pair for maintenance
+///
+/// A primary hands its service over first. The node then leaves the in-sync set and stays out until
+/// `holdfast undrain`, or until it is started again. Meanwhile the other node serves alone.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast drain --wait && systemctl stop holdfast
+
+Exit code 1 when the node refuses: its end would end all connections.")]
+pub struct DrainArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Let a drained node into the pair again
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast undrain --wait=120")]
+pub struct UndrainArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Say what becomes of the connections when another release takes over
+///
+/// Compares what the running node says to others with what another binary, or the peer,
+/// understands: its log (nobody notices), its snapshots (clients wait for the transfer), or neither.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast upgrade-check /usr/local/bin/holdfast-new
+  holdfast upgrade-check --peer
+  holdfast upgrade-check ./holdfast --json | jq -r .way
+
+Exit code 1 when connections would end.")]
+pub struct UpgradeCheckArgs {
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// The new release; this binary when absent
+    #[arg(value_name = "BINARY", conflicts_with_all = ["peer", "print"])]
+    pub binary: Option<PathBuf>,
+    /// Compare with the release that the peer runs
+    #[arg(long, conflicts_with = "print")]
+    pub peer: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print what this binary understands, and ask no node
+    #[arg(long)]
+    pub print: bool,
 }
 
 /// List the hardware profiles, or show one

@@ -15,9 +15,11 @@ mod doctor;
 mod exit;
 mod node_socket;
 mod profiles;
+mod roles;
 mod run;
 mod status;
 mod text;
+mod upgrade_check;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,10 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
         Command::Conns(args) => conns::conns(&args),
+        Command::Switchover(args) => roles::switchover(&args),
+        Command::Drain(args) => roles::drain(&args),
+        Command::Undrain(args) => roles::undrain(&args),
+        Command::UpgradeCheck(args) => upgrade_check::upgrade_check(&args),
         Command::Profiles(args) => profiles::profiles(&args),
         Command::Completions(args) => docs::completions(&args),
         Command::Man(args) => docs::man(&args),

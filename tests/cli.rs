@@ -149,7 +149,7 @@ fn wrong_command_lines_end_with_2() {
 
 #[test]
 fn a_node_that_is_not_there_ends_with_3() {
-    for command in ["status", "conns"] {
+    for command in ["status", "conns", "switchover", "drain", "undrain", "upgrade-check"] {
         let output = holdfast(&[command, "-s", "/no/such/node.sock"]);
         assert_code(&output, 3);
         assert!(stderr(&output).contains("/no/such/node.sock"), "{}", stderr(&output));
@@ -184,7 +184,21 @@ fn every_shell_has_completions() {
 fn every_command_has_a_manual_page_and_help_with_examples() {
     let folder = tempfile::tempdir().unwrap();
     assert_code(&holdfast(&["man", folder.path().to_str().unwrap()]), 0);
-    for command in ["doctor", "check", "run", "status", "conns", "profiles", "completions", "man"] {
+    let commands = [
+        "doctor",
+        "check",
+        "run",
+        "status",
+        "conns",
+        "switchover",
+        "drain",
+        "undrain",
+        "upgrade-check",
+        "profiles",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         let page = fs::read_to_string(folder.path().join(format!("holdfast-{command}.1"))).unwrap();
         assert!(page.contains("Examples:"), "{command}");
         let help = holdfast(&[command, "--help"]);

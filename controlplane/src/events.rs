@@ -6,6 +6,7 @@ use std::fmt;
 use replication::{Epoch, Mismatch, Path};
 
 use crate::identity::{NodeId, NodeName};
+use crate::status::Handing;
 use crate::timeline::Timeline;
 
 /// Events kept until the caller drains them.
@@ -73,6 +74,10 @@ pub enum SpareReason {
     RefusedLog,
     /// It was joining, and the primary gave that up.
     NotAdmitted,
+    /// It gave the service to a peer whose log it cannot follow.
+    HandedOver,
+    /// An operator took it out.
+    Drained,
 }
 
 impl SpareReason {
@@ -86,6 +91,8 @@ impl SpareReason {
             SpareReason::LostTie => "the other primary ranks higher; stepped back",
             SpareReason::Diverged => "its state is not the primary's",
             SpareReason::RefusedLog => "it could not take a part of the log",
+            SpareReason::HandedOver => "it handed the service over",
+            SpareReason::Drained => "it is drained; `holdfast undrain` ends that",
             SpareReason::NotAdmitted => "the primary gave up handing over its state",
         }
     }
@@ -124,6 +131,7 @@ pub enum Difference {
     Config,
     Content,
     LogVersion { ours: u16, theirs: u16 },
+    LinkVersion { ours: u16, theirs: u16 },
 }
 
 impl fmt::Display for Difference {
@@ -133,6 +141,9 @@ impl fmt::Display for Difference {
             Difference::Content => f.write_str("files served"),
             Difference::LogVersion { ours, theirs } => {
                 write!(f, "log version (ours {ours}, the peer's {theirs})")
+            }
+            Difference::LinkVersion { ours, theirs } => {
+                write!(f, "link version (ours {ours}, the peer's {theirs})")
             }
         }
     }
@@ -153,6 +164,12 @@ pub enum Event {
     BecameBackup { epoch: Epoch, primary: NodeName },
     LoneStart { epoch: Epoch, beside: Option<NodeName> },
     BecameSpare { epoch: Epoch, reason: SpareReason },
+    SwitchoverBegan { to: NodeName, by: Handing },
+    SwitchoverFailed { to: NodeName, why: &'static str },
+    HandedOver { epoch: Epoch, to: NodeName },
+    SwitchedOver { epoch: Epoch, from: NodeName },
+    Drained,
+    Undrained,
     TookOver { epoch: Epoch, suspicion: Suspicion, silent_us: u64 },
     TakeoverDone { timeline: Timeline },
     BackupRemoved { epoch: Epoch, backup: NodeName, removal: Removal },
@@ -179,6 +196,10 @@ impl Event {
             | Event::PairFormed { .. }
             | Event::BecameBackup { .. }
             | Event::TakeoverDone { .. }
+            | Event::SwitchoverBegan { .. }
+            | Event::HandedOver { .. }
+            | Event::SwitchedOver { .. }
+            | Event::Undrained
             | Event::GateOpened { .. }
             | Event::DoubtSettled { .. } => Severity::Info,
             Event::LoneStart { beside: None, .. }
@@ -187,12 +208,16 @@ impl Event {
             | Event::TookOver { .. }
             | Event::BackupRemoved { .. }
             | Event::AdmissionAbandoned { .. }
+            | Event::SwitchoverFailed { .. }
+            | Event::Drained
             | Event::DoubtLapsed { .. }
             | Event::OwnStall { .. } => Severity::Warning,
             Event::BecameSpare { reason, .. } => match reason {
-                SpareReason::PeerServes | SpareReason::Superseded | SpareReason::Removed => {
-                    Severity::Warning
-                }
+                SpareReason::PeerServes
+                | SpareReason::Superseded
+                | SpareReason::HandedOver
+                | SpareReason::Drained
+                | SpareReason::Removed => Severity::Warning,
                 _ => Severity::Error,
             },
             Event::LoneStart { .. }
@@ -222,6 +247,12 @@ impl Event {
             Event::BecameBackup { .. } => "became_backup",
             Event::LoneStart { .. } => "lone_start",
             Event::BecameSpare { .. } => "became_spare",
+            Event::SwitchoverBegan { .. } => "switchover_began",
+            Event::SwitchoverFailed { .. } => "switchover_failed",
+            Event::HandedOver { .. } => "handed_over",
+            Event::SwitchedOver { .. } => "switched_over",
+            Event::Drained => "drained",
+            Event::Undrained => "undrained",
             Event::TookOver { .. } => "took_over",
             Event::TakeoverDone { .. } => "takeover_done",
             Event::BackupRemoved { .. } => "backup_removed",
@@ -318,6 +349,25 @@ impl fmt::Display for Event {
                  nothing",
                 reason.in_words()
             ),
+            Event::SwitchoverBegan { to, by: Handing::Log } => {
+                write!(f, "gives the service to {to}, which holds the state")
+            }
+            Event::SwitchoverBegan { to, by: Handing::Snapshot } => {
+                write!(f, "gives the service to {to}, with the state; clients wait meanwhile")
+            }
+            Event::SwitchoverFailed { to, why } => {
+                write!(f, "did not give the service to {to} after all: {why}; serving on")
+            }
+            Event::HandedOver { epoch, to } => {
+                write!(f, "handed the service over to {to} in epoch {epoch}")
+            }
+            Event::SwitchedOver { epoch, from } => {
+                write!(f, "primary of epoch {epoch}: {from} handed the service over")
+            }
+            Event::Drained => {
+                f.write_str("an operator drains this node: it leaves the pair and stays out")
+            }
+            Event::Undrained => f.write_str("an operator lets this node join the pair again"),
             Event::TookOver { epoch, suspicion, silent_us } => {
                 let why = match suspicion {
                     Suspicion::AllPathsSilent => "the primary was silent on all paths",

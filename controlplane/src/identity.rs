@@ -1,6 +1,7 @@
 //! Who a node is, and what it must have in common with its peer.
 
 use std::fmt;
+use std::str::FromStr;
 
 use arrayvec::ArrayString;
 use replication::Incarnation;
@@ -59,6 +60,13 @@ impl TryFrom<String> for NodeName {
     type Error = NameError;
     fn try_from(name: String) -> Result<Self, NameError> {
         NodeName::new(&name)
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = NameError;
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        NodeName::new(name)
     }
 }
 
@@ -125,6 +133,10 @@ pub struct Identity {
     pub content: Manifest,
     /// Version of the input log that this binary writes and applies.
     pub log_version: u16,
+    /// Version of the link's datagrams that this binary sends and takes.
+    pub link_version: u16,
+    /// Version of the snapshots that this binary writes and reads.
+    pub snapshot_version: u16,
     /// Workers of this node, each with a session channel of its own. At least 1.
     pub workers: u16,
 }

@@ -13,7 +13,8 @@ use crate::identity::{ClusterKey, MAX_NAME_BYTES, NodeId, NodeName};
 use crate::register::{MAX_IN_SYNC, View};
 
 const MAGIC: [u8; 4] = *b"HFCP";
-const VERSION: u8 = 2;
+/// Version of these datagrams.
+pub const VERSION: u8 = 3;
 const TAG_BYTES: usize = 16;
 const LENGTH_AT: usize = 6;
 
@@ -31,7 +32,7 @@ pub enum MessageError {
     #[error("control message is no Holdfast control message, or is cut short")]
     Malformed,
     #[error(
-        "control message has version {0}, this node speaks version 2; run the same release on \
+        "control message has version {0}, this node speaks version 3; run the same release on \
          both nodes"
     )]
     Version(u8),
@@ -88,7 +89,8 @@ const HEARS_LINK: u8 = 4;
 const HEARS_LAN: u8 = 8;
 const PENDING: u8 = 16;
 const RESTORED: u8 = 32;
-const ALL_FLAGS: u8 = SILENT | ANSWER | HEARS_LINK | HEARS_LAN | PENDING | RESTORED;
+const DRAINED: u8 = 64;
+const YIELDS: u8 = 128;
 
 /// The state of the sender, sent every heartbeat interval on every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,11 +107,18 @@ pub struct Heartbeat {
     /// On which paths the sender hears the receiver.
     pub hears_link: bool,
     pub hears_lan: bool,
-    /// The sender joins, and has restored all that a primary holds.
+    /// The sender joins, and has restored all that a primary holds; or it is backup, and has
+    /// applied all of the log that it has received.
     pub restored: bool,
+    /// An operator took the sender out; it must not be given the state.
+    pub drained: bool,
     /// The run that the sender, a primary, gives its state to.
     pub admits: Option<Incarnation>,
+    /// And with the state, as soon as it has all of it, the service.
+    pub yields: bool,
     pub log_version: u16,
+    pub link_version: u16,
+    pub snapshot_version: u16,
     pub workers: u16,
     /// The latest sender's clock that the sender of this one heard from the receiver; 0 if none.
     pub echo_sent_us: u64,
@@ -255,10 +264,14 @@ impl Heartbeat {
             | flag(self.pending, PENDING)
             | flag(self.hears_link, HEARS_LINK)
             | flag(self.hears_lan, HEARS_LAN)
-            | flag(self.restored, RESTORED);
+            | flag(self.restored, RESTORED)
+            | flag(self.drained, DRAINED)
+            | flag(self.yields, YIELDS);
         out.u16(self.priority);
         out.put(&[self.condition as u8, flags]);
         out.u16(self.log_version);
+        out.u16(self.link_version);
+        out.u16(self.snapshot_version);
         out.u16(self.workers);
         out.u64(self.admits.map_or(0, |run| run.0));
         out.u64(self.echo_sent_us);
@@ -273,8 +286,10 @@ impl Heartbeat {
     fn read(reader: &mut Reader<'_>) -> Option<Heartbeat> {
         let priority = reader.u16()?;
         let condition = Condition::from_byte(reader.u8()?)?;
-        let flags = reader.u8().filter(|flags| flags & !ALL_FLAGS == 0)?;
-        let (log_version, workers) = (reader.u16()?, reader.u16()?);
+        let flags = reader.u8()?;
+        let log_version = reader.u16()?;
+        let (link_version, snapshot_version) = (reader.u16()?, reader.u16()?);
+        let workers = reader.u16()?;
         let admits = reader.incarnation()?;
         let echo_sent_us = reader.u64()?;
         let (config_digest, content_digest) = (reader.array()?, reader.array()?);
@@ -294,8 +309,12 @@ impl Heartbeat {
             hears_link: flags & HEARS_LINK != 0,
             hears_lan: flags & HEARS_LAN != 0,
             restored: flags & RESTORED != 0,
+            drained: flags & DRAINED != 0,
             admits,
+            yields: flags & YIELDS != 0,
             log_version,
+            link_version,
+            snapshot_version,
             workers,
             echo_sent_us,
             config_digest,
@@ -398,9 +417,9 @@ mod tests {
 
     prop_compose! {
         fn any_heartbeat()(
-            numbers in any::<(u16, u16, u16, u64, u64)>(),
+            numbers in any::<(u16, u16, u16, u64, u64, u16, u16)>(),
             condition in 1u8..=7,
-            flags in any::<(bool, bool, bool, bool, bool, bool)>(),
+            flags in any::<(bool, bool, bool, bool, bool, bool, bool, bool)>(),
             admits in prop::option::of((1..u64::MAX).prop_map(Incarnation)),
             digests in any::<([u8; 32], [u8; 32])>(),
             primary in prop::option::of(any_node()),
@@ -415,8 +434,12 @@ mod tests {
                 hears_link: flags.2,
                 hears_lan: flags.3,
                 restored: flags.5,
+                drained: flags.6,
                 admits,
+                yields: flags.7,
                 log_version: numbers.1,
+                link_version: numbers.6,
+                snapshot_version: numbers.5,
                 workers: numbers.2,
                 echo_sent_us: numbers.3,
                 config_digest: digests.0,

@@ -8,7 +8,7 @@
 use arrayvec::ArrayVec;
 use replication::Epoch;
 
-use crate::identity::NodeId;
+use crate::identity::{NodeId, NodeName};
 
 /// The most nodes that can hold the state at once, the primary among them.
 pub const MAX_IN_SYNC: usize = 4;
@@ -32,6 +32,12 @@ impl View {
             primary: Some(primary),
             in_sync: members.take(MAX_IN_SYNC).collect(),
         }
+    }
+
+    /// The primary's name, if there is one.
+    #[must_use]
+    pub fn primary_name(&self) -> Option<NodeName> {
+        self.primary.map(|node| node.name)
     }
 
     #[must_use]
@@ -131,7 +137,6 @@ impl Register for PairRegister {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::NodeName;
     use replication::Incarnation;
 
     fn node(name: &str) -> NodeId {

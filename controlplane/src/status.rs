@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::NodeName;
 use crate::timeline::Timeline;
 
 /// What a node is right now.
@@ -48,6 +49,10 @@ pub struct MemberStatus {
     pub peer: PeerStatus,
     /// This node's last takeover.
     pub takeover: Option<Timeline>,
+    /// The last switchover that began here.
+    pub switchover: Option<SwitchoverStatus>,
+    /// An operator took this node out of the pair.
+    pub drained: bool,
     pub refusals: Vec<Refusal>,
     pub counters: MemberCounters,
 }
@@ -60,6 +65,9 @@ pub struct PeerStatus {
     /// The peer's own word; `None` if it was never heard.
     pub standing: Option<String>,
     pub in_sync: bool,
+    pub drained: bool,
+    /// What its binary understands; `None` if it was never heard.
+    pub versions: Option<Versions>,
     pub link: PathStatus,
     pub lan: PathStatus,
 }
@@ -72,6 +80,77 @@ pub struct PathStatus {
     pub last_heard_us_ago: Option<u64>,
     /// The adaptive detection timeout of this path.
     pub timeout_us: u64,
+}
+
+/// By what a peer is given the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handing {
+    /// It holds the state already, having followed the log.
+    Log,
+    /// It gets the state while nobody serves.
+    Snapshot,
+}
+
+/// Versions of what nodes say to each other, as a binary writes and understands it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// Heartbeats and what else the control plane sends.
+    pub control: u16,
+    /// Datagrams on the link.
+    pub link: u16,
+    /// What a record of the log does to a shard.
+    pub log: u16,
+    /// A shard as bytes.
+    pub snapshot: u16,
+}
+
+/// A switchover as the node sees it that gave the service away. Times are µs of its clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchoverStatus {
+    /// Counts the switchovers of this run of the node, from 1 on.
+    pub attempt: u32,
+    pub to: String,
+    pub by: Handing,
+    /// The last step was made; before that, the order was given.
+    pub began_us: u64,
+    /// All was confirmed, and had left.
+    pub quiet_us: Option<u64>,
+    /// The register said that the other node is the primary, in this epoch.
+    pub handed_over_us: Option<u64>,
+    pub epoch: Option<u64>,
+    /// The other node was heard to serve.
+    pub peer_serves_us: Option<u64>,
+    /// Why it came to nothing; this node serves on.
+    pub failed: Option<String>,
+}
+
+impl SwitchoverStatus {
+    pub(crate) fn begun(attempt: u32, to: NodeName, by: Handing, now_us: u64) -> SwitchoverStatus {
+        SwitchoverStatus {
+            attempt,
+            to: to.to_string(),
+            by,
+            began_us: now_us,
+            quiet_us: None,
+            handed_over_us: None,
+            epoch: None,
+            peer_serves_us: None,
+            failed: None,
+        }
+    }
+
+    /// Each step with the microseconds since the last step of the service here.
+    #[must_use]
+    pub fn steps(&self) -> [(&'static str, Option<u64>); 4] {
+        let after = |at_us: u64| at_us.saturating_sub(self.began_us);
+        [
+            ("last step", Some(0)),
+            ("all confirmed", self.quiet_us.map(after)),
+            ("handed over", self.handed_over_us.map(after)),
+            ("peer serves", self.peer_serves_us.map(after)),
+        ]
+    }
 }
 
 /// Something that this node and its peer must have in common, and have not.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Timeline {
     /// The epoch that the takeover created.
     pub epoch: u64,
+    /// It was a switchover: the old primary gave the service away.
+    pub planned: bool,
     /// The last heartbeat of the old primary, on any path.
     pub last_heartbeat_us: u64,
     /// All paths had been silent for too long, or the old primary's run was known to have ended.
@@ -58,6 +60,7 @@ mod tests {
     fn steps_count_from_the_last_heartbeat() {
         let timeline = Timeline {
             epoch: 2,
+            planned: false,
             last_heartbeat_us: 1_000,
             suspected_us: 51_000,
             epoch_won_us: 51_010,

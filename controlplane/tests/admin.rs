@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use controlplane::admin::{
     AdminClient, AdminError, AdminSocket, AdminSource, ConnPage, ConnRow, EventRecord, Filter,
-    LatencyReport, Status, TcpState, Unavailable, serve,
+    LatencyReport, OrderError, Status, TcpState, Unavailable, serve,
 };
+use controlplane::{Accepted, NodeName, Order, OrderRefused};
 
 /// A node with two connections and no status.
 struct Source;
@@ -35,6 +36,15 @@ impl AdminSource for Source {
             text: "primary of epoch 1".to_owned(),
         };
         (1..=5).filter(|seq| *seq > after).take(limit).map(event).collect()
+    }
+
+    fn order(&self, order: Order) -> Result<Accepted, OrderError> {
+        match order {
+            Order::Switchover { to: Some(_) } => Ok(Accepted::Began { attempt: 7 }),
+            Order::Switchover { to: None } => Err(OrderRefused::Busy.into()),
+            Order::Drain => Err(Unavailable("stuck".to_owned()).into()),
+            Order::Undrain => Ok(Accepted::NothingToDo),
+        }
     }
 
     fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable> {
@@ -106,6 +116,26 @@ fn only_a_reset_begins_the_latencies_anew() {
         // Whoever only reads must not be able to reset.
         let error = client.get::<LatencyReport>("/v1/latency/reset").unwrap_err();
         assert!(!matches!(error, AdminError::NoSocket(_)), "{error:?}");
+    });
+}
+
+#[test]
+fn orders_are_followed_or_refused() {
+    with_server(|path| {
+        let client = AdminClient::new(path);
+        let to = Some(NodeName::new("b").unwrap());
+        let began = client.order(&Order::Switchover { to }).unwrap();
+        assert_eq!(began, Accepted::Began { attempt: 7 });
+        assert_eq!(client.order(&Order::Undrain).unwrap(), Accepted::NothingToDo);
+        let status = |order| match client.order(&order).unwrap_err() {
+            AdminError::Refused { status, message, .. } => (status, message),
+            other => panic!("{other:?}"),
+        };
+        let refused = status(Order::Switchover { to: None });
+        assert_eq!(refused, (409, OrderRefused::Busy.to_string()));
+        assert_eq!(status(Order::Drain), (503, "stuck".to_owned()));
+        // A change of roles is nothing that one reads.
+        assert!(client.get::<Accepted>("/v1/undrain").is_err());
     });
 }
 

@@ -4,9 +4,10 @@
 use std::sync::{Arc, LazyLock};
 
 use controlplane::admin::{
-    AdminSource, ConnPage, ConnRow, EventRecord, Filter, LatencyReport, Status, TcpState,
-    Unavailable, router,
+    AdminSource, ConnPage, ConnRow, EventRecord, Filter, LatencyReport, OrderError, Status,
+    TcpState, Unavailable, router,
 };
+use controlplane::{Accepted, Order, OrderRefused};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -71,6 +72,13 @@ fn rows() -> Vec<ConnRow> {
 struct Source;
 
 impl AdminSource for Source {
+    fn order(&self, order: Order) -> Result<Accepted, OrderError> {
+        match order {
+            Order::Switchover { .. } => Ok(Accepted::Began { attempt: 1 }),
+            Order::Drain | Order::Undrain => Err(OrderRefused::Busy.into()),
+        }
+    }
+
     fn status(&self) -> Result<Status, Unavailable> {
         Err(Unavailable("worker 1 did not answer".to_owned()))
     }

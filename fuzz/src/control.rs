@@ -3,7 +3,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use controlplane::message::{Body, Condition, Heartbeat, MAX_DATAGRAM, Message, Which};
 use controlplane::register::View;
-use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeId, NodeName};
+use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeId, NodeName, Order};
 use replication::{Epoch, Incarnation, Path, Report};
 
 const CLUSTER: &str = "fuzz";
@@ -76,6 +76,8 @@ fn member() -> Member {
         config: Manifest::new("x = 1\n".repeat(300)),
         content: Manifest::new(""),
         log_version: 2,
+        link_version: 3,
+        snapshot_version: 6,
         workers: 2,
     };
     let config = MemberConfig { lone_start_us: 600_000, ..MemberConfig::default() };
@@ -122,12 +124,18 @@ fn listen(bytes: &[u8]) {
                     refused_log: action.flags & 8 != 0,
                     log_applied: action.flags & 16 != 0,
                     serving_since_us: (action.flags & 32 != 0).then_some(now_us),
+                    quiet: action.view & 2 != 0,
                     first_packet_us: (action.flags & 64 != 0).then_some(now_us),
                     last_kick_us: (action.view & 1 != 0).then_some(now_us),
                     ..Report::default()
                 };
             }
-            _ => {}
+            _ => {
+                let to = (action.flags & 1 != 0).then_some(id("b", 1).name);
+                let orders = [Order::Switchover { to }, Order::Drain, Order::Undrain];
+                let order = orders[usize::from(action.who % 3)];
+                let _ = member.order(now_us, &order);
+            }
         }
         member.poll(now_us, &report, &mut |_, datagram| {
             assert!(Message::decode(datagram, &key()).is_ok(), "it says what cannot be read");
@@ -145,8 +153,8 @@ fn say(member: &mut Member, action: &Action, now_us: u64, seq: u64, path: Path, 
 }
 
 fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
-    use Condition::{Backup, Forming, Primary, Spare, Starting, Withdrawn};
-    let conditions = [Starting, Forming, Primary, Backup, Spare, Withdrawn];
+    use Condition::{Backup, Forming, Joining, Primary, Spare, Starting, Withdrawn};
+    let conditions = [Starting, Forming, Primary, Backup, Spare, Withdrawn, Joining];
     let bit = |n: u8| action.flags >> n & 1 == 1;
     let nodes = [id("a", 1), id("b", 10 + u64::from(action.who >> 5)), id("a", 2), id("c", 3)];
     let member = |n: u8| (action.view >> n & 1 == 1).then_some(nodes[usize::from(n)]);
@@ -160,13 +168,19 @@ fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
     };
     Heartbeat {
         priority: 90 + u16::from(action.condition >> 4) * 2,
-        condition: conditions[usize::from(action.condition % 6)],
+        condition: conditions[usize::from(action.condition % 7)],
         silent: bit(0),
         answer: bit(1),
         pending: bit(2),
         hears_link: !bit(3),
         hears_lan: !bit(4),
+        restored: action.wait & 0x100 != 0,
+        drained: action.wait & 0x200 != 0,
+        admits: (action.wait & 0x400 != 0).then_some(Incarnation(1)),
+        yields: action.wait & 0x800 != 0,
         log_version: 2 + u16::from(bit(5)),
+        link_version: 3 + u16::from(action.wait & 0x7000 == 0x7000),
+        snapshot_version: 6 + u16::from(action.wait & 0xe000 == 0xe000),
         workers: u16::from(action.condition & 3),
         echo_sent_us: now_us.saturating_sub(u64::from(action.epoch)),
         config_digest: same(&"x = 1\n".repeat(300), !bit(6)),

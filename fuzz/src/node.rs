@@ -162,6 +162,7 @@ impl World {
             shard: Arc::new(config),
             content: Arc::new(Content::default()),
             pending_log_bytes: 0,
+            handover_bytes_per_second: 1 << 20,
             gate_frames: 64,
         };
         let (lan_nic, lan) = MemoryNic::new(LAN_MAC, MTU);
@@ -409,6 +410,9 @@ impl World {
             silent: action.a & 4 != 0,
             peer: paired.then_some(PEER),
             peer_workers: if paired { 1 + u16::from(action.a >> 6) } else { 0 },
+            hands_over: false,
+            quiesce: u32::from(action.b >> 6),
+            passes_on: !matches!(role, Role::Primary(_)) && action.b & 32 != 0,
         };
     }
 
@@ -435,7 +439,16 @@ impl World {
 
 fn spare() -> Directive {
     let (epoch, role) = (Epoch(0), Role::Spare);
-    Directive { epoch, role, silent: false, peer: None, peer_workers: 0 }
+    Directive {
+        epoch,
+        role,
+        silent: false,
+        peer: None,
+        peer_workers: 0,
+        hands_over: false,
+        quiesce: 0,
+        passes_on: false,
+    }
 }
 
 fn frame_to(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {

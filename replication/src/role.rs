@@ -106,6 +106,11 @@ pub struct Directive {
     /// A primary: hand the state over to the peer, which joins. It stays so when the gate closes,
     /// and when the peer is in sync, until another log begins.
     pub hands_over: bool,
+    /// A primary: make no more steps, since the service is about to be the peer's. Each order to do
+    /// so has a number of its own, from 1 on; 0: none.
+    pub quiesce: u32,
+    /// A node that handed the service over: segments for it that still come here go on to the peer.
+    pub passes_on: bool,
 }
 
 /// The backup's state is not the primary's.
@@ -164,6 +169,9 @@ pub struct Report {
     pub log_applied: bool,
     /// How far a handover of the state has come, at this end of it.
     pub transfer: Transfer,
+    /// No step is made since the directive's order to quiesce; all that was logged is confirmed, and
+    /// all packets have left.
+    pub quiet: bool,
     /// When this node claimed the VIP; `None` while it does not serve.
     pub serving_since_us: Option<u64>,
     /// When the first packet of the service left after the VIP was claimed.

@@ -141,6 +141,12 @@ impl Session {
         &self.config
     }
 
+    /// From the next opening on it is another channel.
+    pub fn renumber(&mut self, channel: u16) {
+        self.close();
+        self.config.channel = channel;
+    }
+
     /// Starts anew in both directions: positions begin at 1 again, an incomplete batch is dropped.
     /// What the log and the gate still hold belongs to the old positions: apply it or
     /// [`reset`](PendingLog::reset) the log, and empty the gate, before.

@@ -17,6 +17,7 @@ pub mod testing;
 mod tests;
 mod types;
 mod validate;
+pub mod versions;
 
 use std::{
     net::IpAddr,

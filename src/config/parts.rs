@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use controlplane::{ClusterKey, Identity, Manifest, MemberConfig, NodeName};
 use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
-use replication::{Incarnation, frame};
+use replication::Incarnation;
 use worker::{AddressConfig, PortConfig};
 
-use super::{Cidr, Cluster, NodeConfig, limits};
+use super::{Cidr, Cluster, NodeConfig, limits, versions};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
@@ -75,6 +75,7 @@ impl NodeConfig {
         content: &Content,
     ) -> Result<Identity, controlplane::NameError> {
         let key = self.cluster.secret.derive("control messages");
+        let versions = versions::own();
         Ok(Identity {
             name: NodeName::new(&self.node.name)?,
             incarnation,
@@ -82,7 +83,9 @@ impl NodeConfig {
             key: ClusterKey::derive(&self.cluster.name, &key),
             config: self.cluster.manifest(),
             content: content_manifest(content),
-            log_version: frame::VERSION.into(),
+            log_version: versions.log,
+            link_version: versions.link,
+            snapshot_version: versions.snapshot,
             workers: u16::try_from(self.node.cores.len()).unwrap_or(u16::MAX),
         })
     }

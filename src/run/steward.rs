@@ -1,6 +1,6 @@
 //! The control plane's member, on the lead worker's thread.
 
-use controlplane::{Event, Member, MemberStatus};
+use controlplane::{Accepted, Event, Member, MemberStatus, Order, OrderRefused};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use replication::{Directive, Path, Report};
 use worker::Steward;
@@ -16,7 +16,16 @@ const QUESTIONS: usize = 16;
 pub struct MemberSteward {
     member: Member,
     events: Sender<(u64, Event)>,
-    questions: Receiver<Sender<MemberStatus>>,
+    questions: Receiver<Question>,
+}
+
+/// What other threads want of the member, with a channel for the answer.
+#[derive(Debug)]
+pub enum Question {
+    /// How it stands.
+    Status(Sender<MemberStatus>),
+    /// Whether it follows an order.
+    Order(Order, Sender<Result<Accepted, OrderRefused>>),
 }
 
 /// The other threads' ends of a [`MemberSteward`].
@@ -24,8 +33,8 @@ pub struct MemberSteward {
 pub struct StewardLines {
     /// What happened, with the node's time in microseconds.
     pub events: Receiver<(u64, Event)>,
-    /// Takes a channel for the member's status.
-    pub questions: Sender<Sender<MemberStatus>>,
+    /// Takes what the member is asked.
+    pub questions: Sender<Question>,
 }
 
 impl MemberSteward {
@@ -50,15 +59,21 @@ impl Steward for MemberSteward {
         report: &Report,
         emit: &mut impl FnMut(Path, &[u8]),
     ) -> Directive {
+        while let Ok(question) = self.questions.try_recv() {
+            // Who has gone meanwhile wants no answer.
+            let _gone = match question {
+                Question::Status(answer) => answer.try_send(self.member.status(now_us)).is_err(),
+                Question::Order(order, answer) => {
+                    answer.try_send(self.member.order(now_us, &order)).is_err()
+                }
+            };
+        }
         let directive = self.member.poll(now_us, report, emit);
         while !self.events.is_full()
             && let Some(event) = self.member.next_event()
         {
             // The log thread ends after this one: there is somebody to take it.
             let _ended = self.events.try_send(event);
-        }
-        while let Ok(answer) = self.questions.try_recv() {
-            let _gone = answer.try_send(self.member.status(now_us));
         }
         directive
     }

@@ -47,6 +47,7 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     let mut text = table.render(0);
     text.push_str(&services::render(status));
     text.push_str(&takeover(status));
+    text.push_str(&switchover(status));
     text.push_str(&refusals(status));
     text
 }
@@ -63,7 +64,8 @@ fn role(status: &Status) -> String {
     };
     let since = text::duration_us(status.now_us.saturating_sub(member.since_us));
     let silent = if member.silent { ", silent: it suspects itself" } else { "" };
-    format!("{name} for {since}{silent}")
+    let drained = if member.drained { ", drained" } else { "" };
+    format!("{name} for {since}{drained}{silent}")
 }
 
 fn in_sync(status: &Status) -> String {
@@ -83,7 +85,10 @@ fn epoch(status: &Status) -> String {
 fn peer(status: &Status) -> String {
     let peer = &status.member.peer;
     match &peer.standing {
-        Some(standing) => format!("{}, last known as {standing}", peer.name),
+        Some(standing) => {
+            let drained = if peer.drained { ", drained" } else { "" };
+            format!("{}, last known as {standing}{drained}", peer.name)
+        }
         None => format!("{}, never heard", peer.name),
     }
 }
@@ -190,11 +195,27 @@ fn takeover(status: &Status) -> String {
         let after = after_us.map_or("not yet".into(), |us| format!("{} us", text::count(us)));
         table.row([step.into(), after]);
     }
+    let what = if timeline.planned { "switchover" } else { "takeover" };
     format!(
-        "\ntakeover to epoch {}, after the old primary's last heartbeat:\n{}",
+        "\n{what} to epoch {}, after the old primary's last heartbeat:\n{}",
         timeline.epoch,
         table.render(2)
     )
+}
+
+fn switchover(status: &Status) -> String {
+    let Some(switchover) = &status.member.switchover else { return String::new() };
+    let mut table = Table::default();
+    for (step, after_us) in switchover.steps() {
+        let after = after_us.map_or("not yet".into(), |us| format!("{} us", text::count(us)));
+        table.row([step.into(), after]);
+    }
+    let end = match (&switchover.failed, switchover.epoch) {
+        (Some(why), _) => format!("came to nothing: {why}"),
+        (None, Some(epoch)) => format!("epoch {epoch}"),
+        (None, None) => "under way".into(),
+    };
+    format!("\nswitchover to {}, {end}; here:\n{}", switchover.to, table.render(2))
 }
 
 fn refusals(status: &Status) -> String {

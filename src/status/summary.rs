@@ -19,6 +19,8 @@ pub struct Summary<'a> {
     /// Primary and backup hold the same state.
     in_sync: bool,
     epoch: u64,
+    /// An operator took this node out of the pair.
+    drained: bool,
     gate: Option<Gate>,
     peer: &'a PeerStatus,
     connections: u64,
@@ -31,6 +33,8 @@ pub struct Summary<'a> {
 #[derive(Debug, Serialize)]
 struct Takeover {
     epoch: u64,
+    /// It was a switchover.
+    planned: bool,
     suspicion_us: Option<u64>,
     epoch_won_us: Option<u64>,
     log_applied_us: Option<u64>,
@@ -49,6 +53,7 @@ impl<'a> Summary<'a> {
             serving: is_serving(status),
             in_sync: member.pair_in_sync,
             epoch: member.epoch,
+            drained: member.drained,
             gate: member.gate,
             peer: &member.peer,
             connections: status.connections.open,
@@ -65,6 +70,7 @@ impl Takeover {
             timeline.steps().map(|(_, after_us)| after_us);
         Self {
             epoch: timeline.epoch,
+            planned: timeline.planned,
             suspicion_us: suspicion,
             epoch_won_us: epoch_won,
             log_applied_us: log_applied,

@@ -56,6 +56,15 @@ impl Lab {
         assert!(started.is_ok_and(|output| output.status.success()), "{stdout}\n{stderr}");
     }
 
+    /// Starts one node with settings of `scripts/lab`, and waits for nothing but its answer.
+    pub fn start_node(&self, node: &str, settings: &[(&str, &str)]) {
+        let mut command = Command::new(script("lab"));
+        let settings = settings.iter().copied().chain([("LAB_NO_WAIT", "1")]);
+        let started = command.args(["start", node]).envs(settings).output();
+        let (stdout, stderr) = texts(started.as_ref().expect("scripts/lab runs"));
+        assert!(started.is_ok_and(|output| output.status.success()), "{stdout}\n{stderr}");
+    }
+
     /// Runs a command of `scripts/lab`; panics with its words if it fails.
     pub fn run(&self, arguments: &[&str]) -> String {
         lab(arguments)

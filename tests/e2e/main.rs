@@ -11,4 +11,5 @@ mod lab;
 mod latency;
 mod scale;
 mod services;
+mod switchover;
 mod takeover;

@@ -44,7 +44,11 @@ fn all_clients(lab: &Lab, stop: &str) -> Vec<Client> {
 }
 
 /// Runs all clients, makes the trouble, waits for `recovered`, and collects every verdict.
-fn survives(prepare: &[&[&str]], trouble: impl Fn(&Lab), recovered: impl Fn(&Lab) -> bool) -> Lab {
+pub fn survives(
+    prepare: &[&[&str]],
+    trouble: impl Fn(&Lab),
+    recovered: impl Fn(&Lab) -> bool,
+) -> Lab {
     let lab = Lab::up();
     let bytes: Vec<u8> =
         (0..48_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
@@ -67,11 +71,11 @@ fn survives(prepare: &[&[&str]], trouble: impl Fn(&Lab), recovered: impl Fn(&Lab
     lab
 }
 
-fn serving(lab: &Lab, node: &str) -> bool {
+pub fn serving(lab: &Lab, node: &str) -> bool {
     lab.status()["primary"] == node
 }
 
-fn standing(lab: &Lab, node: &str) -> String {
+pub fn standing(lab: &Lab, node: &str) -> String {
     lab.status()[node]["role"].as_str().unwrap_or("down").into()
 }
 

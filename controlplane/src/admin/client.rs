@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
+use crate::order::{Accepted, Order};
+
 use super::latency::LatencyReport;
 use super::types::{ApiError, ConnPage, EventRecord, Status};
 
@@ -90,6 +92,20 @@ impl AdminClient {
     /// See [`AdminError`].
     pub fn reset_latency(&self) -> Result<LatencyReport, AdminError> {
         self.request(Method::POST, "/v1/latency/reset")
+    }
+
+    /// Orders a change of roles, which has begun when this returns. As [`Self::status`].
+    ///
+    /// # Errors
+    /// No node answers, or it refuses: [`AdminError::Refused`] with status 409.
+    pub fn order(&self, order: &Order) -> Result<Accepted, AdminError> {
+        let path = match order {
+            Order::Switchover { to: Some(node) } => format!("/v1/switchover?to={node}"),
+            Order::Switchover { to: None } => "/v1/switchover".to_owned(),
+            Order::Drain => "/v1/drain".to_owned(),
+            Order::Undrain => "/v1/undrain".to_owned(),
+        };
+        self.request(Method::POST, &path)
     }
 
     /// Asks for `path_and_query`, which must be percent-encoded. Must not be called on a thread

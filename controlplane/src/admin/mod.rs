@@ -6,10 +6,11 @@
 //! | `GET /v1/conns?filter=EXPRESSION&limit=N` | [`ConnPage`] |
 //! | `GET /v1/events?after=SEQ&limit=N` | a list of [`EventRecord`] |
 //! | `GET /v1/latency` | [`LatencyReport`] |
+//! | `POST /v1/switchover?to=NODE`, `/v1/drain`, `/v1/undrain` | [`Accepted`](crate::Accepted) |
 //! | `POST /v1/latency/reset` | the same for the last time: the recording begins anew |
 //!
-//! An error is [`ApiError`] with status 400 (the request is wrong), 404 (no such path) or 503
-//! (the poll loops do not answer). The process that embeds the server implements
+//! An error is [`ApiError`] with status 400 (the request is wrong), 404 (no such path), 409
+//! (an order that cannot be followed now) or 503 (the poll loops do not answer). The process that embeds the server implements
 //! [`AdminSource`]; nothing here knows where the data come from.
 
 pub mod client;
@@ -22,7 +23,7 @@ pub mod types;
 pub use client::{AdminClient, AdminError};
 pub use filter::{Filter, FilterError};
 pub use latency::{Bucket, Distribution, Distributions, LatencyReport, WorkerLatency};
-pub use server::{AdminSource, Unavailable, router, serve};
+pub use server::{AdminSource, OrderError, Unavailable, router, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{
     ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, HandoverStatus, LinkStatus,

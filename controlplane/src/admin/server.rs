@@ -12,6 +12,9 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::identity::NodeName;
+use crate::order::{Accepted, Order, OrderRefused};
+
 use super::filter::Filter;
 use super::latency::LatencyReport;
 use super::socket::AdminSocket;
@@ -41,11 +44,31 @@ pub trait AdminSource: Send + Sync + 'static {
     /// Events that are still kept, oldest first, with a sequence number above `after`.
     fn events(&self, after: u64, limit: usize) -> Vec<EventRecord>;
 
+    /// Orders a change of roles; it begins before this returns, if it is accepted.
+    ///
+    /// # Errors
+    /// The order is refused, or the poll loop did not answer.
+    fn order(&self, order: Order) -> Result<Accepted, OrderError>;
+
     /// How long things took since the recording began, which with `reset` is now.
     ///
     /// # Errors
     /// A poll loop did not answer.
     fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable>;
+}
+
+/// Why an order was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OrderError {
+    #[error(transparent)]
+    Refused(#[from] OrderRefused),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+#[derive(Debug, Deserialize)]
+struct SwitchoverQuery {
+    to: Option<NodeName>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,13 +107,18 @@ pub fn router<S: AdminSource>(source: Arc<S>) -> Router {
         .route("/v1/events", get(events::<S>))
         .route("/v1/latency", get(latency::<S>))
         .route("/v1/latency/reset", post(reset_latency::<S>))
+        .route("/v1/switchover", post(switchover::<S>))
+        .route("/v1/drain", post(drain::<S>))
+        .route("/v1/undrain", post(undrain::<S>))
         .fallback(no_such_path)
         .with_state(source)
 }
 
 async fn no_such_path() -> Response {
     let error =
-        "no such path; there are /v1/status, /v1/conns, /v1/events and /v1/latency".to_owned();
+        "no such path; there are /v1/status, /v1/conns, /v1/events, /v1/latency, /v1/switchover, \
+         /v1/drain and /v1/undrain"
+            .to_owned();
     (StatusCode::NOT_FOUND, Json(ApiError { error, column: None })).into_response()
 }
 
@@ -134,18 +162,57 @@ async fn reset_latency<S: AdminSource>(State(source): State<Arc<S>>) -> Response
     answer(move || source.latency(true)).await
 }
 
+async fn switchover<S: AdminSource>(
+    State(source): State<Arc<S>>,
+    query: Result<Query<SwitchoverQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(SwitchoverQuery { to })) => give(source, Order::Switchover { to }).await,
+        Err(rejection) => wrong(rejection.body_text(), None),
+    }
+}
+
+async fn drain<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
+    give(source, Order::Drain).await
+}
+
+async fn undrain<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
+    give(source, Order::Undrain).await
+}
+
+async fn give<S: AdminSource>(source: Arc<S>, order: Order) -> Response {
+    let question = move || match source.order(order) {
+        Ok(accepted) => Ok(Ok(accepted)),
+        Err(OrderError::Refused(refused)) => Ok(Err(refused.to_string())),
+        Err(OrderError::Unavailable(unavailable)) => Err(unavailable),
+    };
+    match ask(question).await {
+        Ok(Ok(accepted)) => Json(accepted).into_response(),
+        Ok(Err(error)) => {
+            (StatusCode::CONFLICT, Json(ApiError { error, column: None })).into_response()
+        }
+        Err(failed) => failed,
+    }
+}
+
 fn wrong(error: String, column: Option<usize>) -> Response {
     (StatusCode::BAD_REQUEST, Json(ApiError { error, column })).into_response()
 }
 
-/// Asks the source on a thread where it may wait.
 async fn answer<T: Serialize + Send + 'static>(
-    ask: impl FnOnce() -> Result<T, Unavailable> + Send + 'static,
+    question: impl FnOnce() -> Result<T, Unavailable> + Send + 'static,
 ) -> Response {
-    let error = match tokio::task::spawn_blocking(ask).await {
-        Ok(Ok(found)) => return Json(found).into_response(),
+    ask(question).await.map_or_else(|failed| failed, |found| Json(found).into_response())
+}
+
+/// Asks the source on a thread where it may wait.
+async fn ask<T: Send + 'static>(
+    question: impl FnOnce() -> Result<T, Unavailable> + Send + 'static,
+) -> Result<T, Response> {
+    let error = match tokio::task::spawn_blocking(question).await {
+        Ok(Ok(found)) => return Ok(found),
         Ok(Err(unavailable)) => unavailable.to_string(),
         Err(_) => "the node failed to answer; its log says more".to_owned(),
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(ApiError { error, column: None })).into_response()
+    Err((StatusCode::SERVICE_UNAVAILABLE, Json(ApiError { error, column: None })).into_response())
 }

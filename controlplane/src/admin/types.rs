@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::MemberStatus;
+use crate::status::{MemberStatus, Versions};
 
 /// Counters by name. New ones may appear in any release.
 pub type Counters = BTreeMap<String, u64>;
@@ -16,6 +16,9 @@ pub type Counters = BTreeMap<String, u64>;
 pub struct Status {
     /// Version of the program.
     pub version: String,
+    /// What it understands of other nodes.
+    #[serde(default)]
+    pub versions: Versions,
     pub cluster: String,
     pub pid: u32,
     /// The node's monotonic clock; every other time of it is on this clock.

@@ -59,7 +59,11 @@ impl<R: Register> Member<R> {
             return;
         };
         let idle = matches!(peer.condition, Condition::Spare | Condition::Withdrawn);
-        if !idle || now_us < self.retry.not_before_us || !self.differences(peer).is_empty() {
+        if !idle
+            || peer.drained
+            || now_us < self.retry.not_before_us
+            || !self.differences(peer).is_empty()
+        {
             return;
         }
         let (Some(id), workers) = (self.peer.id(), peer.workers) else { return };
@@ -73,7 +77,7 @@ impl<R: Register> Member<R> {
         self.events.push(now_us, Event::AdmissionBegan { epoch: next.epoch, peer: id.name });
     }
 
-    fn is_well_heard(&self, now_us: u64) -> bool {
+    pub(super) fn is_well_heard(&self, now_us: u64) -> bool {
         self.peer.heartbeat().is_some_and(|peer| peer.hears_link && peer.hears_lan)
             && self.peer.hears(Path::Link, now_us)
             && self.peer.hears(Path::Lan, now_us)
@@ -116,7 +120,12 @@ impl<R: Register> Member<R> {
         self.events.push(now_us, Event::PairFormed { epoch: next.epoch, backup: partner.id.name });
     }
 
-    fn abandonment(&self, now_us: u64, partner: Partner, report: &Report) -> Option<Abandonment> {
+    pub(super) fn abandonment(
+        &self,
+        now_us: u64,
+        partner: Partner,
+        report: &Report,
+    ) -> Option<Abandonment> {
         if self.peer.has_ended(partner.id) {
             return Some(Abandonment::RunEnded);
         }
@@ -129,6 +138,7 @@ impl<R: Register> Member<R> {
         let condition = self.peer.heartbeat()?.condition;
         let waits_us = now_us.saturating_sub(self.phase_since_us);
         match condition {
+            _ if self.peer.heartbeat()?.drained => Some(Abandonment::Left),
             Condition::Joining => None,
             Condition::Spare | Condition::Withdrawn if waits_us <= PATIENCE_US => None,
             _ => Some(Abandonment::Left),
@@ -138,7 +148,9 @@ impl<R: Register> Member<R> {
     /// A spare: begins to join when the primary admits this run of it.
     pub(super) fn consider_joining(&mut self, now_us: u64) {
         let Some(peer) = self.peer.heartbeat() else { return };
-        if !self.admits_me(peer) || !self.differences(peer).is_empty() {
+        let by_log = self.differences(peer).is_empty();
+        let able = by_log || peer.yields && self.can_take_snapshots(peer);
+        if !self.admits_me(peer) || !able || self.drained {
             return;
         }
         let Some(id) = self.peer.id() else { return };
@@ -156,13 +168,19 @@ impl<R: Register> Member<R> {
         peer.condition == Condition::Primary && peer.admits == Some(self.me.incarnation)
     }
 
-    /// The primary waits to hear of it.
+    /// The primary waits to hear of it while this node joins. A backup is behind now and then.
     pub(super) fn note_restored(&mut self, now_us: u64, report: &Report) {
         let joining = matches!(self.phase, Phase::Joining(_));
-        let restored = joining && report.transfer == Transfer::Complete;
+        let restored = match self.phase {
+            Phase::Joining(_) => report.transfer == Transfer::Complete,
+            Phase::Backup { .. } => report.log_applied,
+            _ => false,
+        };
         if restored != self.restored {
             self.restored = restored;
-            self.hasten(now_us);
+            if joining {
+                self.hasten(now_us);
+            }
         }
     }
 

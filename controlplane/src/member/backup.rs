@@ -30,10 +30,11 @@ impl<R: Register> Member<R> {
         if self.peer.is_silent(now_us) {
             return Some(Suspicion::AllPathsSilent);
         }
-        let gave_up = self
-            .peer
-            .heartbeat()
-            .is_some_and(|peer| !matches!(peer.condition, Condition::Primary | Condition::Forming));
+        // A peer that was handed the service and has not heard of it yet gives nothing up.
+        let gave_up = self.peer.heartbeat().is_some_and(|peer| {
+            !matches!(peer.condition, Condition::Primary | Condition::Forming)
+                && peer.view.epoch >= self.register.view().epoch
+        });
         gave_up.then_some(Suspicion::GaveUp)
     }
 
@@ -56,6 +57,8 @@ impl<R: Register> Member<R> {
         timeline.epoch_won_us = now_us;
         let silent_us = now_us.saturating_sub(timeline.last_heartbeat_us);
         self.timeline_reported = false;
+        // There is nobody else to serve now.
+        self.drained = false;
         self.enter(now_us, Phase::Primary(Serving::Alone));
         self.events.push(now_us, Event::TookOver { epoch: next.epoch, suspicion, silent_us });
     }

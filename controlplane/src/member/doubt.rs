@@ -17,7 +17,9 @@ use replication::Path;
 use crate::events::Event;
 use crate::identity::NodeId;
 use crate::register::Register;
+use crate::status::Handing;
 
+use super::switchover::Yielding;
 use super::{Member, Phase, Serving};
 
 /// A stall is short up to this many detection timeouts.
@@ -94,6 +96,9 @@ impl<R: Register> Member<R> {
             Phase::Forming(partner)
             | Phase::Primary(Serving::With(partner) | Serving::Removing { partner, .. }) => {
                 Some(partner.id)
+            }
+            Phase::Primary(Serving::Yielding(Yielding { partner, by, .. })) => {
+                (by == Handing::Log).then_some(partner.id)
             }
             Phase::Backup { .. } => self.register.view().primary,
             Phase::Starting { .. }

@@ -138,6 +138,10 @@ impl<R: Register> Member<R> {
                     let diff = format!("- log version {ours}\n+ log version {theirs}\n");
                     self.refuse(now_us, what, diff);
                 }
+                Difference::LinkVersion { ours, theirs } => {
+                    let diff = format!("- link version {ours}\n+ link version {theirs}\n");
+                    self.refuse(now_us, what, diff);
+                }
                 Difference::Config => {
                     self.inquiry.wanted.push_back((what, Which::Config, digests.0));
                 }

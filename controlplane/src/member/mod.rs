@@ -12,13 +12,15 @@
 //! |          | Starting | nobody was heard for the lone-start time |
 //! | Joining  | Backup   | the primary counted it as in sync |
 //! |          | Spare    | the attempt failed |
-//! | Primary  | Spare    | a newer view, or a rival of the same epoch that ranks higher |
-//! | Backup   | Primary  | takeover: all paths silent, or the primary's run ended |
+//! | Primary  | Backup   | a switchover: it gave the service to its backup |
+//! |          | Spare    | a newer view, or a rival of the same epoch that ranks higher |
+//! | Backup   | Primary  | takeover: all paths silent, or the primary's run ended; or a switchover |
 //! |          | Spare    | removed by the primary, or its state is not the primary's |
+//! A drained node is Spare until an operator ends that.
 //!
 //! All decisions are made in [`Member::poll`]; [`Member::receive`] only takes note. `startup.rs`,
-//! `primary.rs`, `backup.rs` and `admission.rs` hold the rules of the phases, `doubt.rs` what a node
-//! does that stood still itself, `inquiry.rs` how a refusal is explained.
+//! `primary.rs`, `backup.rs`, `admission.rs` and `switchover.rs` hold the rules of the phases,
+//! `doubt.rs` what a node does that stood still itself, `inquiry.rs` how a refusal is explained.
 
 mod admission;
 mod backup;
@@ -27,6 +29,7 @@ mod inquiry;
 mod primary;
 mod report;
 mod startup;
+mod switchover;
 #[cfg(test)]
 mod tests;
 
@@ -39,12 +42,13 @@ use crate::identity::{Identity, NodeId};
 use crate::message::{Body, Condition, Heartbeat, Message, MessageError, Which};
 use crate::peer::{Heard, Peer};
 use crate::register::{PairRegister, Register};
-use crate::status::MemberCounters;
+use crate::status::{Handing, MemberCounters};
 use crate::timeline::Timeline;
 
 use admission::Retry;
 use doubt::Doubt;
 use inquiry::Inquiry;
+use switchover::{Switchovers, Yielding};
 
 /// Manifest chunks that are answered in one poll.
 const ANSWERS: usize = 4;
@@ -81,6 +85,9 @@ pub struct Member<R = PairRegister> {
     retry: Retry,
     /// The last epoch in which this node began to join.
     tried: Epoch,
+    switchovers: Switchovers,
+    /// An operator took this node out.
+    drained: bool,
     /// The report says that all shards are restored.
     restored: bool,
     unsettled: bool,
@@ -131,6 +138,8 @@ enum Serving {
         partner: Partner,
         closed: bool,
     },
+    /// Gives the service away.
+    Yielding(Yielding),
 }
 
 impl Member<PairRegister> {
@@ -185,6 +194,8 @@ impl<R: Register> Member<R> {
             wake_us: now_us,
             retry: Retry::default(),
             tried: Epoch::default(),
+            switchovers: Switchovers::default(),
+            drained: false,
             restored: false,
             unsettled: true,
             last_report: Report::default(),
@@ -195,6 +206,8 @@ impl<R: Register> Member<R> {
                 peer: None,
                 peer_workers: 0,
                 hands_over: false,
+                quiesce: 0,
+                passes_on: false,
             },
         })
     }
@@ -296,13 +309,19 @@ impl<R: Register> Member<R> {
         self.note_restored(now_us, report);
         self.settle_doubt(now_us);
         self.reconcile(now_us);
+        self.consider_leaving(now_us);
+        self.note_peer_serves(now_us);
         match self.phase {
             Phase::Starting { unpaired_since_us } => self.start(now_us, unpaired_since_us),
             Phase::Forming(partner) => self.form(now_us, partner),
             Phase::Primary(serving) => self.serve(now_us, serving, report),
             Phase::Backup { .. } => self.watch(now_us),
             Phase::Joining(primary) => self.join_primary(now_us, primary, report),
-            Phase::Spare(_) if self.is_left_alone(now_us) => self.start_over(now_us),
+            Phase::Spare(reason)
+                if reason != SpareReason::Drained && self.is_left_alone(now_us) =>
+            {
+                self.start_over(now_us);
+            }
             Phase::Spare(_) => {
                 self.explain(now_us);
                 self.consider_joining(now_us);
@@ -310,7 +329,7 @@ impl<R: Register> Member<R> {
         }
         self.note_paths(now_us);
         self.send(now_us, emit);
-        self.directive = self.decide();
+        self.directive = self.decide(now_us);
         self.wake_us =
             self.peer.deadline_us(now_us).map_or(self.next_heartbeat_us, |deadline_us| {
                 self.next_heartbeat_us.min(deadline_us + 1)
@@ -333,7 +352,15 @@ impl<R: Register> Member<R> {
     fn reconcile(&mut self, now_us: u64) {
         self.settle_rivalry(now_us);
         let view = self.register.view();
+        let to_me = view.primary == Some(self.me);
         match self.phase {
+            Phase::Primary(Serving::Yielding(Yielding { partner, .. }))
+                if view.primary == Some(partner.id) =>
+            {
+                self.note_handed_over(now_us, partner.id);
+            }
+            Phase::Backup { .. } if to_me => self.receive_service(now_us),
+            Phase::Joining(_) if to_me && self.restored => self.receive_service(now_us),
             Phase::Primary(_) | Phase::Forming(_) if view.primary != Some(self.me) => {
                 self.become_spare(now_us, SpareReason::Superseded);
             }
@@ -379,10 +406,15 @@ impl<R: Register> Member<R> {
         }
     }
 
-    fn decide(&self) -> Directive {
+    fn decide(&self, now_us: u64) -> Directive {
         let epoch = self.register.view().epoch;
         let confirmed = Role::Primary(GateMode::Confirmed);
-        let hands_over = matches!(self.phase, Phase::Primary(Serving::Admitting { .. }));
+        let by_snapshot = self.yields_by_snapshot();
+        let admits = matches!(self.phase, Phase::Primary(Serving::Admitting { .. }));
+        let quiesces = match self.phase {
+            Phase::Primary(Serving::Yielding(yielding)) => yielding.quiesces,
+            _ => false,
+        };
         let (epoch, role, peer, peer_workers) = match self.phase {
             Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => {
                 (epoch, Role::Spare, None, 0)
@@ -399,12 +431,33 @@ impl<R: Register> Member<R> {
                 let workers = self.peer.heartbeat().map_or(0, |heartbeat| heartbeat.workers);
                 (log, Role::Backup, primary.map(|node| node.incarnation), workers)
             }
+            Phase::Primary(Serving::Yielding(Yielding { partner, .. })) => {
+                let role = if by_snapshot { Role::Primary(GateMode::Open) } else { confirmed };
+                (partner.log, role, Some(partner.id.incarnation), partner.workers)
+            }
             Phase::Primary(Serving::With(partner) | Serving::Removing { partner, .. }) => {
                 (partner.log, confirmed, Some(partner.id.incarnation), partner.workers)
             }
             Phase::Primary(Serving::Alone) => (epoch, Role::Primary(GateMode::Open), None, 0),
         };
-        Directive { epoch, role, silent: self.doubt.is_some(), peer, peer_workers, hands_over }
+        Directive {
+            epoch,
+            role,
+            silent: self.doubt.is_some(),
+            peer,
+            peer_workers,
+            hands_over: admits || by_snapshot,
+            quiesce: if quiesces { self.switchovers.attempts } else { 0 },
+            passes_on: self.passes_on(now_us),
+        }
+    }
+
+    fn yields_by_snapshot(&self) -> bool {
+        let by = match self.phase {
+            Phase::Primary(Serving::Yielding(Yielding { by, .. })) => Some(by),
+            _ => None,
+        };
+        by == Some(Handing::Snapshot)
     }
 
     fn condition(&self) -> Condition {
@@ -470,11 +523,18 @@ impl<R: Register> Member<R> {
             hears_link: self.peer.hears(Path::Link, now_us),
             hears_lan: self.peer.hears(Path::Lan, now_us),
             restored: self.restored,
+            drained: self.drained,
             admits: match self.phase {
-                Phase::Primary(Serving::Admitting { partner, .. }) => Some(partner.id.incarnation),
+                Phase::Primary(
+                    Serving::Admitting { partner, .. }
+                    | Serving::Yielding(Yielding { partner, by: Handing::Snapshot, .. }),
+                ) => Some(partner.id.incarnation),
                 _ => None,
             },
+            yields: self.yields_by_snapshot(),
             log_version: self.identity.log_version,
+            link_version: self.identity.link_version,
+            snapshot_version: self.identity.snapshot_version,
             workers: self.identity.workers,
             echo_sent_us: self.peer.last_sent_us(),
             config_digest: *self.identity.config.digest(),

@@ -24,6 +24,7 @@ impl<R: Register> Member<R> {
             Serving::Admitting { partner, closed } => {
                 self.admit_partner(now_us, partner, closed, report);
             }
+            Serving::Yielding(yielding) => self.yield_service(now_us, yielding, report),
             Serving::With(partner) => {
                 if let Some(removal) = self.removal(now_us, partner, report) {
                     self.remove(now_us, partner, removal);
@@ -38,14 +39,24 @@ impl<R: Register> Member<R> {
     }
 
     /// Why the partner is to be removed from the in-sync set, if it is.
-    fn removal(&self, now_us: u64, partner: Partner, report: &Report) -> Option<Removal> {
+    pub(super) fn removal(
+        &self,
+        now_us: u64,
+        partner: Partner,
+        report: &Report,
+    ) -> Option<Removal> {
         if self.peer.has_ended(partner.id) {
             return Some(Removal::RunEnded);
         }
         let peer = self.peer.heartbeat()?;
-        // What it was when it was counted in, until it hears of that.
+        // What it was when it was counted in, or handed the service over, until it hears of that.
         let lately = now_us.saturating_sub(self.phase_since_us) < self.config.detection_ceiling_us;
-        let unaware = peer.condition == Condition::Joining && lately;
+        let older = peer.view.epoch < self.register.view().epoch;
+        let unaware = match peer.condition {
+            Condition::Joining => lately,
+            Condition::Primary => lately && older,
+            _ => false,
+        };
         if peer.condition != Condition::Backup && !unaware {
             return Some(Removal::Left);
         }
@@ -67,7 +78,7 @@ impl<R: Register> Member<R> {
         (for_us > self.confirm_timeout_us()).then_some(Removal::LogUnconfirmed { for_us })
     }
 
-    fn remove(&mut self, now_us: u64, partner: Partner, removal: Removal) {
+    pub(super) fn remove(&mut self, now_us: u64, partner: Partner, removal: Removal) {
         let view = self.register.view();
         let next = view.next(self.me, &[]);
         if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {

@@ -3,8 +3,11 @@
 use replication::{Directive, GateMode, Path, Report, Role};
 
 use crate::events::Event;
+use crate::message::VERSION as CONTROL_VERSION;
 use crate::register::Register;
-use crate::status::{Gate, MemberCounters, MemberStatus, PathStatus, PeerStatus, Standing};
+use crate::status::{
+    Gate, MemberCounters, MemberStatus, PathStatus, PeerStatus, Standing, Versions,
+};
 
 use super::{Member, Phase, Serving};
 
@@ -17,6 +20,13 @@ impl<R: Register> Member<R> {
             if report.digest_mismatch.is_some() || report.refused_log {
                 self.withdraw(now_us, report.digest_mismatch);
             }
+            return;
+        }
+        // What was left of the log does not fit: the node that handed the service over holds it.
+        let unfit = report.digest_mismatch.is_some() || report.refused_log;
+        let claimed = report.serving_since_us.is_some();
+        if unfit && !claimed && matches!(self.phase, Phase::Primary(Serving::With(_))) {
+            self.withdraw(now_us, report.digest_mismatch);
             return;
         }
         if self.timeline_reported || !matches!(self.phase, Phase::Primary(_)) {
@@ -76,13 +86,19 @@ impl<R: Register> Member<R> {
             pair_in_sync: self.pair_in_sync(now_us),
             peer: self.peer_status(now_us),
             takeover: self.timeline.filter(|_| matches!(self.phase, Phase::Primary(_))),
+            switchover: self.switchovers.last.clone(),
+            drained: self.drained,
             refusals: self.inquiry.refusals.clone(),
             counters: MemberCounters { events_dropped: self.events.dropped(), ..self.counters },
         }
     }
 
     fn pair_in_sync(&self, now_us: u64) -> bool {
-        let paired = matches!(self.phase, Phase::Backup { .. } | Phase::Primary(Serving::With(_)));
+        let paired = match self.phase {
+            Phase::Backup { .. } | Phase::Primary(Serving::With(_)) => true,
+            Phase::Primary(Serving::Yielding(_)) => !self.yields_by_snapshot(),
+            _ => false,
+        };
         let agreed = self.peer.heartbeat().is_some_and(|peer| peer.view == *self.register.view());
         paired && agreed && self.doubt.is_none() && !self.peer.is_silent(now_us)
     }
@@ -97,6 +113,7 @@ impl<R: Register> Member<R> {
                 "waits for the removed backup to acknowledge"
             }
             Phase::Primary(Serving::Admitting { .. }) => "gives its state to its peer",
+            Phase::Primary(Serving::Yielding(_)) => "hands the service over to its peer",
             Phase::Joining(_) => "takes in the state of the primary",
             Phase::Primary(_) | Phase::Backup { .. } => return None,
             Phase::Spare(reason) => reason.in_words(),
@@ -116,6 +133,7 @@ impl<R: Register> Member<R> {
             }
         };
         let id = self.peer.id();
+        let peer = self.peer.heartbeat();
         PeerStatus {
             name: self.peer.name.to_string(),
             incarnation: id.map(|id| id.incarnation.to_string()),
@@ -123,6 +141,13 @@ impl<R: Register> Member<R> {
                 .peer
                 .heartbeat()
                 .map(|peer| format!("{:?}", peer.condition).to_lowercase()),
+            drained: peer.is_some_and(|peer| peer.drained),
+            versions: peer.map(|peer| Versions {
+                control: CONTROL_VERSION.into(),
+                link: peer.link_version,
+                log: peer.log_version,
+                snapshot: peer.snapshot_version,
+            }),
             in_sync: id.is_some_and(|id| self.register.view().has(id)),
             link: path(Path::Link),
             lan: path(Path::Lan),

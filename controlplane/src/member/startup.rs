@@ -135,10 +135,12 @@ impl<R: Register> Member<R> {
     pub(super) fn differences(&self, peer: &Heartbeat) -> Vec<Difference> {
         let (ours, theirs) = (self.identity.log_version, peer.log_version);
         let log = (ours != theirs).then_some(Difference::LogVersion { ours, theirs });
+        let (ours, theirs) = (self.identity.link_version, peer.link_version);
+        let link = (ours != theirs).then_some(Difference::LinkVersion { ours, theirs });
         let config =
             (self.identity.config.digest() != &peer.config_digest).then_some(Difference::Config);
         let content =
             (self.identity.content.digest() != &peer.content_digest).then_some(Difference::Content);
-        [log, config, content].into_iter().flatten().collect()
+        [log, link, config, content].into_iter().flatten().collect()
     }
 }

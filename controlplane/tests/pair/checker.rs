@@ -30,7 +30,7 @@ impl Checker {
     pub fn check(&mut self, now_us: u64, awake: [Option<&Node>; 2], works: bool, states: bool) {
         for (index, node) in awake.iter().enumerate() {
             let Some(node) = node else { continue };
-            self.no_spare_rises(index, node.directive.role);
+            self.no_spare_rises(index, node);
             if states {
                 self.keeps_promises(node);
             }
@@ -38,13 +38,16 @@ impl Checker {
         self.one_primary(now_us, awake, works);
     }
 
-    /// A node that held a role and lost it gets one again only by joining.
-    fn no_spare_rises(&mut self, index: usize, role: Role) {
+    /// A node that held a role and lost it gets one again only by joining: it is backup then, or
+    /// primary if it was given all of the state to be that.
+    fn no_spare_rises(&mut self, index: usize, node: &Node) {
+        let role = node.directive.role;
         let before = self.was[index].replace(role);
         if role == Role::Spare && before.is_some_and(|before| before != Role::Spare) {
             self.was_spare_for_good[index] = true;
         }
-        if role == Role::Joining || role == Role::Backup && before == Some(Role::Joining) {
+        let given = role == Role::Backup || matches!(role, Role::Primary(_)) && node.restored;
+        if role == Role::Joining || given && before == Some(Role::Joining) {
             self.was_spare_for_good[index] = role == Role::Joining;
             return;
         }
@@ -63,8 +66,8 @@ impl Checker {
         let epoch = node.directive.epoch;
         if epoch > self.epoch {
             self.epoch = epoch;
-            // The state at the beginning: this turn has added one input.
-            self.began_with = node.applied - 1;
+            // The state at the beginning: this turn has added one input, unless it may not.
+            self.began_with = node.applied - u64::from(node.directive.quiesce == 0);
             assert!(
                 self.began_with >= self.promised,
                 "epoch {epoch} begins with {} inputs, {} were promised",

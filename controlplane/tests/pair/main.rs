@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checker;
+mod switchover;
 mod world;
 
 use replication::{GateMode, Role};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName};
+use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName, Order};
 use replication::{
     Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
 };
@@ -64,7 +64,7 @@ pub struct Node {
     /// Inputs whose packets had left when its gate closed for that.
     closed_at: Option<u64>,
     /// A joining node: it has got the snapshots.
-    restored: bool,
+    pub restored: bool,
 }
 
 /// How long the model's snapshots take.
@@ -87,6 +87,8 @@ pub struct World {
     /// Off where pair mode promises nothing.
     pub checks_state: bool,
     pub journal: Vec<String>,
+    /// Of the runs that start from now on.
+    pub log_versions: [u16; 2],
     random: u64,
     runs: u64,
     nodes: [Option<Node>; 2],
@@ -106,6 +108,7 @@ impl World {
             ring: 64,
             checks_state: true,
             journal: Vec::new(),
+            log_versions: [1; 2],
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995,
             runs: 0,
             nodes: [None, None],
@@ -137,7 +140,9 @@ impl World {
             key: ClusterKey::derive("sim", b""),
             config: Manifest::new("shards = 4\n"),
             content: Manifest::new(""),
-            log_version: 1,
+            log_version: self.log_versions[side as usize],
+            link_version: 1,
+            snapshot_version: 1,
             workers: 1,
         };
         let member = Member::new(config, identity, self.now_us).unwrap();
@@ -198,6 +203,17 @@ impl World {
 
     pub fn silent(&self, side: Side) -> bool {
         self.node(side).directive.silent
+    }
+
+    /// An operator's order, which may be refused.
+    pub fn order(&mut self, side: Side, order: Order) {
+        let now_us = self.now_us;
+        if let Some(node) = &mut self.nodes[side as usize]
+            && node.frozen_until_us <= now_us
+        {
+            let answer = node.member.order(now_us, &order);
+            self.journal.push(format!("{now_us} {side:?}: {order:?}: {answer:?}"));
+        }
     }
 
     pub fn run_random_us(&mut self, low: u64, high: u64) {
@@ -328,6 +344,9 @@ impl Node {
             refused_log: false,
             log_applied: true,
             transfer: self.transfer(),
+            quiet: self.directive.quiesce != 0
+                && self.confirmed == self.applied
+                && self.released == self.applied,
             serving_since_us: serves.then_some(now_us),
             first_packet_us: serves.then_some(now_us),
             last_kick_us: serves.then_some(now_us),
@@ -346,7 +365,7 @@ impl Node {
 
     /// What the worker does with the directive: log an input, ship the log, release packets.
     fn work(&mut self, now_us: u64, before: Directive, out: &mut Vec<(Path, Payload)>) {
-        let Directive { role, epoch, peer, silent, hands_over, .. } = self.directive;
+        let Directive { role, epoch, peer, silent, hands_over, quiesce, .. } = self.directive;
         if (before.epoch, before.peer) != (epoch, peer) {
             // A pair begins with equal states; who joins has nothing.
             self.confirmed = if hands_over { 0 } else { self.applied };
@@ -366,7 +385,7 @@ impl Node {
         if silent {
             return;
         }
-        self.applied += 1;
+        self.applied += u64::from(quiesce == 0);
         match gate {
             GateMode::Open => {
                 self.released = self.applied;
@@ -381,7 +400,9 @@ impl Node {
                 }
             }
             GateMode::Confirmed => {
-                self.unconfirmed_since_us.get_or_insert(now_us);
+                if self.confirmed < self.applied {
+                    self.unconfirmed_since_us.get_or_insert(now_us);
+                }
                 self.released = self.released.max(self.confirmed);
                 let (from, count) = (self.incarnation, self.applied);
                 out.push((

@@ -163,6 +163,8 @@ impl Station {
             peer,
             peer_workers,
             hands_over: false,
+            quiesce: 0,
+            passes_on: false,
         };
         let config = node_config(index, connections, shards);
         let steward = Fixed(Rc::new(Cell::new(directive)));

@@ -66,6 +66,8 @@ pub(crate) struct Standing {
     pub handed_over: bool,
     pub settled: bool,
     pub handover_failed: bool,
+    /// The order to quiesce that is carried out; 0: none.
+    pub quiet: u32,
 }
 
 const SESSION_OPEN: u64 = 1;
@@ -77,6 +79,8 @@ const SETTLED: u64 = 32;
 const HANDOVER_FAILED: u64 = 64;
 /// Above the flags: the number of shards that are held.
 const HELD_SHIFT: u32 = 16;
+/// Above that: the order to quiesce that is carried out.
+const QUIET_SHIFT: u32 = 32;
 
 impl Board {
     pub fn new(workers: u16, shards: u16) -> Board {
@@ -201,7 +205,8 @@ impl Board {
             | bit(standing.handed_over, HANDED_OVER)
             | bit(standing.settled, SETTLED)
             | bit(standing.handover_failed, HANDOVER_FAILED)
-            | u64::from(standing.held) << HELD_SHIFT;
+            | u64::from(standing.held) << HELD_SHIFT
+            | u64::from(standing.quiet) << QUIET_SHIFT;
         // The flag is stored last, so that whoever sees it sees the words it speaks of.
         tick.state.store(state, Ordering::SeqCst);
     }
@@ -218,6 +223,7 @@ impl Board {
         };
         all.last_kick_us = Some(0);
         let mut stalled_us = 0;
+        let mut quiet = None;
         for tick in &self.workers {
             let state = tick.state.load(Ordering::SeqCst);
             all.session_open &= state & SESSION_OPEN != 0;
@@ -227,6 +233,8 @@ impl Board {
             all.settled &= state & SETTLED != 0;
             all.handover_failed |= state & HANDOVER_FAILED != 0;
             all.held = all.held.saturating_add((state >> HELD_SHIFT) as u16);
+            let own = (state >> QUIET_SHIFT) as u32;
+            quiet = Some(if quiet.is_none_or(|others| others == own) { own } else { 0 });
             let since = some_time(&tick.unconfirmed_since_us);
             all.unconfirmed_since_us = earliest(all.unconfirmed_since_us, since);
             all.first_packet_us = earliest(all.first_packet_us, some_time(&tick.first_packet_us));
@@ -244,6 +252,7 @@ impl Board {
             let confessed_us = tick.stalled_us.swap(0, Ordering::SeqCst);
             stalled_us = stalled_us.max(quiet_us).max(confessed_us);
         }
+        all.quiet = quiet.unwrap_or(0);
         (all, stalled_us)
     }
 
@@ -275,7 +284,10 @@ fn flags_of(directive: &Directive) -> u64 {
     let silent = u64::from(directive.silent) << 8;
     let has_peer = u64::from(directive.peer.is_some()) << 9;
     let hands_over = u64::from(directive.hands_over) << 10;
-    role | silent | has_peer | hands_over | u64::from(directive.peer_workers) << 16
+    let passes_on = u64::from(directive.passes_on) << 11;
+    let quiesce = u64::from(directive.quiesce) << 32;
+    let peer_workers = u64::from(directive.peer_workers) << 16;
+    role | silent | has_peer | hands_over | passes_on | peer_workers | quiesce
 }
 
 fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
@@ -293,6 +305,8 @@ fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
         peer: (flags & 1 << 9 != 0).then_some(Incarnation(peer)),
         peer_workers: (flags >> 16 & 0xffff) as u16,
         hands_over: flags & 1 << 10 != 0,
+        quiesce: (flags >> 32) as u32,
+        passes_on: flags & 1 << 11 != 0,
     }
 }
 
@@ -309,7 +323,17 @@ mod tests {
     fn directive(role: Role) -> Directive {
         let peer = Some(Incarnation(0xabcd));
         let hands_over = role == Role::Primary(GateMode::Open);
-        Directive { epoch: Epoch(7), role, silent: true, peer, peer_workers: 300, hands_over }
+        let (quiesce, passes_on) = (u32::MAX, role == Role::Backup);
+        Directive {
+            epoch: Epoch(7),
+            role,
+            silent: true,
+            peer,
+            peer_workers: 300,
+            hands_over,
+            quiesce,
+            passes_on,
+        }
     }
 
     #[test]
@@ -363,6 +387,19 @@ mod tests {
         assert_eq!(all.unconfirmed_since_us, Some(5));
         assert_eq!(all.mismatch, Some(mismatch));
         assert!(all.session_open && !all.log_applied && !all.refused_log);
+    }
+
+    #[test]
+    fn node_is_quiet_when_all_workers_carry_out_the_same_order() {
+        let board = Board::new(3, 1);
+        let quiet = |quiet| Standing { quiet, ..Standing::default() };
+        board.stand(0, &quiet(2));
+        board.stand(1, &quiet(2));
+        assert_eq!(board.survey(0).0.quiet, 0, "one is at work");
+        board.stand(2, &quiet(1));
+        assert_eq!(board.survey(0).0.quiet, 0, "one knows of an earlier order only");
+        board.stand(2, &quiet(2));
+        assert_eq!(board.survey(0).0.quiet, 2);
     }
 
     #[test]

@@ -21,6 +21,29 @@ impl Channel {
         Channel { number, session: Session::new(config), log }
     }
 
+    /// One of those that are not in use, or a new one: taking its memory takes longer than clients
+    /// should wait when roles change.
+    fn take(
+        idle: &mut Vec<Channel>,
+        number: u16,
+        node: &NodeConfig,
+        max_datagram: usize,
+    ) -> Channel {
+        let Some(mut channel) = idle.pop() else {
+            return Channel::new(number, max_datagram, node.pending_log_bytes);
+        };
+        channel.number = number;
+        channel.session.renumber(number);
+        channel
+    }
+
+    /// Not in use any more; its memory is kept.
+    pub fn retire(mut self, idle: &mut Vec<Channel>) {
+        self.session.close();
+        self.log.reset();
+        idle.push(self);
+    }
+
     fn open(mut self, directive: &Directive, local: Incarnation, peer: Incarnation) -> Channel {
         self.session.open(directive.epoch, local, peer);
         self
@@ -33,10 +56,10 @@ pub(crate) fn outgoing(
     node: &NodeConfig,
     max_datagram: usize,
     directive: &Directive,
+    idle: &mut Vec<Channel>,
 ) -> Vec<Channel> {
     let open = |peer| {
-        // Nothing comes in on it but confirmations.
-        let channel = Channel::new(worker, max_datagram, 0);
+        let channel = Channel::take(idle, worker, node, max_datagram);
         channel.open(directive, node.incarnation, peer)
     };
     directive.peer.map(open).into_iter().collect()
@@ -49,11 +72,12 @@ pub(crate) fn incoming(
     node: &NodeConfig,
     max_datagram: usize,
     directive: &Directive,
+    idle: &mut Vec<Channel>,
 ) -> Vec<Channel> {
     let Some(peer) = directive.peer else { return Vec::new() };
     (0..directive.peer_workers)
         .filter(|&channel| worker_of_channel(channel, workers) == worker)
-        .map(|channel| Channel::new(channel, max_datagram, node.pending_log_bytes))
+        .map(|channel| Channel::take(idle, channel, node, max_datagram))
         .map(|channel| channel.open(directive, node.incarnation, peer))
         .collect()
 }

@@ -91,6 +91,8 @@ counters! {
     icmp_errors,
     /// Stateless resets sent for ports without a service.
     resets,
+    /// Segments passed on to the peer, to which this node had handed the service over.
+    passed_on,
     /// Frames handed to another worker.
     handed_over,
     /// Not addressed to this node: flooded by the switch.

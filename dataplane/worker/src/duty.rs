@@ -37,6 +37,8 @@ pub(crate) const SPARE: Directive = Directive {
     peer: None,
     peer_workers: 0,
     hands_over: false,
+    quiesce: 0,
+    passes_on: false,
 };
 
 /// Which log a session carries: of whom, in which configuration.
@@ -61,6 +63,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if new == old {
             return;
         }
+        let at_rest = old.quiesce != 0 && self.is_settled();
         self.directive = new;
         if new.silent && !old.silent {
             self.lan.forget_frames_from(self.node.vmac);
@@ -80,12 +83,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             // A peer that is not known for a while takes nothing back of what it logged.
             (Duty::Following, Role::Backup) if new.peer.is_none() => {}
             (Duty::Following, Role::Backup) if self.log_of == Some(LogId::of(&new)) => {}
+            (Duty::Serving, Role::Backup) if at_rest => self.change_sides(),
             (_, Role::Backup) => {
                 self.step_down(now_us);
                 self.follow();
             }
             (Duty::Spare, Role::Primary(_)) => self.begin_afresh(now_us),
             (Duty::Following, Role::Primary(_)) => self.stop_following(now_us),
+            // The whole state came while nobody served.
+            (Duty::Joining, Role::Primary(_)) if self.admission.is_idle() => {
+                self.stop_following(now_us);
+            }
             // It never held the state.
             (Duty::Joining, Role::Primary(_)) => self.step_down(now_us),
             (Duty::Applying { .. }, Role::Primary(_)) => {}
@@ -103,6 +111,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 }
             }
         }
+        if new.passes_on && self.detains {
+            self.pass_on_waiting(now_us);
+        }
         self.events.tell(now_us, Event::Directive(new));
     }
 
@@ -115,6 +126,21 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.counters.drop_gate_discarded += packets as u64;
             self.events.tell(now_us, Event::GateDiscarded { packets });
         }
+        self.leave_service();
+        self.fault = None;
+        self.blocked = false;
+        self.detains = false;
+        self.follows_a_log = false;
+        self.log_of = None;
+        self.handover = None;
+        self.admission = Admission::default();
+        self.retire_channels();
+        self.shards = Shards::none(self.node.shard.shards);
+        self.duty = Duty::Spare;
+    }
+
+    /// Says nothing in the service's name any more.
+    pub(crate) fn leave_service(&mut self) {
         self.lan.forget_frames_from(self.node.vmac);
         if self.steward.is_some() {
             self.board.cease();
@@ -124,35 +150,19 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.serving_since_us = None;
         self.first_packet_us = None;
         self.kicks = Kicks::default();
-        self.fault = None;
-        self.blocked = false;
-        self.follows_a_log = false;
-        self.log_of = None;
-        self.handover = None;
-        self.admission = Admission::default();
-        self.channels.clear();
-        self.shards = Shards::none(self.node.shard.shards);
-        self.duty = Duty::Spare;
     }
 
     fn follow(&mut self) {
-        let workers = self.board.workers();
-        let placement = Placement::following(workers, self.directive.peer_workers);
+        let placement = Placement::following(self.board.workers(), self.directive.peer_workers);
         self.hold_fresh_shards(placement);
-        let most = self.link.max_datagram();
-        self.channels = channel::incoming(self.index, workers, &self.node, most, &self.directive);
-        self.follows_a_log = true;
-        self.log_of = Some(LogId::of(&self.directive));
+        self.follow_log();
         self.duty = Duty::Following;
     }
 
     fn join(&mut self) {
         // What was made for a start is of no use here, and takes memory.
         self.made_ahead = None;
-        let (workers, most) = (self.board.workers(), self.link.max_datagram());
-        self.channels = channel::incoming(self.index, workers, &self.node, most, &self.directive);
-        self.follows_a_log = true;
-        self.log_of = Some(LogId::of(&self.directive));
+        self.follow_log();
         self.duty = Duty::Joining;
     }
 
@@ -177,7 +187,15 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         for channel in &mut self.channels {
             channel.session.close();
         }
+        self.detains = false;
+        self.shards.set_owners(self.board.owners());
         self.duty = Duty::Applying { since_us: now_us, records: 0 };
+    }
+
+    pub(crate) fn retire_channels(&mut self) {
+        for channel in self.channels.drain(..) {
+            channel.retire(&mut self.idle_channels);
+        }
     }
 
     /// Sets the gate, and opens the session that lets it release.
@@ -186,12 +204,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.recorder.log_opened();
         self.log_of = Some(LogId::of(&self.directive));
         let hands_over = self.directive.hands_over;
-        self.channels = if mode == GateMode::Confirmed || hands_over {
+        self.retire_channels();
+        if mode == GateMode::Confirmed || hands_over {
             let most = self.link.max_datagram();
-            channel::outgoing(self.index, &self.node, most, &self.directive)
-        } else {
-            Vec::new()
-        };
+            let idle = &mut self.idle_channels;
+            self.channels = channel::outgoing(self.index, &self.node, most, &self.directive, idle);
+        }
         self.shards.slots.iter_mut().for_each(|slot| slot.logged = false);
         let rate = self.node.handover_bytes_per_second;
         self.handover = hands_over.then(|| Handover::new(now_us, rate));

@@ -115,8 +115,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    /// Hands over as much as rate and log allow. At most one shard is saved in a loop.
+    /// Hands over as much as rate and log allow. At most one shard is saved in a loop. While nobody
+    /// serves there is nothing to spare the link for.
     pub(crate) fn give_shards(&mut self, now_us: u64) {
+        let hurries = self.is_quiescing();
         let Worker { handover, channels, shards, counters, .. } = self;
         let (Some(handover), Some(channel)) = (handover, channels.first_mut()) else { return };
         if handover.failed || handover.complete {
@@ -126,7 +128,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         handover.allowance.grant(now_us);
         let mut saved = false;
         loop {
-            let allowed = handover.allowance.bytes >= PIECE_COST as u64;
+            let allowed = hurries || handover.allowance.bytes >= PIECE_COST as u64;
             if !allowed || session.room() < RESERVE_BYTES + PIECE_COST {
                 return;
             }

@@ -48,6 +48,7 @@ mod primary;
 mod receive;
 mod respond;
 mod shards;
+mod switchover;
 mod takeover;
 
 pub use clock::{At, Clock, MonotonicClock};
@@ -56,6 +57,7 @@ pub use counters::Counters;
 pub use crew::{Crew, CrewError, Shares, crew, spawn};
 pub use events::Event;
 pub use ingress::MAX_VIPS;
+pub use input::LOG_VERSION;
 pub use nic::{Frame, Nic, Offloads, RxChecksum, TxChecksum};
 #[cfg(feature = "dpdk")]
 pub use nic_dpdk::DpdkNic;

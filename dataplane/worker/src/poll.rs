@@ -56,6 +56,8 @@ pub struct Worker<N: Nic, S: Steward> {
     /// Shards made ahead, for the first role: making them takes longer than a peer may wait.
     pub(crate) made_ahead: Option<(Placement, Shards<N::Frame>)>,
     pub(crate) channels: Vec<Channel>,
+    /// Those of logs that are over: their memory serves for the next.
+    pub(crate) idle_channels: Vec<Channel>,
     pub(crate) gate: Gate<Held<N::Frame>>,
     /// Set when the log could not be applied; final for this role.
     pub(crate) fault: Option<Fault>,
@@ -72,8 +74,14 @@ pub struct Worker<N: Nic, S: Steward> {
     /// The log that the session channels were opened for.
     pub(crate) log_of: Option<LogId>,
     pub(crate) kicks: Kicks,
-    /// A shard waits for room in the gate or in the log.
+    /// A shard waits for room in the gate or in the log, or for another node to serve.
     pub(crate) blocked: bool,
+    /// Keeps segments for the node that serves next.
+    pub(crate) detains: bool,
+    /// Other workers have handed over more than this loop took.
+    pub(crate) parcels_left: bool,
+    /// All workers were quiet when the lead looked last.
+    was_quiet: bool,
 
     /// This loop knows that its directive is no older than its last stall.
     pub(crate) trusted: bool,
@@ -160,6 +168,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             shards: Shards::none(shards),
             made_ahead: Some((placement, made_ahead)),
             channels: Vec::new(),
+            idle_channels: Vec::new(),
             gate: Gate::new(gate, CommitRule::Swmu),
             fault: None,
             follows_a_log: false,
@@ -170,6 +179,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             closed_at: None,
             kicks: Kicks::default(),
             blocked: false,
+            detains: false,
+            parcels_left: false,
+            was_quiet: false,
             trusted: false,
             distrust_since_us: None,
             last_loop_us: None,
@@ -290,6 +302,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     fn ask_steward(&mut self, now_us: u64, gap_us: u64) -> Option<Directive> {
         let (standing, stalled_us) = self.board.survey(now_us);
+        // Twice: what followers had handed to the lead to be sent has left since the first time.
+        let quiet = standing.quiet != 0 && standing.quiet == self.directive.quiesce;
+        let was_quiet = std::mem::replace(&mut self.was_quiet, quiet);
         let report = Report {
             stalled_for_us: gap_us.max(stalled_us),
             unconfirmed_since_us: standing.unconfirmed_since_us,
@@ -298,6 +313,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             refused_log: standing.refused_log,
             log_applied: standing.log_applied,
             transfer: self.transfer(&standing),
+            quiet: quiet && was_quiet,
             serving_since_us: self.claimed_us,
             first_packet_us: standing.first_packet_us,
             last_kick_us: standing.last_kick_us,
@@ -450,6 +466,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             held: u16::try_from(held).unwrap_or(u16::MAX),
             handed_over: self.handover.as_ref().is_some_and(|to| to.is_complete(confirmed)),
             settled: self.closed_at.is_some_and(|position| position <= confirmed),
+            quiet: self.quiet(),
             handover_failed: self.handover.as_ref().is_some_and(Handover::has_failed),
             refused_log: refused,
             log_applied: self.log_is_applied(),

@@ -3,7 +3,7 @@
 use engine::shard::Shard;
 use engine::time::Instant;
 use engine::wire::Checksums;
-use engine::wire::ethernet;
+use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use replication::{GateMode, Position, RecordKind, Role};
 
@@ -47,6 +47,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Gives each shard its input, or its due timers, and ends the loop's batch. Says whether
     /// there was anything to do.
     pub(crate) fn serve(&mut self, now_us: u64) -> bool {
+        if self.is_quiescing() {
+            self.rest(now_us);
+            return false;
+        }
         let now = self.shards.time(now_us);
         // Both take turns to be first at a port that has no room for all.
         let kick_first = self.counters.loops.is_multiple_of(2);
@@ -131,7 +135,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             if room {
                 // Strangers that were turned away are no neighbours.
                 let frames = slot.waiting[..take].iter();
-                learn(lan, now_us, frames.zip(&segments), refused, counters);
+                learn(lan, now_us, node.vmac, frames.zip(&segments), refused, counters);
                 keep_others(&mut segments, refused);
             }
             if room && (due || alone || !segments.is_empty()) {
@@ -172,7 +176,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     /// Appends the digests of what was stepped and closes the batch.
-    fn end_batch(&mut self) {
+    pub(crate) fn end_batch(&mut self) {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let Some(channel) = self.channels.first_mut() else { return };
         let logged = |slot: &&mut Slot<N::Frame>| slot.touched && (confirmed || slot.logged);
@@ -247,10 +251,12 @@ fn parse_waiting<'f, F: Frame>(frames: &'f [F], into: &mut Segments<'f>) {
     }
 }
 
-/// Notes where the senders were heard from, but for those that were refused.
+/// Notes where the senders were heard from, but for those that were refused, and those that the
+/// peer passed on.
 fn learn<'f, N: Nic>(
     lan: &mut Port<N>,
     now_us: u64,
+    vmac: Mac,
     segments: impl Iterator<Item = (&'f N::Frame, &'f Segment<'f>)>,
     refused: u64,
     counters: &mut Counters,
@@ -261,6 +267,7 @@ fn learn<'f, N: Nic>(
     for (number, (frame, segment)) in segments.enumerate() {
         if refused >> number & 1 == 0
             && let Ok((link, _)) = ethernet::Header::parse(frame.bytes())
+            && link.destination == vmac
         {
             // Segments of one sender come in a row.
             let heard = Some((segment.flow.remote.addr, link.source));

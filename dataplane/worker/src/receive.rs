@@ -43,8 +43,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 self.take(now_us, Path::Lan, frame, checksum);
             }
         }
+        self.parcels_left = true;
         for _ in 0..PARCELS_PER_LOOP {
-            let Some(parcel) = self.spread.take() else { break };
+            let Some(parcel) = self.spread.take() else {
+                self.parcels_left = false;
+                break;
+            };
             busy = true;
             self.open(now_us, parcel);
         }
@@ -111,7 +115,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             }
             Class::Segment { hash, port, packet } => {
                 if !self.serving() {
-                    self.counters.drop_not_serving += 1;
+                    self.take_early(now_us, hash, port, frame);
                 } else if self.node.shard.service_on(port).is_none() {
                     self.refuse_segment(now_us, &frame, packet);
                 } else {

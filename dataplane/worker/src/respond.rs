@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use engine::addr::Addr;
 use engine::wire::arp::{Operation, Packet};
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::{self, Segment};
@@ -15,6 +16,7 @@ use crate::poll::Worker;
 use crate::port::Port;
 use crate::spread::Parcel;
 use crate::steward::Steward;
+use crate::switchover::came_to;
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Learns from an ARP packet and answers it if it asks for an address that we own at the
@@ -135,7 +137,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 }
 
 /// Sends a packet to the MAC address that `frame` came from. Nobody is asked for the way: who sent
-/// `frame` may not exist.
+/// `frame` may not exist. One that the peer passed on came from elsewhere; its sender is answered if
+/// the way to it is known.
 pub(crate) fn return_to_sender<N: Nic>(
     lan: &mut Port<N>,
     frame: &N::Frame,
@@ -145,8 +148,24 @@ pub(crate) fn return_to_sender<N: Nic>(
 ) -> bool {
     let mut link = [0; ethernet::HEADER_LEN];
     link.copy_from_slice(&frame.bytes()[..ethernet::HEADER_LEN]);
+    if !came_to(frame, vmac) {
+        let hop = destination_of(packet).map(|destination| lan.net.next_hop(destination));
+        let Some(mac) = hop.and_then(|hop| lan.neighbours.known_mac(hop)) else {
+            counters.drop_neighbour_silent += 1;
+            return false;
+        };
+        link[6..12].copy_from_slice(&mac.0);
+    }
     answer_link(&mut link, vmac);
     send(lan, &[&link, packet], counters)
+}
+
+/// Where an IP packet that we made goes to.
+fn destination_of(packet: &[u8]) -> Option<Addr> {
+    match packet.first()? >> 4 {
+        6 => packet.get(24..40)?.try_into().ok().map(Addr::from_octets),
+        _ => packet.get(16..20)?.try_into().ok().map(Addr::from_ipv4_octets),
+    }
 }
 
 /// Turns an Ethernet header around.

@@ -1,7 +1,7 @@
 //! From holding the state to serving, in the order that never lets a client see less than it was
 //! told: the log first, then the address, then the kick.
 
-use replication::Role;
+use replication::{GateMode, Role};
 
 use crate::announce::Announcer;
 use crate::clock::Clock;
@@ -77,8 +77,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);
-        self.kicks = Kicks { before: self.kicks_sent(), ..Kicks::default() };
-        self.shards.slots.iter_mut().for_each(|slot| slot.kick_due = true);
+        // Who is handed the service by a node that follows has missed nothing: nobody waits.
+        let missed = mode == GateMode::Open || !self.follows_a_log;
+        self.shards.slots.iter_mut().for_each(|slot| slot.kick_due = missed);
+        let through = self.shards.slots.iter().filter(|slot| slot.kicks_next().is_none()).count();
+        self.kicks = Kicks { before: self.kicks_sent(), shards: through, ..Kicks::default() };
     }
 
     fn kicks_sent(&self) -> u64 {

@@ -8,14 +8,16 @@ mod steward;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName};
+use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName, Order};
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use engine::addr::Flow;
-use engine::shard::{ServiceUse, Shard, Standing};
+use engine::shard::{SNAPSHOT_VERSION, ServiceUse, Shard, Standing};
 use engine::wire::ethernet::Mac;
 use replication::{Directive, Incarnation, Role, frame};
 use worker::query::{Place, Summary};
-use worker::{AddressConfig, Clock, Event, NodeConfig, PortConfig, Query, Shares, Worker, crew};
+use worker::{
+    AddressConfig, Clock, Event, LOG_VERSION, NodeConfig, PortConfig, Query, Shares, Worker, crew,
+};
 
 use crate::net;
 use crate::plan::{LAN, LINK, Machine, Version};
@@ -142,6 +144,11 @@ impl Run {
     #[must_use]
     pub fn directive(&self) -> Directive {
         self.member.directive.get()
+    }
+
+    /// An operator wants something of it; it hears that in its next loop.
+    pub fn order(&self, order: Order) {
+        self.member.orders.borrow_mut().push_back(order);
     }
 
     /// Whether it holds the state of the service, as far as it knows.
@@ -346,7 +353,9 @@ fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
         key: ClusterKey::derive("sim", b"sim"),
         config: Manifest::new("the same for both\n"),
         content: Manifest::new(""),
-        log_version: frame::VERSION.into(),
+        log_version: LOG_VERSION,
+        link_version: frame::VERSION.into(),
+        snapshot_version: SNAPSHOT_VERSION,
         workers: machine.workers,
     }
 }

@@ -1,9 +1,10 @@
 //! The control plane's member in its place on the lead worker, as the appliance has it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use controlplane::{Event, Member};
+use controlplane::{Event, Member, Order};
 use replication::{Directive, Path, Report};
 use worker::Steward;
 
@@ -16,6 +17,8 @@ pub struct MemberView {
     pub events: Rc<RefCell<Vec<(u64, Event)>>>,
     /// What it last told its workers.
     pub directive: Rc<Cell<Directive>>,
+    /// What an operator wants of it.
+    pub orders: Rc<RefCell<VecDeque<Order>>>,
 }
 
 /// A member, with a window for the world.
@@ -31,7 +34,7 @@ impl MemberSteward {
     #[must_use]
     pub fn new(member: Member, fuse: Rc<Fuse>) -> (MemberSteward, MemberView) {
         let directive = Rc::new(Cell::new(member.directive()));
-        let view = MemberView { events: Rc::default(), directive };
+        let view = MemberView { events: Rc::default(), directive, orders: Rc::default() };
         (MemberSteward { member, view: view.clone(), fuse }, view)
     }
 }
@@ -49,6 +52,10 @@ impl Steward for MemberSteward {
         emit: &mut impl FnMut(Path, &[u8]),
     ) -> Directive {
         self.fuse.pass(Point::Consult);
+        while let Some(order) = self.view.orders.borrow_mut().pop_front() {
+            // One that makes no sense at the moment changes nothing.
+            let _answer = self.member.order(now_us, &order);
+        }
         let directive = self.member.poll(now_us, report, emit);
         if !self.fuse.dead() {
             let mut events = self.view.events.borrow_mut();

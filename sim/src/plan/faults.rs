@@ -34,6 +34,10 @@ pub enum Fault {
     },
     /// A dead node is started again.
     Restart { node: usize },
+    /// An operator lets the other node serve.
+    Switchover,
+    /// An operator takes a node out of the pair for a while.
+    Drain { node: usize, for_ns: u64 },
     /// Each loop of a node takes longer.
     Slow { node: usize, loop_ns: u64, for_ns: u64 },
     /// A node's clock runs at another rate.
@@ -70,6 +74,8 @@ impl Fault {
             Fault::Blow { blow: Blow::Crash, .. } => "crash",
             Fault::Blow { blow: Blow::Freeze(_), .. } => "freeze",
             Fault::Restart { .. } => "restart",
+            Fault::Switchover => "switchover",
+            Fault::Drain { .. } => "drain",
             Fault::Slow { .. } => "slow node",
             Fault::Drift { .. } => "clock drift",
             Fault::Scarce { .. } => "scarce frames",
@@ -130,6 +136,23 @@ pub(super) fn plan(random: &mut Random, hosts: usize) -> Vec<Timed> {
     }
     faults.sort_by_key(|timed| timed.at_ns);
     faults
+}
+
+/// An operator is at work in some worlds; now and then right before something fails.
+pub(super) fn add_orders(faults: &mut Vec<Timed>, random: &mut Random) {
+    let span_ns = random.pick(&[30 * MS, 200 * MS, S]);
+    for _ in 0..random.pick(&[0, 0, 1, 2, 5]) {
+        let near = faults.get(random.below(8) as usize).filter(|_| random.permille(300));
+        let near_ns = near.map(|timed| timed.at_ns.saturating_sub(random.below(600) * US));
+        let at_ns = near_ns.unwrap_or_else(|| random.below(span_ns));
+        faults.push(Timed { at_ns, fault: Fault::Switchover });
+    }
+    if random.permille(50) {
+        let node = random.below(NODES as u64) as usize;
+        let fault = Fault::Drain { node, for_ns: random.magnitude(10, 2000) * MS };
+        faults.push(Timed { at_ns: random.below(span_ns), fault });
+    }
+    faults.sort_by_key(|timed| timed.at_ns);
 }
 
 fn blow(random: &mut Random, node: usize, blow: Blow) -> Fault {

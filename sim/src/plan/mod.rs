@@ -106,6 +106,7 @@ impl Plan {
         let mut plan = Plan::plain(seed);
         clients::close_early(&mut plan.hosts, &mut Random::new(seed, 7));
         internet::add(&mut plan, &mut Random::new(seed, 6));
+        faults::add_orders(&mut plan.faults, &mut Random::new(seed, 8));
         plan
     }
 

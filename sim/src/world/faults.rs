@@ -1,5 +1,8 @@
 //! What goes wrong, and how it ends.
 
+use controlplane::Order;
+use replication::Role;
+
 use super::World;
 use crate::net::{Place, Way, Weather};
 use crate::node::Run;
@@ -12,6 +15,7 @@ use crate::plan::Fault;
 pub(super) enum Mend {
     Speed,
     Cards,
+    Drain,
 }
 
 impl World {
@@ -51,6 +55,19 @@ impl World {
                     let card = if link { &run.link } else { &run.lan };
                     card.limit(Limits { receive_ring: ring, transmit_ring: ring, pool });
                     self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Cards));
+                }
+            }
+            Fault::Switchover => {
+                let serves = |run: &&Run| matches!(run.directive().role, Role::Primary(_));
+                let runs = self.nodes.iter().filter_map(|node| node.run.as_ref());
+                if let Some(run) = runs.into_iter().find(serves) {
+                    run.order(Order::Switchover { to: None });
+                }
+            }
+            Fault::Drain { node, for_ns } => {
+                if let Some(run) = &self.nodes[node].run {
+                    run.order(Order::Drain);
+                    self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Drain));
                 }
             }
             Fault::Tail { place, frames } => {
@@ -135,6 +152,7 @@ impl World {
             if let Some(run) = &mut node.run {
                 Mend::Speed.apply(run, machine.loop_ns);
                 Mend::Cards.apply(run, machine.loop_ns);
+                Mend::Drain.apply(run, machine.loop_ns);
             }
         }
     }
@@ -144,6 +162,7 @@ impl Mend {
     fn apply(self, run: &mut Run, loop_ns: u64) {
         match self {
             Mend::Speed => run.loop_ns = loop_ns,
+            Mend::Drain => run.order(Order::Undrain),
             Mend::Cards => {
                 [&run.lan, &run.link].into_iter().for_each(|card| card.limit(Limits::USUAL))
             }

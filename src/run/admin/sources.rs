@@ -4,11 +4,11 @@
 use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 
 use controlplane::{
-    MemberStatus,
+    Accepted, Order,
     admin::{
         AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, HandoverStatus,
-        LatencyReport, LinkStatus, MemoryStatus, ServiceStatus, Status, TcpState, Unavailable,
-        VipStatus, WorkerStatus, types::Counters,
+        LatencyReport, LinkStatus, MemoryStatus, OrderError, ServiceStatus, Status, TcpState,
+        Unavailable, VipStatus, WorkerStatus, types::Counters,
     },
 };
 use crossbeam::channel::{Sender, bounded};
@@ -19,7 +19,10 @@ use worker::{
 };
 
 use super::{EventLog, latency};
-use crate::config::{Cluster, NodeConfig};
+use crate::{
+    config::{Cluster, NodeConfig, versions},
+    run::steward::Question,
+};
 
 /// How long a poll loop may take to answer. It looks at its questions every few loops; one that
 /// needs this long is stuck.
@@ -31,7 +34,7 @@ pub struct Sources {
     cluster: Cluster,
     cores: Vec<u16>,
     clock: MonotonicClock,
-    member: Sender<Sender<MemberStatus>>,
+    member: Sender<Question>,
     workers: Vec<Sender<Query>>,
     events: Arc<EventLog>,
 }
@@ -41,7 +44,7 @@ impl Sources {
     pub fn new(
         config: &NodeConfig,
         clock: MonotonicClock,
-        member: Sender<Sender<MemberStatus>>,
+        member: Sender<Question>,
         workers: Vec<Sender<Query>>,
         events: Arc<EventLog>,
     ) -> Self {
@@ -56,7 +59,7 @@ impl Sources {
 
 impl AdminSource for Sources {
     fn status(&self) -> Result<Status, Unavailable> {
-        let member = ask(&self.member, |answer| answer)?;
+        let member = ask(&self.member, Question::Status)?;
         let summaries = self.summaries()?;
         // The clock starts with the node.
         let now_us = self.clock.clone().now_us();
@@ -70,6 +73,7 @@ impl AdminSource for Sources {
         };
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
+            versions: versions::own(),
             cluster: self.cluster.name.clone(),
             pid: process::id(),
             now_us,
@@ -109,6 +113,10 @@ impl AdminSource for Sources {
 
     fn events(&self, after: u64, limit: usize) -> Vec<EventRecord> {
         self.events.after(after, limit)
+    }
+
+    fn order(&self, order: Order) -> Result<Accepted, OrderError> {
+        Ok(ask(&self.member, |answer| Question::Order(order, answer))??)
     }
 
     fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable> {

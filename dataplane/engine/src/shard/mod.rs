@@ -20,6 +20,7 @@ pub use info::{Agreed, ConnectionInfo, MemoryUse, Repair, SegmentCounts, Standin
 pub(crate) use lifecycle::is_opening;
 pub use lifecycle::{ConnectError, ConnectionId};
 pub use restore::Restoring;
+pub use save::VERSION as SNAPSHOT_VERSION;
 pub use usage::{Refusal, Refusals, ServiceUse};
 
 pub use crate::tcp::stream::Stream;

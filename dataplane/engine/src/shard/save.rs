@@ -5,7 +5,7 @@ use crate::snapshot::{Snapshot, Writer};
 use crate::tcp::save as connection;
 
 /// Version of the format; another one is refused.
-pub(super) const VERSION: u16 = 6;
+pub const VERSION: u16 = 6;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.

@@ -11,6 +11,7 @@ mod network;
 mod rejoin;
 mod scripted;
 mod steward;
+mod switchover;
 mod world;
 
 use std::collections::HashSet;
@@ -437,6 +438,8 @@ impl Steward for Alone {
             peer: None,
             peer_workers: 0,
             hands_over: false,
+            quiesce: 0,
+            passes_on: false,
         }
     }
 

@@ -27,6 +27,8 @@ const SERVING: Directive = Directive {
     peer: None,
     peer_workers: 0,
     hands_over: false,
+    quiesce: 0,
+    passes_on: false,
 };
 const FOLLOWING: Directive = Directive {
     epoch: Epoch(1),
@@ -35,6 +37,8 @@ const FOLLOWING: Directive = Directive {
     peer: Some(Incarnation(100)),
     peer_workers: 1,
     hands_over: false,
+    quiesce: 0,
+    passes_on: false,
 };
 
 /// Says what the test says.

@@ -1,15 +1,24 @@
 //! A control plane as small as it can be: heartbeats, a fixed timeout, an epoch.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role, Transfer};
 use worker::Steward;
 
 pub const DETECTION_US: u64 = 50_000;
+/// What a test can order: to give the service to the backup, or with the state to a node that comes
+/// back.
+pub const SWITCH_OVER: u8 = 1;
+pub const SWITCH_OVER_BY_SNAPSHOT: u8 = 2;
 const HEARTBEAT_US: u64 = 10_000;
 const DATAGRAM_LEN: usize = 21;
 /// Flags: the primary gives its state away; the joining node has it; it is in sync.
 const HANDS_OVER: u8 = 1;
 const RESTORED: u8 = 2;
 const IN_SYNC: u8 = 4;
+/// The sender has made the receiver primary, and follows it.
+const MAKES_PRIMARY: u8 = 8;
 
 /// Node 0 begins as the primary, as soon as both nodes have heard each other.
 #[derive(Clone, Debug)]
@@ -25,13 +34,26 @@ pub struct TestSteward {
     hands_over: bool,
     restored: bool,
     peer_restored: bool,
+    order: Arc<AtomicU8>,
+    /// The last order to quiesce, and whether it holds.
+    quiesce: (u32, bool),
+    /// The service goes with the state.
+    by_snapshot: bool,
+    /// This node has made its peer primary.
+    yielded: bool,
+    peer_serves: bool,
     peer: Option<(Incarnation, u16)>,
     heard_us: u64,
     sent_us: Option<u64>,
 }
 
 impl TestSteward {
-    pub fn new(node: usize, workers: u16, incarnation: Incarnation) -> TestSteward {
+    pub fn new(
+        node: usize,
+        workers: u16,
+        incarnation: Incarnation,
+        order: Arc<AtomicU8>,
+    ) -> TestSteward {
         TestSteward {
             node,
             incarnation,
@@ -43,6 +65,11 @@ impl TestSteward {
             hands_over: false,
             restored: false,
             peer_restored: false,
+            order,
+            quiesce: (0, false),
+            by_snapshot: false,
+            yielded: false,
+            peer_serves: false,
             peer: None,
             heard_us: 0,
             sent_us: None,
@@ -62,7 +89,12 @@ impl TestSteward {
         datagram[10..18].copy_from_slice(&self.incarnation.0.to_le_bytes());
         datagram[18..20].copy_from_slice(&self.workers.to_le_bytes());
         let in_sync = self.role == Role::Primary(GateMode::Confirmed) && !self.hands_over;
-        let flags = [(self.hands_over, HANDS_OVER), (self.restored, RESTORED), (in_sync, IN_SYNC)];
+        let flags = [
+            (self.hands_over, HANDS_OVER),
+            (self.restored, RESTORED),
+            (in_sync, IN_SYNC),
+            (self.yielded, MAKES_PRIMARY),
+        ];
         datagram[20] = flags.iter().filter(|flag| flag.0).map(|flag| flag.1).sum();
         datagram
     }
@@ -76,7 +108,41 @@ impl TestSteward {
         now_us.saturating_sub(self.heard_us) > DETECTION_US
     }
 
+    /// Hands the service to the peer as soon as the workers are quiet.
+    fn switch_over(&mut self, quiet: bool) {
+        let paired = self.role == Role::Primary(GateMode::Confirmed) && !self.hands_over;
+        if self.by_snapshot {
+            return;
+        }
+        if !paired {
+            self.quiesce.1 = false;
+        } else if self.quiesce.1 && quiet {
+            self.quiesce.1 = false;
+            self.next_epoch(Role::Backup);
+            self.yielded = true;
+            self.sent_us = None;
+        } else if self.ordered(SWITCH_OVER) {
+            self.quiesce = (self.quiesce.0 + 1, true);
+        }
+    }
+
+    fn ordered(&self, what: u8) -> bool {
+        self.order.compare_exchange(what, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives service and state away once the peer has restored all of it.
+    fn yield_state(&mut self, report: &Report) {
+        let complete = report.transfer == Transfer::Complete && self.peer_restored;
+        if self.by_snapshot && report.quiet && complete {
+            (self.by_snapshot, self.hands_over, self.quiesce.1) = (false, false, false);
+            self.next_epoch(Role::Spare);
+            self.yielded = true;
+            self.sent_us = None;
+        }
+    }
+
     fn next_epoch(&mut self, role: Role) {
+        self.yielded = false;
         self.epoch = self.epoch.next();
         self.role = role;
     }
@@ -91,6 +157,7 @@ impl Steward for TestSteward {
         let workers = u16::from_le_bytes(datagram[18..20].try_into().unwrap());
         let flags = datagram[20];
         self.peer_restored = flags & RESTORED != 0;
+        self.peer_serves = role == 2 && epoch == self.epoch;
         self.heard_us = now_us;
         self.silent = false;
         self.peer = Some((Incarnation(incarnation), workers));
@@ -102,6 +169,15 @@ impl Steward for TestSteward {
             (Role::Primary(_), 0) if alone && back && !failed => {
                 self.next_epoch(Role::Primary(GateMode::Open));
                 self.hands_over = true;
+                if self.ordered(SWITCH_OVER_BY_SNAPSHOT) {
+                    self.by_snapshot = true;
+                    self.quiesce = (self.quiesce.0 + 1, true);
+                }
+            }
+            (Role::Joining, 0) if epoch > self.epoch && flags & MAKES_PRIMARY != 0 => {
+                self.epoch = epoch;
+                self.role = Role::Primary(GateMode::Open);
+                self.sent_us = None;
             }
             (Role::Spare, 2) if self.is_back() && flags & HANDS_OVER != 0 => {
                 self.epoch = epoch;
@@ -109,6 +185,10 @@ impl Steward for TestSteward {
             }
             (Role::Joining, 2) if epoch == self.epoch && flags & IN_SYNC != 0 => {
                 self.role = Role::Backup;
+            }
+            (Role::Backup, 1) if epoch > self.epoch && flags & MAKES_PRIMARY != 0 => {
+                self.next_epoch(Role::Primary(GateMode::Confirmed));
+                self.sent_us = None;
             }
             (Role::Spare, 2) if fresh && self.node == 1 && !self.is_back() => {
                 self.epoch = epoch;
@@ -148,7 +228,7 @@ impl Steward for TestSteward {
         }
         self.restored = self.role == Role::Joining && report.transfer == Transfer::Complete;
         match report.transfer {
-            Transfer::Complete if self.hands_over && self.peer_restored => {
+            Transfer::Complete if self.hands_over && self.peer_restored && !self.by_snapshot => {
                 self.role = Role::Primary(GateMode::Confirmed);
             }
             Transfer::Settled if self.hands_over => self.hands_over = false,
@@ -166,6 +246,8 @@ impl Steward for TestSteward {
                 Role::Primary(GateMode::Open) | Role::Spare | Role::Joining => {}
             }
         }
+        self.switch_over(report.quiet);
+        self.yield_state(report);
         if self.sent_us.is_none_or(|at| now_us.saturating_sub(at) >= HEARTBEAT_US) {
             self.sent_us = Some(now_us);
             emit(Path::Link, &self.heartbeat());
@@ -178,6 +260,8 @@ impl Steward for TestSteward {
             peer: self.peer.map(|(incarnation, _)| incarnation),
             peer_workers: self.peer.map_or(0, |(_, workers)| workers),
             hands_over: self.hands_over,
+            quiesce: if self.quiesce.1 { self.quiesce.0 } else { 0 },
+            passes_on: self.yielded && self.peer_serves,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam::channel::{Receiver, Sender};
 use engine::addr::Addr;
@@ -39,6 +40,8 @@ pub struct Node {
     pub alive: bool,
     frozen_until_us: u64,
     pub happened: Vec<Event>,
+    /// To its steward.
+    order: Arc<AtomicU8>,
 }
 
 pub struct World {
@@ -146,7 +149,8 @@ fn node(index: usize, workers: u16, shard: Config) -> Node {
 }
 
 fn run_of(index: usize, incarnation: Incarnation, workers: u16, shard: Config) -> Node {
-    let steward = TestSteward::new(index, workers, incarnation);
+    let order = Arc::new(AtomicU8::new(0));
+    let steward = TestSteward::new(index, workers, incarnation, Arc::clone(&order));
     let (crew, lan, link) = crew_of(index, incarnation, workers, shard, steward);
     Node {
         workers: crew.workers,
@@ -157,6 +161,7 @@ fn run_of(index: usize, incarnation: Incarnation, workers: u16, shard: Config) -
         alive: true,
         frozen_until_us: 0,
         happened: Vec::new(),
+        order,
     }
 }
 
@@ -273,6 +278,11 @@ impl World {
     pub fn revive(&mut self, index: usize, workers: u16) {
         let incarnation = Incarnation(200 + self.random.below(1_000_000));
         self.nodes[index] = run_of(index, incarnation, workers, shard_config());
+    }
+
+    /// Wants something of a node's steward.
+    pub fn order(&mut self, node: usize, order: u8) {
+        self.nodes[node].order.store(order, Ordering::Relaxed);
     }
 
     pub fn freeze(&mut self, node: usize, time_us: u64) {
