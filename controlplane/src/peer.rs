@@ -6,7 +6,7 @@ use replication::{Incarnation, Path};
 use crate::config::MemberConfig;
 use crate::detector::Detector;
 use crate::identity::{NodeId, NodeName};
-use crate::message::{Heartbeat, Message, MessageError};
+use crate::message::{Body, Heartbeat, Message, MessageError};
 
 /// Runs of the peer that have ended and may still have datagrams on the way.
 const FORMER_RUNS: usize = 16;
@@ -17,21 +17,29 @@ pub struct Peer {
     pub name: NodeName,
     run: Option<Run>,
     /// The run that our messages name as their receiver.
-    introduced: Option<Incarnation>,
+    introduced: Option<Introduced>,
     former: ArrayVec<Incarnation, FORMER_RUNS>,
     link: PathState,
     lan: PathState,
+}
+
+/// Whoever was heard, whether or not it knows this run of ours.
+#[derive(Debug, Clone, Copy)]
+struct Introduced {
+    incarnation: Incarnation,
+    /// The newest clock reading heard; what we echo.
+    sent_us: u64,
 }
 
 /// The run that is heard now and knows this run of ours.
 #[derive(Debug)]
 struct Run {
     incarnation: Incarnation,
+    /// When it became known.
+    since_us: u64,
     heartbeat: Option<Heartbeat>,
     /// Of the newest heartbeat.
     seq: u64,
-    /// The newest clock reading heard; what we echo.
-    sent_us: u64,
     /// The newest of our clock readings that the peer has proven to have heard.
     echo_sent_us: u64,
 }
@@ -89,17 +97,20 @@ impl Peer {
         if self.former.contains(&sender) {
             return Err(MessageError::FormerRun);
         }
-        self.introduced = Some(sender);
+        let known = self.run.as_ref().map(|run| run.incarnation);
+        if known != Some(sender) && !self.succeeds(message) {
+            return Ok(Heard::Introduction);
+        }
+        self.introduce(sender, message.sent_us);
         // Only what names this run of ours was said to it: a recorded message of former times
         // must not move anybody.
         if message.to != Some(me) {
             return Ok(Heard::Introduction);
         }
-        let known = self.run.as_ref().map(|run| run.incarnation);
         let heard = if known == Some(sender) {
             Heard::KnownRun
         } else {
-            self.change_run(sender);
+            self.change_run(now_us, sender);
             Heard::NewRun { replaces: known.is_some() }
         };
         let state = self.path_mut(path);
@@ -108,13 +119,27 @@ impl Peer {
         }
         state.seq = message.seq;
         state.detector.heard(now_us);
-        if let Some(run) = &mut self.run {
-            run.sent_us = run.sent_us.max(message.sent_us);
-        }
         Ok(heard)
     }
 
-    fn change_run(&mut self, incarnation: Incarnation) {
+    /// Whether the sender may take the place of the known run: only who began after it. A message
+    /// that was late, or recorded, names a run before; that one has heard nothing that was sent
+    /// since its successor is known, and cannot echo it.
+    fn succeeds(&self, message: &Message<'_>) -> bool {
+        let echo_us = match &message.body {
+            Body::Heartbeat(heartbeat) => heartbeat.echo_sent_us,
+            Body::ManifestRequest { .. } | Body::ManifestChunk { .. } => 0,
+        };
+        self.run.as_ref().is_none_or(|run| echo_us > run.since_us)
+    }
+
+    fn introduce(&mut self, incarnation: Incarnation, sent_us: u64) {
+        let same = self.introduced.filter(|introduced| introduced.incarnation == incarnation);
+        let sent_us = same.map_or(0, |introduced| introduced.sent_us).max(sent_us);
+        self.introduced = Some(Introduced { incarnation, sent_us });
+    }
+
+    fn change_run(&mut self, now_us: u64, incarnation: Incarnation) {
         if let Some(ended) = self.run.take() {
             if self.former.is_full() {
                 self.former.remove(0);
@@ -125,8 +150,8 @@ impl Peer {
                 path.seq = 0;
             }
         }
-        let (seq, sent_us, echo_sent_us) = (0, 0, 0);
-        self.run = Some(Run { incarnation, heartbeat: None, seq, sent_us, echo_sent_us });
+        self.run =
+            Some(Run { incarnation, since_us: now_us, heartbeat: None, seq: 0, echo_sent_us: 0 });
     }
 
     /// Keeps a heartbeat of the present run, unless a newer one came on the other path first.
@@ -156,11 +181,11 @@ impl Peer {
     }
 
     pub fn introduced(&self) -> Option<Incarnation> {
-        self.introduced
+        self.introduced.map(|introduced| introduced.incarnation)
     }
 
     pub fn last_sent_us(&self) -> u64 {
-        self.run.as_ref().map_or(0, |run| run.sent_us)
+        self.introduced.map_or(0, |introduced| introduced.sent_us)
     }
 
     pub fn echo_sent_us(&self) -> u64 {

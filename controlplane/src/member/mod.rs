@@ -367,7 +367,10 @@ impl<R: Register> Member<R> {
             Phase::Backup { .. } if !view.has(self.me) => {
                 self.become_spare(now_us, SpareReason::Removed);
             }
-            Phase::Starting { .. } if view.has(self.me) => self.join(now_us),
+            // A proposal of its own that came to nothing makes nobody a backup.
+            Phase::Starting { .. } if view.has(self.me) && view.primary != Some(self.me) => {
+                self.join(now_us);
+            }
             _ => {}
         }
     }

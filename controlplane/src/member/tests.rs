@@ -345,6 +345,43 @@ fn repeated_foreign_and_former_datagrams_change_nothing_and_are_counted() {
 }
 
 #[test]
+fn a_late_datagram_of_an_earlier_run_does_not_bring_it_back() {
+    let mut pair = Pair::new(None, Some(identity("b", 2)));
+    let (path, introduction) = pair.next_from(1);
+    let mut earlier = Member::new(MemberConfig::default(), identity("a", 1), 0).unwrap();
+    earlier.receive(pair.now_us, path, &introduction).unwrap();
+    let mut late = Vec::new();
+    earlier.poll(pair.now_us, &Report::default(), &mut |_, bytes: &[u8]| {
+        late.push(bytes.to_vec());
+    });
+    // It names this run of b, which never got it; meanwhile a has been started again.
+    let now_us = pair.now_us;
+    pair.members[0] = Some(Member::new(MemberConfig::default(), identity("a", 7), now_us).unwrap());
+    pair.run_ms(50);
+    assert_eq!(pair.role(1), Role::Backup);
+    for datagram in &late {
+        pair.members[1].as_mut().unwrap().receive(pair.now_us, path, datagram).unwrap();
+        pair.run_ms(200);
+        assert_eq!(pair.role(0), Role::Primary(GateMode::Confirmed));
+        assert_eq!(pair.role(1), Role::Backup);
+    }
+}
+
+#[test]
+fn a_proposal_that_nobody_acknowledged_makes_no_primary() {
+    let mut pair = Pair::new(Some(identity("a", 1)), Some(identity("b", 2)));
+    let standing = |pair: &Pair| pair.members[0].as_ref().unwrap().status(pair.now_us).standing;
+    while standing(&pair) != Standing::Forming {
+        pair.run_ms(1);
+    }
+    pair.members[1] = None;
+    pair.run_ms(500);
+    assert_eq!(standing(&pair), Standing::Starting, "it listens afresh");
+    pair.run_ms(3_000);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
+}
+
+#[test]
 fn asks_to_be_polled_when_a_heartbeat_or_a_suspicion_is_due() {
     let mut pair = Pair::formed();
     pair.members[0] = None;
