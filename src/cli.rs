@@ -257,7 +257,8 @@ pub struct UndrainArgs {
 /// Say what becomes of the connections when another release takes over
 ///
 /// Compares what the running node says to others with what another binary, or the peer,
-/// understands: its log (nobody notices), its snapshots (clients wait for the transfer), or neither.
+/// understands: its log (nobody notices), its snapshots (clients wait for the transfer), or
+/// neither.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -169,8 +169,8 @@ pub struct Report {
     pub log_applied: bool,
     /// How far a handover of the state has come, at this end of it.
     pub transfer: Transfer,
-    /// No step is made since the directive's order to quiesce; all that was logged is confirmed, and
-    /// all packets have left.
+    /// No step is made since the directive's order to quiesce; all that was logged is confirmed,
+    /// and all packets have left.
     pub quiet: bool,
     /// When this node claimed the VIP; `None` while it does not serve.
     pub serving_since_us: Option<u64>,

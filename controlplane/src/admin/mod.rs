@@ -10,8 +10,8 @@
 //! | `POST /v1/latency/reset` | the same for the last time: the recording begins anew |
 //!
 //! An error is [`ApiError`] with status 400 (the request is wrong), 404 (no such path), 409
-//! (an order that cannot be followed now) or 503 (the poll loops do not answer). The process that embeds the server implements
-//! [`AdminSource`]; nothing here knows where the data come from.
+//! (an order that cannot be followed now) or 503 (the poll loops do not answer). The process that
+//! embeds the server implements [`AdminSource`]; nothing here knows where the data come from.
 
 pub mod client;
 pub mod filter;

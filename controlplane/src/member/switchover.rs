@@ -59,7 +59,8 @@ pub(super) struct Switchovers {
 }
 
 impl<R: Register> Member<R> {
-    /// An operator wants a change of roles. It begins here; [`Self::status`] tells what comes of it.
+    /// An operator wants a change of roles. It begins here; [`Self::status`] tells what comes of
+    /// it.
     ///
     /// # Errors
     /// Why it cannot be, or not now; nothing changed.

@@ -1,5 +1,6 @@
-//! Joining: the primary's shards arrive as snapshots while it serves, and the log of each behind its
-//! snapshot. A snapshot is restored in portions, so that confirmations and heartbeats never wait.
+//! Joining: the primary's shards arrive as snapshots while it serves, and the log of each behind
+//! its snapshot. A snapshot is restored in portions, so that confirmations and heartbeats never
+//! wait.
 
 use std::sync::Arc;
 

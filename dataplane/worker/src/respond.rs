@@ -137,8 +137,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 }
 
 /// Sends a packet to the MAC address that `frame` came from. Nobody is asked for the way: who sent
-/// `frame` may not exist. One that the peer passed on came from elsewhere; its sender is answered if
-/// the way to it is known.
+/// `frame` may not exist. One that the peer passed on came from elsewhere; its sender is answered
+/// if the way to it is known.
 pub(crate) fn return_to_sender<N: Nic>(
     lan: &mut Port<N>,
     frame: &N::Frame,

@@ -1,5 +1,5 @@
-//! A shard from its snapshot, in portions: there may be many connections in it, and whoever restores
-//! them has other things to do meanwhile.
+//! A shard from its snapshot, in portions: there may be many connections in it, and whoever
+//! restores them has other things to do meanwhile.
 
 use std::sync::Arc;
 
