@@ -232,7 +232,7 @@ impl World {
             let next = [
                 faults.front().map(|timed| begin_ns + timed.at_ns),
                 jobs.front().map(|job| job.0),
-                (!calm).then_some(calm_ns),
+                (self.now_ns < calm_ns).then_some(calm_ns),
                 Some(self.now_ns + S),
             ];
             self.step(next.into_iter().flatten().min().unwrap_or(u64::MAX))?;
