@@ -118,10 +118,12 @@ impl<R: Register> Member<R> {
 
     /// Two views of one epoch exist: both nodes changed their copy during a partition. A view
     /// that still waits for an acknowledgement yields, since nobody was served under it; else the
-    /// node that ranks higher stays. Both nodes come to the same result.
+    /// node that ranks higher stays. Both nodes come to the same result. A peer that is silent is no
+    /// rival: what it said last may be of a view that was given up since.
     pub(super) fn settle_rivalry(&mut self, now_us: u64) {
         let ours = self.register.view();
-        let Some(peer) = self.peer.heartbeat().filter(|peer| {
+        let heard = !self.peer.is_silent(now_us);
+        let Some(peer) = self.peer.heartbeat().filter(|_| heard).filter(|peer| {
             let serves = matches!(peer.condition, Condition::Primary | Condition::Forming);
             serves && peer.view.epoch == ours.epoch && peer.view != *ours
         }) else {

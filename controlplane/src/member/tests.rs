@@ -287,6 +287,22 @@ fn a_backup_that_differs_leaves_loudly_and_the_primary_goes_on_alone() {
 }
 
 #[test]
+fn spare_that_starts_over_is_no_rival_of_a_peer_that_is_gone() {
+    let mut pair = Pair::formed();
+    let mismatch = Mismatch { shard: 3, position: Position(9), primary: 1, ours: 2 };
+    pair.reports[1].digest_mismatch = Some(mismatch);
+    pair.run_ms(1);
+    pair.members[0] = None;
+    pair.sent.clear();
+    pair.reports[1] = Report::default();
+    pair.run_ms(MemberConfig::default().lone_start_us / 1000 + 1_000);
+    // The first start is epoch 1 again, as was the view that the peer spoke of last.
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    let starts = pair.events[1].iter().filter(|e| matches!(e, Event::LoneStart { .. }));
+    assert_eq!(starts.count(), 1);
+}
+
+#[test]
 fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
     let mut pair = Pair::formed();
     pair.run_ms(100);
