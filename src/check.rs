@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     cli::CheckArgs,
-    config::{self, NodeConfig, content_manifest},
+    config::{self, Encryption, NodeConfig, content_manifest},
     content_loader, text,
 };
 
@@ -51,6 +51,8 @@ struct Plan<'a> {
     content_bytes: u64,
     /// Equal on both nodes, or they do not work together.
     manifest_digest: String,
+    /// Names of the shared keys, the one that seals first.
+    keys: Vec<String>,
     content_digest: String,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Plan<'a> {
             content_files: content.len(),
             content_bytes: content.size(),
             manifest_digest: hex(config.cluster.manifest().digest()),
+            keys: config.keys.ids().map(|key| key.to_string()).collect(),
             content_digest: hex(content_manifest(content).digest()),
         }
     }
@@ -96,6 +99,12 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     line("buffers", text::bytes(u64::from(cluster.buffer_mib) << 20));
     let timers = format!("after {} ms of silence", cluster.detection_timeout_ms);
     line("takeover", format!("{timers}, a heartbeat every {} ms", cluster.heartbeat_ms));
+    let keys: Vec<String> = config.keys.ids().map(|key| key.to_string()).collect();
+    let log = match cluster.encryption {
+        Encryption::Aes256Gcm => "log encrypted",
+        Encryption::None => "log NOT encrypted",
+    };
+    line("keys", format!("{}, the first one seals; {log}", keys.join(", ")));
     line("admin", config.admin_socket.display().to_string());
     let mut text = table.render(0) + "\n";
     text.push_str(&services(config));

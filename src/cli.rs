@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use controlplane::NodeName;
 
 const EXIT_CODES: &str = "\
@@ -44,6 +44,7 @@ pub enum Command {
     Drain(DrainArgs),
     Undrain(UndrainArgs),
     UpgradeCheck(UpgradeCheckArgs),
+    Keys(KeysArgs),
     Profiles(ProfilesArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -282,6 +283,46 @@ pub struct UpgradeCheckArgs {
     /// Print what this binary understands, and ask no node
     #[arg(long)]
     pub print: bool,
+}
+
+/// Show the keys that a running node shares with its peer, or read them again
+///
+/// A key is shown by a name that tells nothing about it. The first key of node.key_file seals what
+/// the node sends; each of them opens what comes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+To change the key without a pause, with both nodes running:
+  1. add the new key as the last line of both files, then on each node:  holdfast keys reload
+  2. make it the first line of both files, then on each node:            holdfast keys reload
+  3. remove the old key from both files, then on each node:              holdfast keys reload
+
+Examples:
+  holdfast keys
+  holdfast keys reload -s /run/holdfast/a.sock
+  holdfast keys --json | jq -r '.peer[0]'
+
+Exit code 1 when the keys of the file can't be used, or would part the nodes.")]
+pub struct KeysArgs {
+    /// What to do
+    #[arg(value_enum, default_value_t = KeysAction::Show)]
+    pub action: KeysAction,
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Reload even if the nodes would not hear each other any more
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What `holdfast keys` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeysAction {
+    /// Show the keys here and at the peer
+    Show,
+    /// Read node.key_file again and use it from now on
+    Reload,
 }
 
 /// List the hardware profiles, or show one

@@ -13,6 +13,7 @@ mod content_loader;
 mod docs;
 mod doctor;
 mod exit;
+mod keys;
 mod node_socket;
 mod profiles;
 mod roles;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => roles::drain(&args),
         Command::Undrain(args) => roles::undrain(&args),
         Command::UpgradeCheck(args) => upgrade_check::upgrade_check(&args),
+        Command::Keys(args) => keys::keys(&args),
         Command::Profiles(args) => profiles::profiles(&args),
         Command::Completions(args) => docs::completions(&args),
         Command::Man(args) => docs::man(&args),

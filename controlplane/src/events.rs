@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use replication::{Epoch, Mismatch, Path};
+use replication::{Epoch, KeyId, Mismatch, Path};
 
 use crate::identity::{NodeId, NodeName};
 use crate::status::Handing;
@@ -182,6 +182,7 @@ pub enum Event {
     Diverged { mismatch: Mismatch },
     LogRefused,
     TwoPrimaries { epoch: Epoch, peer: NodeName, we_stay: bool },
+    Intrusion { path: Path, key: Option<KeyId>, refused: u64 },
 }
 
 impl Event {
@@ -211,6 +212,7 @@ impl Event {
             | Event::SwitchoverFailed { .. }
             | Event::Drained
             | Event::DoubtLapsed { .. }
+            | Event::Intrusion { .. }
             | Event::OwnStall { .. } => Severity::Warning,
             Event::BecameSpare { reason, .. } => match reason {
                 SpareReason::PeerServes
@@ -265,6 +267,7 @@ impl Event {
             Event::Diverged { .. } => "diverged",
             Event::LogRefused => "log_refused",
             Event::TwoPrimaries { .. } => "two_primaries",
+            Event::Intrusion { .. } => "intrusion",
         }
     }
 }
@@ -429,6 +432,24 @@ impl fmt::Display for Event {
                  the other served are lost",
                 if *we_stay { "this node stays primary" } else { "this node steps back" }
             ),
+            Event::Intrusion { path, key, refused } => {
+                write!(
+                    f,
+                    "refused {refused} control messages, the last on the {}: ",
+                    path_name(*path)
+                )?;
+                match key {
+                    Some(key) => write!(
+                        f,
+                        "it was sealed with key {key}, which this node does not have; compare \
+                         [cluster] name and secret and node.key_file of both nodes, or see who \
+                         else speaks there"
+                    ),
+                    None => f.write_str(
+                        "its seal does not fit; it was damaged on the way, or somebody forges",
+                    ),
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use arrayvec::ArrayString;
-use replication::Incarnation;
+use replication::{Incarnation, KeyRing};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -90,33 +90,6 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// The key that control messages are authenticated with. Both nodes derive it from the cluster's
-/// name and secret, so a message of another cluster is refused like a forged one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClusterKey([u8; 32]);
-
-impl ClusterKey {
-    /// Derives the key. `secret` may have any length; it is as strong as its entropy.
-    #[must_use]
-    pub fn derive(cluster: &str, secret: &[u8]) -> ClusterKey {
-        let mut hasher = blake3::Hasher::new_derive_key("holdfast control plane messages v1");
-        hasher.update(&(cluster.len() as u64).to_le_bytes());
-        hasher.update(cluster.as_bytes());
-        hasher.update(secret);
-        ClusterKey(*hasher.finalize().as_bytes())
-    }
-
-    pub(crate) fn tag(&self, message: &[u8]) -> blake3::Hash {
-        blake3::keyed_hash(&self.0, message)
-    }
-}
-
-impl fmt::Debug for ClusterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClusterKey(hidden)")
-    }
-}
-
 /// What a node knows about itself at start.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -125,7 +98,8 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// The other node of the pair. Messages of anybody else are refused.
     pub peer: NodeName,
-    pub key: ClusterKey,
+    /// What both share. Its first key seals what this node says.
+    pub keys: KeyRing,
     /// The replicated configuration, without secrets: the peer may ask for it to explain a
     /// difference.
     pub config: Manifest,
@@ -161,14 +135,5 @@ mod tests {
             assert!(NodeName::new(wrong).is_err(), "{wrong:?}");
         }
         assert!(NodeName::new(&"x".repeat(33)).is_err());
-    }
-
-    #[test]
-    fn cluster_and_secret_both_change_the_key() {
-        let key = ClusterKey::derive("lab", b"secret");
-        assert_eq!(key, ClusterKey::derive("lab", b"secret"));
-        assert_ne!(key, ClusterKey::derive("labs", b"ecret"));
-        assert_ne!(key, ClusterKey::derive("lab", b"other"));
-        assert_eq!(format!("{key:?}"), "ClusterKey(hidden)");
     }
 }

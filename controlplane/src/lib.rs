@@ -27,7 +27,7 @@ pub mod timeline;
 
 pub use config::{ConfigError, MemberConfig};
 pub use events::{Event, Severity};
-pub use identity::{ClusterKey, Identity, NameError, NodeId, NodeName};
+pub use identity::{Identity, NameError, NodeId, NodeName};
 pub use manifest::Manifest;
 pub use member::Member;
 pub use message::MessageError;

@@ -1,22 +1,36 @@
 //! What nodes say to each other: heartbeats, and the manifests that explain a refusal.
 //!
-//! A datagram is, little-endian: magic `HFCP`, version, kind, length of the whole (u16), sender's
-//! incarnation, the receiver's incarnation that the sender knows (0: none), sequence number,
-//! sender's clock in µs (u64 each), sender's name, the body of its kind, and a 16-byte tag: keyed
-//! BLAKE3 over everything before it, under a key derived from the cluster's name and secret.
+//! All integers are little-endian:
+//!
+//! ```text
+//! bytes  in the clear                    bytes  encrypted
+//!   4    magic "HFCP"                      8    receiver's incarnation, as far as the sender
+//!   1    version                                knows it (0: it does not)
+//!   1    kind                              8    sender's clock in µs
+//!   2    length of the whole              ..    sender's name, the body of its kind
+//!   4    name of the shared key
+//!   8    sender's incarnation             16    tag of AES-256-GCM over all of it
+//!   8    sequence number
+//! ```
+//!
+//! The key follows from the shared key and the sender's incarnation, the nonce is the sequence
+//! number: the same message on several paths is the same datagram, and no other ever has its
+//! number.
 
 use arrayvec::ArrayVec;
-use replication::{Epoch, Incarnation};
+use replication::aead::TAG_BYTES;
+use replication::keys::MAX_KEYS;
+use replication::{Epoch, Incarnation, KeyId, KeyRing};
 use thiserror::Error;
 
-use crate::identity::{ClusterKey, MAX_NAME_BYTES, NodeId, NodeName};
+use crate::identity::{MAX_NAME_BYTES, NodeId, NodeName};
 use crate::register::{MAX_IN_SYNC, View};
 
 const MAGIC: [u8; 4] = *b"HFCP";
 /// Version of these datagrams.
-pub const VERSION: u8 = 3;
-const TAG_BYTES: usize = 16;
+pub const VERSION: u8 = 4;
 const LENGTH_AT: usize = 6;
+const CLEAR_BYTES: usize = 28;
 
 /// The longest datagram; fits an Ethernet frame of 1500 bytes with IP and UDP headers.
 pub const MAX_DATAGRAM: usize = 1400;
@@ -32,14 +46,17 @@ pub enum MessageError {
     #[error("control message is no Holdfast control message, or is cut short")]
     Malformed,
     #[error(
-        "control message has version {0}, this node speaks version 3; run the same release on \
+        "control message has version {0}, this node speaks version {VERSION}; run the same release on \
          both nodes"
     )]
     Version(u8),
     #[error(
-        "control message has a wrong authentication tag: another cluster name or secret, or \
-         damage on the way; compare [cluster] name and secret of both nodes"
+        "control message is sealed with key {0}, which this node does not have: it comes from \
+         another cluster, or the nodes do not share their keys; compare [cluster] name and secret \
+         and node.key_file of both nodes"
     )]
+    UnknownKey(KeyId),
+    #[error("control message was forged, or damaged on the way: its seal does not fit")]
     Unauthentic,
     #[error("control message comes from node {0}, which is not the configured peer")]
     Stranger(NodeName),
@@ -116,6 +133,8 @@ pub struct Heartbeat {
     pub admits: Option<Incarnation>,
     /// And with the state, as soon as it has all of it, the service.
     pub yields: bool,
+    /// The shared keys that the sender has. It seals with the first.
+    pub keys: ArrayVec<KeyId, MAX_KEYS>,
     pub log_version: u16,
     pub link_version: u16,
     pub snapshot_version: u16,
@@ -156,18 +175,20 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Writes the datagram.
+    /// Writes the datagram, sealed with the first of `keys`.
     ///
     /// # Panics
     /// If a manifest chunk is longer than [`CHUNK_BYTES`].
     #[must_use]
-    pub fn encode(&self, key: &ClusterKey) -> Datagram {
+    pub fn encode(&self, keys: &KeyRing) -> Datagram {
+        let (id, sender) = (keys.sealing(), self.from.incarnation);
         let mut out = Writer(Datagram::new());
         out.put(&MAGIC);
         out.put(&[VERSION, self.body.kind(), 0, 0]);
-        out.u64(self.from.incarnation.0);
-        out.u64(self.to.map_or(0, |to| to.0));
+        out.u32(id.0);
+        out.u64(sender.0);
         out.u64(self.seq);
+        out.u64(self.to.map_or(0, |to| to.0));
         out.u64(self.sent_us);
         out.name(&self.from.name);
         match &self.body {
@@ -188,16 +209,23 @@ impl Message<'_> {
         let mut datagram = out.0;
         let length = (datagram.len() + TAG_BYTES) as u16;
         datagram[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&length.to_le_bytes());
-        let tag = key.tag(&datagram);
-        datagram.extend(tag.as_bytes()[..TAG_BYTES].iter().copied());
+        let (clear, text) = datagram.split_at_mut(CLEAR_BYTES);
+        let key = keys.control(id, sender).expect("a ring has the key that seals");
+        let tag = key.seal(self.seq, clear, text);
+        datagram.extend(tag);
         datagram
     }
 
-    /// Reads a datagram. Bytes behind the stated length (padding of a short frame) are ignored.
+    /// Reads a datagram, which is decrypted in `opened`. Bytes behind the stated length (padding of
+    /// a short frame) are ignored.
     ///
     /// # Errors
     /// The datagram is foreign, damaged, of another version or of another cluster.
-    pub fn decode<'a>(datagram: &'a [u8], key: &ClusterKey) -> Result<Message<'a>, MessageError> {
+    pub fn decode<'a>(
+        datagram: &[u8],
+        keys: &KeyRing,
+        opened: &'a mut Datagram,
+    ) -> Result<Message<'a>, MessageError> {
         let header = datagram.get(..LENGTH_AT + 2).ok_or(MessageError::Malformed)?;
         if header[..4] != MAGIC {
             return Err(MessageError::Malformed);
@@ -206,30 +234,28 @@ impl Message<'_> {
             return Err(MessageError::Version(header[4]));
         }
         let length = usize::from(u16::from_le_bytes([header[6], header[7]]));
-        let signed = length.checked_sub(TAG_BYTES).ok_or(MessageError::Malformed)?;
-        let (content, tag) = datagram
-            .get(..length)
-            .and_then(|whole| whole.split_at_checked(signed))
-            .ok_or(MessageError::Malformed)?;
-        if content.len() < header.len() {
-            return Err(MessageError::Malformed);
-        }
-        let right = key.tag(content);
-        let mut given = *right.as_bytes();
-        given[..TAG_BYTES].copy_from_slice(tag);
-        // Hashes compare in constant time.
-        if right != blake3::Hash::from_bytes(given) {
-            return Err(MessageError::Unauthentic);
-        }
-        let mut reader = Reader(&content[header.len()..]);
-        let message = Message::read(header[5], &mut reader).ok_or(MessageError::Malformed)?;
-        if reader.0.is_empty() { Ok(message) } else { Err(MessageError::Malformed) }
+        let whole = datagram.get(..length).ok_or(MessageError::Malformed)?;
+        opened.clear();
+        opened.try_extend_from_slice(whole).map_err(|_| MessageError::Malformed)?;
+        let (clear, sealed) =
+            opened.split_at_mut_checked(CLEAR_BYTES).ok_or(MessageError::Malformed)?;
+        let kind = clear[5];
+        let mut names = Reader(&clear[LENGTH_AT + 2..]);
+        let (id, incarnation, seq) = names.start().ok_or(MessageError::Malformed)?;
+        let key = keys.control(id, incarnation).ok_or(MessageError::UnknownKey(id))?;
+        let text = key.open(seq, clear, sealed).ok_or(MessageError::Unauthentic)?;
+        let mut reader = Reader(text);
+        let message = Message::read(kind, incarnation, seq, &mut reader);
+        message.filter(|_| reader.0.is_empty()).ok_or(MessageError::Malformed)
     }
 
-    fn read<'a>(kind: u8, reader: &mut Reader<'a>) -> Option<Message<'a>> {
-        let incarnation = reader.incarnation()??;
+    fn read<'a>(
+        kind: u8,
+        incarnation: Incarnation,
+        seq: u64,
+        reader: &mut Reader<'a>,
+    ) -> Option<Message<'a>> {
         let to = reader.incarnation()?;
-        let seq = reader.u64()?;
         let sent_us = reader.u64()?;
         let from = NodeId { name: reader.name()?, incarnation };
         let body = match kind {
@@ -274,6 +300,8 @@ impl Heartbeat {
         out.u16(self.snapshot_version);
         out.u16(self.workers);
         out.u64(self.admits.map_or(0, |run| run.0));
+        out.put(&[self.keys.len() as u8]);
+        self.keys.iter().for_each(|key| out.u32(key.0));
         out.u64(self.echo_sent_us);
         out.put(&self.config_digest);
         out.put(&self.content_digest);
@@ -291,6 +319,10 @@ impl Heartbeat {
         let (link_version, snapshot_version) = (reader.u16()?, reader.u16()?);
         let workers = reader.u16()?;
         let admits = reader.incarnation()?;
+        let mut keys = ArrayVec::new();
+        for _ in 0..reader.u8()? {
+            keys.try_push(KeyId(reader.u32()?)).ok()?;
+        }
         let echo_sent_us = reader.u64()?;
         let (config_digest, content_digest) = (reader.array()?, reader.array()?);
         let epoch = Epoch(reader.u64()?);
@@ -312,6 +344,7 @@ impl Heartbeat {
             drained: flags & DRAINED != 0,
             admits,
             yields: flags & YIELDS != 0,
+            keys,
             log_version,
             link_version,
             snapshot_version,
@@ -376,6 +409,10 @@ impl<'a> Reader<'a> {
     fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
+    /// What names a message: its key, its sender, its number.
+    fn start(&mut self) -> Option<(KeyId, Incarnation, u64)> {
+        Some((KeyId(self.u32()?), self.incarnation()??, self.u64()?))
+    }
     /// Outer `None`: too short. Inner `None`: none was given.
     fn incarnation(&mut self) -> Option<Option<Incarnation>> {
         self.u64().map(|number| (number != 0).then_some(Incarnation(number)))
@@ -405,8 +442,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn key() -> ClusterKey {
-        ClusterKey::derive("lab", b"0123")
+    fn keys() -> KeyRing {
+        KeyRing::single("lab", b"0123")
+    }
+
+    fn refusal(datagram: &[u8], keys: &KeyRing) -> Option<MessageError> {
+        Message::decode(datagram, keys, &mut Datagram::new()).err()
     }
 
     prop_compose! {
@@ -421,6 +462,7 @@ mod tests {
             condition in 1u8..=7,
             flags in any::<(bool, bool, bool, bool, bool, bool, bool, bool)>(),
             admits in prop::option::of((1..u64::MAX).prop_map(Incarnation)),
+            keys in prop::collection::vec(any::<u32>(), 0..=MAX_KEYS),
             digests in any::<([u8; 32], [u8; 32])>(),
             primary in prop::option::of(any_node()),
             in_sync in prop::collection::vec(any_node(), 0..=MAX_IN_SYNC),
@@ -437,6 +479,7 @@ mod tests {
                 drained: flags.6,
                 admits,
                 yields: flags.7,
+                keys: keys.into_iter().map(KeyId).collect(),
                 log_version: numbers.1,
                 link_version: numbers.6,
                 snapshot_version: numbers.5,
@@ -481,59 +524,81 @@ mod tests {
     proptest! {
         #[test]
         fn reads_what_it_wrote(message in any_message(), padding in 0usize..64) {
-            let mut datagram = message.encode(&key()).to_vec();
+            let mut datagram = message.encode(&keys()).to_vec();
             datagram.resize(datagram.len() + padding, 0);
-            prop_assert_eq!(Message::decode(&datagram, &key()), Ok(message));
+            let mut opened = Datagram::new();
+            prop_assert_eq!(Message::decode(&datagram, &keys(), &mut opened), Ok(message));
         }
 
         #[test]
         fn any_damage_is_refused(message in any_message(), at in any::<usize>(), bit in 0..8) {
-            let mut datagram = message.encode(&key()).to_vec();
+            let mut datagram = message.encode(&keys()).to_vec();
             let at = at % datagram.len();
             datagram[at] ^= 1u8 << bit;
-            prop_assert!(Message::decode(&datagram, &key()).is_err());
+            prop_assert!(refusal(&datagram, &keys()).is_some());
         }
 
         #[test]
         fn a_cut_message_is_refused(message in any_message(), keep in any::<usize>()) {
-            let datagram = message.encode(&key());
+            let datagram = message.encode(&keys());
             let keep = keep % datagram.len();
-            prop_assert!(Message::decode(&datagram[..keep], &key()).is_err());
+            prop_assert!(refusal(&datagram[..keep], &keys()).is_some());
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
-            prop_assert!(Message::decode(&bytes, &key()).is_err());
+            prop_assert!(refusal(&bytes, &keys()).is_some());
         }
 
-        /// What stands behind a right tag is untrusted too: a peer may have a fault.
+        /// What stands behind a right seal is untrusted too: a peer may have a fault.
         #[test]
         fn arbitrary_authentic_bytes_never_panic(
-            kind in 0u8..5,
-            bytes in prop::collection::vec(any::<u8>(), 0..600),
+            kind in 0u8..5, sender in 0..3_u64, seq in any::<u64>(),
+            text in prop::collection::vec(any::<u8>(), 0..600),
         ) {
-            let length = (LENGTH_AT + 2 + bytes.len() + TAG_BYTES) as u16;
+            let (keys, sender) = (keys(), Incarnation(sender));
+            let length = (CLEAR_BYTES + text.len() + TAG_BYTES) as u16;
             let mut datagram = MAGIC.to_vec();
             datagram.extend([VERSION, kind]);
             datagram.extend(length.to_le_bytes());
-            datagram.extend(bytes);
-            let tag = key().tag(&datagram);
-            datagram.extend(&tag.as_bytes()[..TAG_BYTES]);
-            if let Ok(message) = Message::decode(&datagram, &key()) {
-                prop_assert_eq!(message.encode(&key()).to_vec(), datagram);
+            datagram.extend(keys.sealing().0.to_le_bytes());
+            datagram.extend(sender.0.to_le_bytes());
+            datagram.extend(seq.to_le_bytes());
+            datagram.extend(text);
+            let (clear, text) = datagram.split_at_mut(CLEAR_BYTES);
+            let tag = keys.control(keys.sealing(), sender).unwrap().seal(seq, clear, text);
+            datagram.extend(tag);
+            if let Ok(message) = Message::decode(&datagram, &keys, &mut Datagram::new()) {
+                prop_assert_eq!(message.encode(&keys).to_vec(), datagram);
             }
         }
     }
 
-    #[test]
-    fn another_cluster_or_version_is_refused_in_words() {
-        let from = NodeId { name: NodeName::new("a").unwrap(), incarnation: Incarnation(1) };
+    fn question() -> Message<'static> {
+        let from =
+            NodeId { name: NodeName::new("left-node").unwrap(), incarnation: Incarnation(1) };
         let body = Body::ManifestRequest { which: Which::Config, chunk: 0 };
-        let message = Message { from, to: None, seq: 1, sent_us: 2, body };
-        let mut datagram = message.encode(&key());
-        let other = ClusterKey::derive("lab", b"4567");
-        assert_eq!(Message::decode(&datagram, &other), Err(MessageError::Unauthentic));
+        Message { from, to: None, seq: 1, sent_us: 2, body }
+    }
+
+    #[test]
+    fn another_cluster_secret_or_version_is_refused_in_words() {
+        let mut datagram = question().encode(&keys());
+        let unknown = Some(MessageError::UnknownKey(keys().sealing()));
+        assert_eq!(refusal(&datagram, &KeyRing::single("lab", b"4567")), unknown);
+        assert_eq!(refusal(&datagram, &KeyRing::single("labs", b"0123")), unknown);
+        datagram[CLEAR_BYTES] ^= 1;
+        assert_eq!(refusal(&datagram, &keys()), Some(MessageError::Unauthentic));
         datagram[4] = 9;
-        assert_eq!(Message::decode(&datagram, &key()), Err(MessageError::Version(9)));
+        assert_eq!(refusal(&datagram, &keys()), Some(MessageError::Version(9)));
+    }
+
+    #[test]
+    fn what_is_said_is_hidden_and_any_shared_key_opens_it() {
+        let datagram = question().encode(&keys());
+        assert!(!datagram.windows(4).any(|bytes| bytes == b"left"));
+        let several = KeyRing::new("lab", &[b"4567", b"0123"]).unwrap();
+        assert_eq!(refusal(&datagram, &several), None);
+        assert_ne!(question().encode(&several), datagram, "sealed with the first one");
     }
 }

@@ -47,6 +47,9 @@ pub struct MemberStatus {
     /// Primary and backup hold the same state and both know it.
     pub pair_in_sync: bool,
     pub peer: PeerStatus,
+    /// Names of the shared keys that this node has, the one that it seals with first.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// This node's last takeover.
     pub takeover: Option<Timeline>,
     /// The last switchover that began here.
@@ -68,6 +71,9 @@ pub struct PeerStatus {
     pub drained: bool,
     /// What its binary understands; `None` if it was never heard.
     pub versions: Option<Versions>,
+    /// Names of the shared keys that it has, the one that it seals with first.
+    #[serde(default)]
+    pub keys: Vec<String>,
     pub link: PathStatus,
     pub lan: PathStatus,
 }
@@ -168,6 +174,7 @@ pub struct MemberCounters {
     pub messages_received: u64,
     pub malformed: u64,
     pub other_version: u64,
+    pub unknown_key: u64,
     pub unauthentic: u64,
     pub strangers: u64,
     pub replayed: u64,

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use controlplane::admin::{
-    AdminClient, AdminError, AdminSocket, AdminSource, ConnPage, ConnRow, EventRecord, Filter,
-    LatencyReport, OrderError, Status, TcpState, Unavailable, serve,
+    AdminClient, AdminError, AdminSocket, AdminSource, ConnPage, ConnRow, Declined, EventRecord,
+    Filter, KeyNames, LatencyReport, OrderError, Status, TcpState, Unavailable, serve,
 };
 use controlplane::{Accepted, NodeName, Order, OrderRefused};
 
@@ -49,6 +49,13 @@ impl AdminSource for Source {
 
     fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable> {
         Ok(LatencyReport { since_us: u64::from(reset), ..LatencyReport::default() })
+    }
+
+    fn reload_keys(&self, force: bool) -> Result<KeyNames, Declined> {
+        match force {
+            true => Ok(KeyNames { keys: vec!["0badcafe".to_owned()] }),
+            false => Err(Declined::Conflict("b does not have key 0badcafe".to_owned())),
+        }
     }
 }
 
@@ -136,6 +143,20 @@ fn orders_are_followed_or_refused() {
         assert_eq!(status(Order::Drain), (503, "stuck".to_owned()));
         // A change of roles is nothing that one reads.
         assert!(client.get::<Accepted>("/v1/undrain").is_err());
+    });
+}
+
+#[test]
+fn keys_are_read_again_unless_that_would_part_the_nodes() {
+    with_server(|path| {
+        let client = AdminClient::new(path);
+        match client.reload_keys(false).unwrap_err() {
+            AdminError::Refused { status: 409, message, .. } => {
+                assert!(message.contains("does not have key"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(client.reload_keys(true).unwrap().keys, ["0badcafe"]);
     });
 }
 

@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 
 use controlplane::message::{Body, Message, Which};
-use controlplane::{ClusterKey, NodeId, NodeName};
+use controlplane::{NodeId, NodeName};
 use engine::addr::{Addr, Endpoint};
 use engine::seq::SeqNumber;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Mac};
@@ -18,7 +18,7 @@ use fuzz::packets::{Segment, mend};
 use fuzz::{link, node, snapshot};
 use replication::frame::{self, Address, Confirm, Data, Gap};
 use replication::record::header;
-use replication::{Epoch, Incarnation, RecordKind};
+use replication::{Epoch, Incarnation, KeyRing, RecordKind};
 
 fn main() -> io::Result<()> {
     frames()?;
@@ -403,6 +403,7 @@ fn admin() -> io::Result<()> {
     for (name, line) in [
         ("conns", "GET /v1/conns?limit=2&filter=state%20established"),
         ("events", "GET /v1/events?after=1&limit=1"),
+        ("keys", "POST /v1/keys/reload?force=true"),
         ("latency", "POST /v1/latency/reset"),
         ("status", "GET /v1/status"),
     ] {
@@ -413,7 +414,7 @@ fn admin() -> io::Result<()> {
 }
 
 fn control() -> io::Result<()> {
-    let key = ClusterKey::derive("fuzz", b"not one");
+    let keys = KeyRing::single("fuzz", b"not one");
     let name = NodeName::new("b").expect("a plain name");
     let from = NodeId { name, incarnation: Incarnation(10) };
     let chunk =
@@ -421,7 +422,7 @@ fn control() -> io::Result<()> {
     let request = Body::ManifestRequest { which: Which::Content, chunk: 2 };
     for (file, body) in [("chunk", chunk), ("request", request)] {
         let message = Message { from, to: Some(Incarnation(1)), seq: 3, sent_us: 9, body };
-        let datagram = message.encode(&key);
+        let datagram = message.encode(&keys);
         put("control", file, &[&[0], &datagram])?;
         put("control", &format!("{file}-unsigned"), &[&[1], &datagram[..datagram.len() - 16]])?;
     }

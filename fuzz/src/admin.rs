@@ -4,7 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use controlplane::admin::{
-    AdminSource, ConnPage, ConnRow, EventRecord, Filter, LatencyReport, OrderError, Status,
+    AdminSource, ConnPage, ConnRow, Declined, EventRecord, Filter, KeyNames, LatencyReport,
+    OrderError, Status,
     TcpState, Unavailable, router,
 };
 use controlplane::{Accepted, Order, OrderRefused};
@@ -103,6 +104,13 @@ impl AdminSource for Source {
     fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable> {
         Ok(LatencyReport { since_us: u64::from(reset), ..LatencyReport::default() })
     }
+
+    fn reload_keys(&self, force: bool) -> Result<KeyNames, Declined> {
+        match force {
+            true => Ok(KeyNames { keys: Vec::new() }),
+            false => Err(Declined::Conflict("there is no file".to_owned())),
+        }
+    }
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -136,8 +144,8 @@ fn request(pieces: u8, bytes: &[u8]) {
         return;
     }
     let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
-    let known: [&[u8]; 9] =
-        [b"200", b"400", b"404", b"405", b"414", b"431", b"501", b"503", b"100"];
+    let known: [&[u8]; 10] =
+        [b"200", b"400", b"404", b"405", b"409", b"414", b"431", b"501", b"503", b"100"];
     let text = String::from_utf8_lossy(&answer);
     assert!(status.is_some_and(|status| known.contains(&status)), "{text}");
 }

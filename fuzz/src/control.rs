@@ -1,51 +1,54 @@
 //! Messages of the control plane, authentic or not, and a member that hears them.
 
 use arbitrary::{Arbitrary, Unstructured};
-use controlplane::message::{Body, Condition, Heartbeat, MAX_DATAGRAM, Message, Which};
+use controlplane::message::{Body, Condition, Datagram, Heartbeat, MAX_DATAGRAM, Message, Which};
 use controlplane::register::View;
-use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeId, NodeName, Order};
-use replication::{Epoch, Incarnation, Path, Report};
+use controlplane::{Identity, Manifest, Member, MemberConfig, NodeId, NodeName, Order};
+use replication::{Epoch, Incarnation, KeyRing, Path, Report};
 
 const CLUSTER: &str = "fuzz";
 const SECRET: &[u8] = b"not one";
 const TAG_BYTES: usize = 16;
+/// Bytes of a message that are not encrypted.
+const CLEAR_BYTES: usize = 28;
 const MAX_ACTIONS: usize = 200;
 
 pub fn run(input: &[u8]) {
     let Some((&mode, bytes)) = input.split_first() else { return };
     match mode % 3 {
         0 => decode(bytes),
-        1 => decode(&signed(bytes)),
+        1 => decode(&sealed(bytes)),
         _ => listen(bytes),
     }
 }
 
-fn key() -> ClusterKey {
-    ClusterKey::derive(CLUSTER, SECRET)
+fn keys() -> KeyRing {
+    KeyRing::single(CLUSTER, SECRET)
 }
 
 fn decode(datagram: &[u8]) {
-    let Ok(message) = Message::decode(datagram, &key()) else { return };
-    let written = message.encode(&key());
+    let mut opened = Datagram::new();
+    let Ok(message) = Message::decode(datagram, &keys(), &mut opened) else { return };
+    let written = message.encode(&keys());
     assert_eq!(written[..], datagram[..written.len()], "what was read is what was written");
 }
 
-/// A datagram with the right magic, length and tag around whatever it holds.
-fn signed(bytes: &[u8]) -> Vec<u8> {
+/// A datagram with the right magic, version, length, key and seal around whatever it holds.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut datagram = bytes[..bytes.len().min(MAX_DATAGRAM - TAG_BYTES)].to_vec();
-    if datagram.len() < 8 {
+    if datagram.len() < CLEAR_BYTES {
         return datagram;
     }
-    let length = (datagram.len() + TAG_BYTES) as u16;
-    datagram[..5].copy_from_slice(b"HFCP\x01");
-    datagram[6..8].copy_from_slice(&length.to_le_bytes());
-    // As `ClusterKey::derive` does it.
-    let mut hasher = blake3::Hasher::new_derive_key("holdfast control plane messages v1");
-    hasher.update(&(CLUSTER.len() as u64).to_le_bytes());
-    hasher.update(CLUSTER.as_bytes());
-    hasher.update(SECRET);
-    let tag = blake3::keyed_hash(hasher.finalize().as_bytes(), &datagram);
-    datagram.extend_from_slice(&tag.as_bytes()[..TAG_BYTES]);
+    let (keys, length) = (keys(), (datagram.len() + TAG_BYTES) as u16);
+    let (clear, text) = datagram.split_at_mut(CLEAR_BYTES);
+    clear[..5].copy_from_slice(b"HFCP\x03");
+    clear[6..8].copy_from_slice(&length.to_le_bytes());
+    clear[8..12].copy_from_slice(&keys.sealing().0.to_le_bytes());
+    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| clear[at + i]));
+    let (sender, seq) = (Incarnation(number(12)), number(20));
+    let key = keys.control(keys.sealing(), sender).expect("its own key");
+    let tag = key.seal(seq, clear, text);
+    datagram.extend_from_slice(&tag);
     datagram
 }
 
@@ -72,7 +75,7 @@ fn member() -> Member {
         name: name("a"),
         incarnation: Incarnation(1),
         peer: name("b"),
-        key: key(),
+        keys: keys(),
         config: Manifest::new("x = 1\n".repeat(300)),
         content: Manifest::new(""),
         log_version: 2,
@@ -138,7 +141,9 @@ fn listen(bytes: &[u8]) {
             }
         }
         member.poll(now_us, &report, &mut |_, datagram| {
-            assert!(Message::decode(datagram, &key()).is_ok(), "it says what cannot be read");
+            let mut opened = Datagram::new();
+            let said = Message::decode(datagram, &keys(), &mut opened);
+            assert!(said.is_ok(), "it says what cannot be read");
         });
         while member.next_event().is_some() {}
     }
@@ -149,7 +154,7 @@ fn say(member: &mut Member, action: &Action, now_us: u64, seq: u64, path: Path, 
     let from = id(names[usize::from(action.who & 3)], 10 + u64::from(action.who >> 5));
     let to = (action.who & 4 == 0).then_some(Incarnation(1));
     let message = Message { from, to, seq, sent_us: now_us, body };
-    let _ = member.receive(now_us, path, &message.encode(&key()));
+    let _ = member.receive(now_us, path, &message.encode(&keys()));
 }
 
 fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
@@ -178,6 +183,7 @@ fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
         drained: action.wait & 0x200 != 0,
         admits: (action.wait & 0x400 != 0).then_some(Incarnation(1)),
         yields: action.wait & 0x800 != 0,
+        keys: keys().ids().collect(),
         log_version: 2 + u16::from(bit(5)),
         link_version: 3 + u16::from(action.wait & 0x7000 == 0x7000),
         snapshot_version: 6 + u16::from(action.wait & 0xe000 == 0xe000),

@@ -1,12 +1,16 @@
 //! Link sessions: two honest ends over a link that does what the input says, and one end against
-//! datagrams that no honest end would send.
+//! datagrams that no honest end would send, some of them behind a seal that fits.
 
 use std::collections::VecDeque;
 
 use arbitrary::{Arbitrary, Unstructured};
 use replication::frame::{self, Address, Confirm, Data, Gap};
 use replication::record::HEADER_BYTES;
-use replication::{Epoch, Incarnation, PendingLog, Position, RecordKind, Session, SessionConfig};
+use replication::seal::Sealer;
+use replication::{
+    Epoch, Incarnation, KeyRing, Numbers, PendingLog, Position, Protection, RecordKind, Session,
+    SessionConfig,
+};
 
 const EPOCH: Epoch = Epoch(7);
 const ENDS: [Incarnation; 2] = [Incarnation(0xa), Incarnation(0xb)];
@@ -60,6 +64,7 @@ pub fn run(input: &[u8]) {
 
 struct End {
     session: Session,
+    numbers: Numbers,
     log: PendingLog,
     /// What was appended here: batch, shard, length and first byte of the body.
     appended: Vec<(Position, u16, Vec<u8>)>,
@@ -74,19 +79,26 @@ struct Pair {
     now_us: u64,
     /// Datagrams may come that the other end did not send.
     hostile: bool,
+    /// What would make them the other end's.
+    protection: Protection,
 }
 
 impl Pair {
     fn new(mode: u8) -> Pair {
+        let protection = match mode & 2 {
+            0 => Protection::Sealed(KeyRing::single("fuzz", b"not one")),
+            _ => Protection::Checksum,
+        };
         let end = |local, peer| {
             let mut session = Session::new(CONFIG);
-            session.open(EPOCH, local, peer);
+            session.open(EPOCH, local, peer, &protection);
             let smallest = 2 * (CONFIG.max_batch_bytes + 12) + 65_535;
             let log = PendingLog::new(smallest, CONFIG.max_batch_bytes);
-            End { session, log, appended: Vec::new(), taken: 0 }
+            End { session, numbers: Numbers::default(), log, appended: Vec::new(), taken: 0 }
         };
         let ends = [end(ENDS[0], ENDS[1]), end(ENDS[1], ENDS[0])];
-        Pair { ends, wires: Default::default(), now_us: 1, hostile: mode & 1 == 1 }
+        let (wires, hostile) = (Default::default(), mode & 1 == 1);
+        Pair { ends, wires, now_us: 1, hostile, protection }
     }
 
     fn act(&mut self, action: &Action) {
@@ -125,12 +137,12 @@ impl Pair {
 
     fn poll(&mut self, at: usize, idle: bool, room: usize) {
         let wire = &mut self.wires[1 - at];
-        let End { session, log, .. } = &mut self.ends[at];
+        let End { session, numbers, log, .. } = &mut self.ends[at];
         let mut room = room;
-        session.poll_transmit(self.now_us, idle, log, &mut |parts| {
-            let datagram = parts.concat();
+        session.poll_transmit(self.now_us, idle, log, numbers, &mut |sending| {
+            assert!(frame::parse(&sending.parts().concat()).is_ok());
+            let datagram = sending.to_vec();
             assert!(datagram.len() <= CONFIG.max_datagram, "{} bytes", datagram.len());
-            assert!(frame::parse(&datagram).is_ok());
             if room == 0 {
                 return false;
             }
@@ -143,14 +155,14 @@ impl Pair {
     fn deliver(&mut self, at: usize, which: usize) {
         let wire = &mut self.wires[at];
         if let Some(datagram) = which.checked_rem(wire.len()).and_then(|at| wire.remove(at)) {
-            self.receive(at, &datagram);
+            self.receive(at, datagram);
         }
     }
 
-    fn receive(&mut self, at: usize, datagram: &[u8]) {
+    fn receive(&mut self, at: usize, mut datagram: Vec<u8>) {
         let End { session, log, .. } = &mut self.ends[at];
         // What is refused is counted; what that does to the outcome is judged at the end.
-        let _ = session.receive(self.now_us, datagram, log);
+        let _ = session.receive(self.now_us, &mut datagram, log);
     }
 
     /// Changes a byte of a datagram on its way, cuts it, or loses it.
@@ -210,7 +222,11 @@ impl Pair {
         let data = (action.b & 2 == 2 || confirm.is_none()).then_some(data);
         let mut datagram = frame::encode(&address, confirm.as_ref(), data.as_ref()).to_vec();
         datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
-        self.receive(at, &datagram);
+        // With the sender's own numbers: it must not be taken for a repetition.
+        let mut sealer = Sealer::new(address, &self.protection);
+        let trailer = sealer.seal(&mut self.ends[1 - at].numbers, &mut datagram);
+        datagram.extend_from_slice(&trailer);
+        self.receive(at, datagram);
     }
 
     /// No end holds more to be confirmed than the other has.

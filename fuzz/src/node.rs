@@ -16,7 +16,11 @@ use engine::wire::{Checksums, arp, checksum, icmpv6, ipv4, ipv6, ndp, udp};
 use hw_profiles::{Idle, IdleStrategy};
 use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, RecordKind, Report, Role};
+use replication::seal::Sealer;
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Numbers, Path, Protection, RecordKind,
+    Report, Role,
+};
 use worker::{
     AddressConfig, At, Crew, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire, crew,
 };
@@ -104,6 +108,8 @@ struct World {
     lan: Wire,
     link: Wire,
     link_over_ipv6: bool,
+    /// Of the datagrams that the peer seals.
+    numbers: Numbers,
     directive: Scripted,
     now_us: u64,
     epoch: u64,
@@ -113,6 +119,10 @@ struct World {
     time_us: u64,
     /// The last segment that left on the LAN, from the IP header on.
     last_sent: Option<Vec<u8>>,
+}
+
+fn protection() -> Protection {
+    Protection::Sealed(KeyRing::single("fuzz", b"not one"))
 }
 
 impl World {
@@ -157,6 +167,7 @@ impl World {
                 false => port(LINK, LINK_PEER),
             },
             control_port: CONTROL_PORT,
+            protection: protection(),
             detection_timeout_us: 50_000,
             idle,
             shard: Arc::new(config),
@@ -177,6 +188,7 @@ impl World {
             lan,
             link,
             link_over_ipv6,
+            numbers: Numbers::default(),
             directive,
             now_us,
             epoch,
@@ -348,6 +360,8 @@ impl World {
         self.sequence += u64::from(data.is_some() && !bit(1));
         let mut datagram = frame::encode(&address, confirm.as_ref(), data.as_ref()).to_vec();
         datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
+        let mut sealer = Sealer::new(address, &protection());
+        datagram.extend_from_slice(&sealer.seal(&mut self.numbers, &mut datagram));
         let ports = (7401, CONTROL_PORT + 1);
         let (ethertype, mut packet) = if self.link_over_ipv6 {
             let (source, protocol) = (LINK_PEER_V6, ipv6::PROTOCOL_UDP);

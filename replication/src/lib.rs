@@ -11,23 +11,29 @@
 //! opaque. Memory is taken at construction, never afterwards. Whatever the link says is untrusted:
 //! it is refused with an error value and a counter, and never panics.
 //!
-//! Start reading at `session.rs`, then `frame.rs` (what a datagram looks like) and `record.rs`
-//! (what a batch looks like). `role.rs` holds the words that worker and control plane share.
+//! Start reading at `session.rs`, then `frame.rs` (what a datagram looks like), `seal.rs` (how it is
+//! proven and hidden) and `record.rs` (what a batch looks like). `role.rs` holds the words that
+//! worker and control plane share, `keys.rs` their keys.
 
+pub mod aead;
 pub mod digest;
 pub mod frame;
 pub mod gate;
+pub mod keys;
 pub mod pending;
 pub mod record;
 pub mod role;
+pub mod seal;
 pub mod session;
 pub mod snapshot;
 
 pub use digest::DigestCheck;
 pub use gate::{CommitRule, Gate, GateCounters};
+pub use keys::{KeyId, KeyRing, KeyRingError};
 pub use pending::PendingLog;
 pub use record::{Record, RecordKind};
 pub use role::{
     Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
 };
+pub use seal::{Numbers, Protection, Sending};
 pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};

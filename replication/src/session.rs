@@ -20,6 +20,7 @@ use crate::frame::{self, Address, DATA_OVERHEAD_BYTES, MIN_DATAGRAM_BYTES};
 use crate::pending::PendingLog;
 use crate::record::{HEADER_BYTES, RecordKind};
 use crate::role::{Epoch, Incarnation, Position};
+use crate::seal::{Numbers, Opener, Protection, Sealer, Sending};
 use receiver::Receiver;
 use sender::Sender;
 
@@ -110,12 +111,21 @@ pub enum AppendError {
 #[derive(Debug)]
 pub struct Session {
     config: SessionConfig,
-    /// How our frames are addressed; `None` while closed.
-    address: Option<Address>,
+    /// `None` while closed.
+    opening: Option<Opening>,
     sender: Sender,
     receiver: Receiver,
     last_heard_us: Option<u64>,
     counters: SessionCounters,
+}
+
+/// Between whom the session is open, and how their datagrams are proven.
+#[derive(Debug)]
+struct Opening {
+    /// Of our frames.
+    address: Address,
+    sealer: Sealer,
+    opener: Opener,
 }
 
 impl Session {
@@ -128,7 +138,7 @@ impl Session {
         config.assert_usable();
         Session {
             config,
-            address: None,
+            opening: None,
             sender: Sender::new(&config),
             receiver: Receiver::new(&config),
             last_heard_us: None,
@@ -153,9 +163,18 @@ impl Session {
     ///
     /// Each end opens one (epoch, local, peer) once: frames of two openings with the same names
     /// could not be told apart.
-    pub fn open(&mut self, epoch: Epoch, local: Incarnation, peer: Incarnation) {
+    pub fn open(
+        &mut self,
+        epoch: Epoch,
+        local: Incarnation,
+        peer: Incarnation,
+        protection: &Protection,
+    ) {
         let channel = self.config.channel;
-        self.address = Some(Address { channel, epoch, sender: local, receiver: peer });
+        let address = Address { channel, epoch, sender: local, receiver: peer };
+        let sealer = Sealer::new(address, protection);
+        let opener = Opener::new(address.reversed(), protection);
+        self.opening = Some(Opening { address, sealer, opener });
         self.sender.reset(&self.config);
         self.receiver.reset();
         self.last_heard_us = None;
@@ -163,7 +182,7 @@ impl Session {
 
     /// Forgets everything unsent and unconfirmed; refuses datagrams until opened.
     pub fn close(&mut self) {
-        self.address = None;
+        self.opening = None;
         self.sender.reset(&self.config);
         self.receiver.reset();
         self.last_heard_us = None;
@@ -171,7 +190,16 @@ impl Session {
 
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.address.is_some()
+        self.opening.is_some()
+    }
+
+    /// Goes on with other keys: what leaves from now on is sealed with the first of them, what
+    /// comes may be sealed with any.
+    pub fn protect(&mut self, protection: &Protection) {
+        if let Some(opening) = &mut self.opening {
+            opening.sealer.protect(protection);
+            opening.opener.protect(protection);
+        }
     }
 
     /// Appends a record (its body is the concatenation of `parts`) to the open batch and returns
@@ -259,7 +287,7 @@ impl Session {
         &self.counters
     }
 
-    /// Takes one UDP payload. Whole batches, in order, go to `log`.
+    /// Takes one UDP payload, and decrypts it in place. Whole batches, in order, go to `log`.
     ///
     /// # Errors
     /// Says why it was refused. Only counters changed then, and the state that
@@ -267,7 +295,7 @@ impl Session {
     pub fn receive(
         &mut self,
         now_us: u64,
-        datagram: &[u8],
+        datagram: &mut [u8],
         log: &mut PendingLog,
     ) -> Result<(), Rejected> {
         let result = self.try_receive(now_us, datagram, log);
@@ -280,12 +308,12 @@ impl Session {
     fn try_receive(
         &mut self,
         now_us: u64,
-        datagram: &[u8],
+        datagram: &mut [u8],
         log: &mut PendingLog,
     ) -> Result<(), Rejected> {
-        let ours = self.address.ok_or(Rejected::Closed)?.reversed();
-        let frame = frame::parse(datagram)?;
-        check_address(&frame.address, &ours)?;
+        let opening = self.opening.as_mut().ok_or(Rejected::Closed)?;
+        check_address(&frame::address_of(datagram)?, &opening.address.reversed())?;
+        let frame = frame::parse(opening.opener.open(datagram)?)?;
         if let Some(confirm) = &frame.confirm {
             self.sender.confirm(now_us, confirm, &mut self.counters)?;
         }
@@ -299,21 +327,24 @@ impl Session {
     /// Emits what is due: a confirmation, retransmissions, new frames. `idle` says that nothing
     /// more was received in this loop, so that what is unconfirmed is confirmed now. `log` is the
     /// one that [`receive`](Self::receive) fills: its room is what the confirmation promises.
-    /// `emit` gets each datagram in parts to be concatenated, and says `false` when it cannot take
+    /// `numbers` are those of all that this node sends on this channel in this run. `emit` gets
+    /// each datagram in parts to be concatenated and sealed, and says `false` when it cannot take
     /// it now; it is offered again at the next call.
     pub fn poll_transmit(
         &mut self,
         now_us: u64,
         idle: bool,
         log: &PendingLog,
-        emit: &mut impl FnMut(&[&[u8]]) -> bool,
+        numbers: &mut Numbers,
+        emit: &mut impl FnMut(Sending<'_>) -> bool,
     ) {
-        let Some(address) = self.address else { return };
+        let Some(Opening { address, sealer, .. }) = &mut self.opening else { return };
         let due = self.receiver.confirm_due(now_us, idle, &self.config, log);
         let mut confirm = due.then(|| self.receiver.confirm(log));
         // Only a confirmation without gaps is sure to fit beside data.
         if let Some(alone) = confirm.take_if(|c| !c.gaps.is_empty() || !self.sender.has_new()) {
-            if !emit(&[&frame::encode(&address, Some(&alone), None)]) {
+            let header = frame::encode(address, Some(&alone), None);
+            if !emit(Sending::new([&header, &[]], sealer, numbers)) {
                 return;
             }
             self.receiver.confirm_sent(now_us, &alone);
@@ -322,8 +353,8 @@ impl Session {
         let Session { sender, receiver, counters, .. } = self;
         let mut confirms_sent = 0;
         sender.poll(now_us, counters, &mut |data| {
-            let header = frame::encode(&address, confirm.as_ref(), Some(data));
-            let taken = emit(&[&header, data.payload]);
+            let header = frame::encode(address, confirm.as_ref(), Some(data));
+            let taken = emit(Sending::new([&header, data.payload], sealer, numbers));
             if let Some(beside) = confirm.take_if(|_| taken) {
                 receiver.confirm_sent(now_us, &beside);
                 confirms_sent += 1;
@@ -337,7 +368,7 @@ impl Session {
     /// idle; a time in the past means at once.
     #[must_use]
     pub fn next_deadline_us(&self) -> Option<u64> {
-        self.address?;
+        self.opening.as_ref()?;
         let confirm_us = self.receiver.confirm_deadline_us(&self.config);
         [confirm_us, self.sender.next_deadline_us()].into_iter().flatten().min()
     }

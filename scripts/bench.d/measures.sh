@@ -24,7 +24,9 @@ cost_100000        | memif_many  | 7     | Holdfast alone, core time of an RPC, 
 pair_rpc           | memif_pair  | 2     | Holdfast pair, 64 B RPC over memif, 64 connections
 pair_low_load      | memif_pair  | 2     | Holdfast pair, one 64 B RPC at a time over memif: median latency
 pair_down          | memif_pair  | 2     | Holdfast pair, 1 stream down over memif, MTU 1500
-pair_up            | memif_pair  | 2     | Holdfast pair, 1 stream up over memif, MTU 1500
+pair_up            | memif_pair  | 2 11  | Holdfast pair, 1 stream up over memif, MTU 1500
+plain_rpc          | memif_plain | 0     | Holdfast pair, 64 B RPC over memif, log not encrypted
+plain_up           | memif_plain | 11    | Holdfast pair, 1 stream up over memif, log not encrypted
 pair_rpc6          | memif_pair6 | 0     | Holdfast pair, 64 B RPC over memif, LAN and link over IPv6
 pair_up6           | memif_pair6 | 0     | Holdfast pair, 1 stream up over memif, LAN and link over IPv6
 echo_rpc           | kernel      | 3     | echo-server, 64 B RPC over veth, 64 connections
@@ -68,6 +70,7 @@ stage_memif() { serve_over_memif 1500 20000; }
 stage_memif_jumbo() { serve_over_memif 9000 20000; }
 stage_memif_many() { serve_over_memif 1500 110000; }
 stage_memif_pair() { serve_pair_over_memif 1500 20000; }
+stage_memif_plain() { LINK_ENCRYPTION=none serve_pair_over_memif 1500 20000; }
 stage_memif_pair6() { LINK_IPV6=yes serve_pair_over_memif 1500 20000; }
 stage_memif_kicks() { serve_pair_over_memif 1500 110000 && drain_node_b; }
 stage_memif_back() { SHARDS=8 serve_pair_over_memif 1500 110000; }
@@ -225,6 +228,9 @@ low_load() {
 
 measure_pair_down() { via memif && down "$VIP"; }
 measure_pair_up() { via memif && up "$VIP"; }
+
+measure_plain_rpc() { via memif && rpc "$VIP:$ECHO" 64; }
+measure_plain_up() { measure_pair_up; }
 
 measure_pair_rpc6() { measure_memif_rpc6; }
 measure_pair_up6() { measure_memif_up6; }

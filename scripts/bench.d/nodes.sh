@@ -34,7 +34,7 @@ write_idle() {
 memif_device() { printf 'role=%s,socket=%s' "$1" "$WORK/$2.sock"; } # memif_device server|client NAME
 
 # memif_config NODE MTU CONNECTIONS LINK-ROLE LONE-START-MS: the node's file. LINK_IPV6: the link speaks that.
-# SHARDS: other than one.
+# SHARDS: other than one. LINK_ENCRYPTION: of the log.
 memif_config() {
     local node=$1 mtu=$2 connections=$3 link_role=$4 lone_start_ms=$5 host=1 peer=b peer_host=2 core=$SERVER_CORE idle=own
     if [ "$node" = b ]; then
@@ -47,6 +47,7 @@ memif_config() {
 [cluster]
 name = "bench"
 secret = "$SECRET"
+encryption = "${LINK_ENCRYPTION:-aes-256-gcm}"
 vip = ["$VIP/24", "$VIP6/64"]
 shards = ${SHARDS:-1}
 max_connections = $connections

@@ -6,6 +6,7 @@
 mod addresses;
 mod checker;
 mod error;
+mod keys;
 mod limits;
 mod parts;
 mod profiles;
@@ -25,12 +26,14 @@ use std::{
 };
 
 use engine::config::{ServiceConfig, SourceLimits, TcpConfig};
+use replication::KeyRing;
 use serde::Serialize;
 
 pub use error::ConfigError;
+pub use keys::KeySource;
 pub use parts::content_manifest;
 pub use profiles::Profiles;
-pub use types::{Cidr, MacAddress, Secret};
+pub use types::{Cidr, Encryption, MacAddress, Secret};
 
 /// A checked `node.toml`.
 #[derive(Debug, Clone)]
@@ -43,6 +46,9 @@ pub struct NodeConfig {
     pub admin_socket: PathBuf,
     pub log: Log,
     pub profiles: Profiles,
+    /// What the node shared with its peer when the file was read.
+    pub keys: KeyRing,
+    pub key_source: KeySource,
 }
 
 /// What both nodes must agree on. Its serialized form is what they compare.
@@ -50,6 +56,8 @@ pub struct NodeConfig {
 pub struct Cluster {
     pub name: String,
     pub secret: Secret,
+    /// Of the log on the link; control messages are always encrypted.
+    pub encryption: Encryption,
     #[serde(rename = "vip")]
     pub vips: Vec<Cidr>,
     pub vmac: MacAddress,

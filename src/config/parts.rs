@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use controlplane::{ClusterKey, Identity, Manifest, MemberConfig, NodeName};
+use controlplane::{Identity, Manifest, MemberConfig, NodeName};
 use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
-use replication::Incarnation;
+use replication::{Incarnation, Protection};
 use worker::{AddressConfig, PortConfig};
 
-use super::{Cidr, Cluster, NodeConfig, limits, versions};
+use super::{Cidr, Cluster, Encryption, NodeConfig, limits, versions};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
@@ -74,13 +74,12 @@ impl NodeConfig {
         incarnation: Incarnation,
         content: &Content,
     ) -> Result<Identity, controlplane::NameError> {
-        let key = self.cluster.secret.derive("control messages");
         let versions = versions::own();
         Ok(Identity {
             name: NodeName::new(&self.node.name)?,
             incarnation,
             peer: NodeName::new(&self.peer.name)?,
-            key: ClusterKey::derive(&self.cluster.name, &key),
+            keys: self.keys.clone(),
             config: self.cluster.manifest(),
             content: content_manifest(content),
             log_version: versions.log,
@@ -98,6 +97,10 @@ impl NodeConfig {
             lan: self.lan_port(),
             link: PortConfig::new(on_network(&self.node.link.address, None), self.peer.link),
             control_port: self.cluster.control_port,
+            protection: match self.cluster.encryption {
+                Encryption::Aes256Gcm => Protection::Sealed(self.keys.clone()),
+                Encryption::None => Protection::Checksum,
+            },
             detection_timeout_us: self.member().self_doubt_us(),
             idle: self.profiles.lan.idle,
             shard: Arc::new(self.cluster.engine()),

@@ -29,8 +29,12 @@ pub struct NodeFile {
 #[derive(Debug, Clone, Deserialize)]
 pub struct ClusterSection {
     pub name: String,
-    /// 64 hexadecimal digits; authenticates heartbeats and keys the initial sequence numbers.
+    /// 64 hexadecimal digits; keys the initial sequence numbers, and without `node.key_file` all
+    /// that the nodes say to each other.
     pub secret: String,
+    /// `aes-256-gcm` or `none`: of the log on the link.
+    #[serde(default = "default::encryption")]
+    pub encryption: String,
     /// Service addresses with their prefix length.
     pub vip: Vec<String>,
     /// Virtual MAC; derived from `name` and `vip` when absent.
@@ -150,6 +154,8 @@ pub struct NodeSection {
     pub profile: String,
     /// File whose keys replace those of the profile.
     pub profile_file: Option<String>,
+    /// File with the keys that the nodes share, one on each line; `cluster.secret` when absent.
+    pub key_file: Option<String>,
     /// One worker thread per core.
     #[serde(default = "default::cores")]
     pub cores: Vec<u16>,
@@ -247,6 +253,9 @@ impl Default for LogSection {
 }
 
 mod default {
+    pub(super) fn encryption() -> String {
+        "aes-256-gcm".into()
+    }
     pub(super) fn shards() -> u16 {
         4
     }

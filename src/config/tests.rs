@@ -1,6 +1,10 @@
 use engine::config::{AtLimit, Rate, ServiceLimits};
+use replication::Protection;
 
-use super::testing::{GOOD, read, with};
+use super::{
+    NodeConfig,
+    testing::{GOOD, read, with},
+};
 
 #[track_caller]
 fn complaint(old: &str, new: &str) -> String {
@@ -185,7 +189,23 @@ fn manifest_holds_what_matters_and_no_secret() {
     let digest = |old: &str, new: &str| *with(old, new).unwrap().cluster.manifest().digest();
     assert_eq!(digest("cores = [0]", "cores = [1]"), *manifest.digest());
     assert_ne!(digest("port = 19", "port = 20"), *manifest.digest());
+    assert_ne!(digest("vip =", "encryption = \"none\"\nvip ="), *manifest.digest());
+    assert_says(manifest.text(), &["cluster.encryption = \"aes-256-gcm\""]);
     assert_ne!(digest("0011", "1111"), *manifest.digest());
+}
+
+#[test]
+fn log_is_encrypted_unless_it_is_switched_off() {
+    let protection = |config: NodeConfig| {
+        config.worker(replication::Incarnation(1), Default::default()).protection
+    };
+    assert!(matches!(protection(read(GOOD).unwrap()), Protection::Sealed(_)));
+    let off = with("vip =", "encryption = \"none\"\nvip =").unwrap();
+    assert_eq!(protection(off), Protection::Checksum);
+    let message = complaint("vip =", "encryption = \"rot13\"\nvip =");
+    assert_says(&message, &["cluster.encryption", "\"aes-256-gcm\", \"none\""]);
+    let message = complaint("cores =", "key_file = \"missing.keys\"\ncores =");
+    assert_says(&message, &["node.key_file", "/etc/holdfast/missing.keys"]);
 }
 
 #[test]

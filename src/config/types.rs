@@ -97,6 +97,21 @@ impl Serialize for MacAddress {
     }
 }
 
+/// How the log is encrypted on the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Encryption {
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+    #[serde(rename = "none")]
+    None,
+}
+
+impl Encryption {
+    /// The words of the file.
+    pub const CHOICES: [(&str, Encryption); 2] =
+        [("aes-256-gcm", Encryption::Aes256Gcm), ("none", Encryption::None)];
+}
+
 /// The key that both nodes share. Never shown: its text form is a fingerprint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use engine::config::{Ecn, TcpConfig};
 use hw_profiles::Profile;
+use replication::KeyRing;
 
 use super::{
-    Cluster, ContentRoot, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
+    Cluster, ContentRoot, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
     addresses::{self, ADDRESS},
     checker::Checker,
     error::Problem,
     limits,
     schema::{ClusterSection, LogSection, NodeFile, NodeSection, PeerSection, TcpSection},
     services,
-    types::{Cidr, MacAddress, Secret},
+    types::{Cidr, Encryption, MacAddress, Secret},
 };
 
 /// Smallest MTU of a link with IPv6 (RFC 8200 section 5).
@@ -38,8 +39,10 @@ pub fn validate(
         |socket| base.join(socket),
     );
     let log = log(&file.log, &mut check);
-    let (Some((cluster, content_roots)), Some(node), Some(peer), Some(log)) =
-        (cluster, node, peer, log)
+    let key_file = file.node.key_file.as_ref().map(|path| base.join(path));
+    let keys = cluster.as_ref().and_then(|(cluster, _)| keys(cluster, key_file, &mut check));
+    let (Some((cluster, content_roots)), Some(node), Some(peer), Some(log), Some(keys)) =
+        (cluster, node, peer, log, keys)
     else {
         return Err(check.problems);
     };
@@ -55,7 +58,35 @@ pub fn validate(
     if !check.problems.is_empty() {
         return Err(check.problems);
     }
-    Ok(NodeConfig { cluster, content_roots, node, peer, admin_socket, log, profiles })
+    let (keys, key_source) = keys;
+    Ok(NodeConfig {
+        cluster,
+        content_roots,
+        node,
+        peer,
+        admin_socket,
+        log,
+        profiles,
+        keys,
+        key_source,
+    })
+}
+
+/// The keys as they are now, and where they come from.
+fn keys(
+    cluster: &Cluster,
+    file: Option<PathBuf>,
+    check: &mut Checker,
+) -> Option<(KeyRing, KeySource)> {
+    let (cluster, secret) = (cluster.name.clone(), cluster.secret.clone());
+    let source = KeySource { cluster, secret, file };
+    match source.read() {
+        Ok(keys) => Some((keys, source)),
+        Err(error) => {
+            check.fail("node.key_file", error.to_string(), "both nodes need the same keys");
+            None
+        }
+    }
 }
 
 fn cluster(
@@ -72,6 +103,7 @@ fn cluster(
         let hint = "expected 64 hexadecimal digits; make one with: openssl rand -hex 32";
         check.fail("cluster.secret", what, hint);
     }
+    let encryption = check.choice("cluster.encryption", &section.encryption, &Encryption::CHOICES);
     let vips = addresses::vips(&section.vip, check);
     let vmac = match &section.vmac {
         Some(text) => vmac(text, check),
@@ -105,6 +137,7 @@ fn cluster(
     let cluster = Cluster {
         name,
         secret: secret?,
+        encryption: encryption?,
         vips: vips?,
         vmac: vmac?,
         detection_timeout_ms,

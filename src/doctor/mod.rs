@@ -63,6 +63,7 @@ fn examine(config: Option<&NodeConfig>, system: &System) -> Report {
         network::addresses(config, system, &mut report);
         network::peer(config, system, &mut report);
         process::admin_socket(config, &mut report);
+        process::key_file(config, &mut report);
     }
     report
 }

@@ -1,6 +1,9 @@
 //! What this process may do, and where its admin socket goes.
 
-use std::{os::unix::net::UnixStream, path::Path};
+use std::{
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::Path,
+};
 
 use super::{
     finding::Report,
@@ -10,6 +13,7 @@ use crate::config::NodeConfig;
 
 const PERMISSIONS: &str = "permissions";
 const SOCKET: &str = "admin socket";
+const KEYS: &str = "key file";
 
 /// Capabilities that ports and memory need, with their bit (capabilities(7)).
 const CAPABILITIES: [(&str, u32); 3] =
@@ -36,6 +40,20 @@ pub fn permissions(system: &System, report: &mut Report) {
     let fix = "run as root: sudo holdfast run -c node.toml\n\
                or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep $(command -v holdfast)";
     report.error(PERMISSIONS, message, fix);
+}
+
+/// Nobody else may read the key file.
+pub fn key_file(config: &NodeConfig, report: &mut Report) {
+    let Some(path) = &config.key_source.file else { return };
+    let shown = path.display();
+    match path.metadata().map(|data| data.permissions().mode() & 0o077) {
+        Ok(0) => report.ok(KEYS, format!("only its owner may read {shown}")),
+        Ok(_) => {
+            let message = format!("others may read {shown}: whoever has a key is a peer");
+            report.warn(KEYS, message, format!("chmod 600 {shown}"));
+        }
+        Err(error) => report.note(KEYS, format!("{shown}: {error}")),
+    }
 }
 
 /// The socket's folder can be written, and no other node listens there.

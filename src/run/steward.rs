@@ -2,7 +2,7 @@
 
 use controlplane::{Accepted, Event, Member, MemberStatus, Order, OrderRefused};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use replication::{Directive, Path, Report};
+use replication::{Directive, KeyRing, Path, Report};
 use worker::Steward;
 
 /// Events that wait for the log thread before the member keeps them itself.
@@ -19,13 +19,15 @@ pub struct MemberSteward {
     questions: Receiver<Question>,
 }
 
-/// What other threads want of the member, with a channel for the answer.
+/// What other threads want of the member, each with the channel for its answer.
 #[derive(Debug)]
 pub enum Question {
     /// How it stands.
     Status(Sender<MemberStatus>),
     /// Whether it follows an order.
     Order(Order, Sender<Result<Accepted, OrderRefused>>),
+    /// Other keys, from now on.
+    Keys(KeyRing, Sender<()>),
 }
 
 /// The other threads' ends of a [`MemberSteward`].
@@ -65,6 +67,10 @@ impl Steward for MemberSteward {
                 Question::Status(answer) => answer.try_send(self.member.status(now_us)).is_err(),
                 Question::Order(order, answer) => {
                     answer.try_send(self.member.order(now_us, &order)).is_err()
+                }
+                Question::Keys(keys, answer) => {
+                    self.member.change_keys(keys);
+                    answer.try_send(()).is_err()
                 }
             };
         }

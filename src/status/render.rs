@@ -39,6 +39,7 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     );
     line("memory", memory(status));
     line("gate", gate(status));
+    line("keys", keys(status));
     line("traffic", traffic(status, before));
     line("log", log(status, before));
     handover(status).into_iter().for_each(|text| line("handover", text));
@@ -121,6 +122,28 @@ fn gate(status: &Status) -> String {
         None => return "none".into(),
     };
     format!("{rule}; {} waiting", text::count(status.link.gate_waiting))
+}
+
+/// The key that seals what this node says, and what was refused of others.
+fn keys(status: &Status) -> String {
+    let member = &status.member;
+    let sealing = member.keys.first().map_or("none", String::as_str);
+    let more = member.keys.len().saturating_sub(1);
+    let more = if more > 0 { format!(", {more} more to open with") } else { String::new() };
+    let counters = &member.counters;
+    let on_link = |name| status.link.counters.get(name).copied().unwrap_or(0);
+    let refused = [
+        ("of unknown keys", counters.unknown_key + on_link("rejected_unknown_key")),
+        ("forged or damaged", counters.unauthentic + on_link("rejected_unauthentic")),
+        ("replayed", counters.replayed + on_link("rejected_replayed")),
+    ];
+    let refused: Vec<String> = refused
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{} {what}", text::count(count)))
+        .collect();
+    let refused = if refused.is_empty() { "nothing".into() } else { refused.join(", ") };
+    format!("seals with {sealing}{more}; refused: {refused}")
 }
 
 /// The sum of a worker counter, and its rate since `before` if there is one.

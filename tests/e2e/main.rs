@@ -7,6 +7,7 @@
 mod guard;
 mod input;
 mod ipv6;
+mod keys;
 mod lab;
 mod latency;
 mod scale;

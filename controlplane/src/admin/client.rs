@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use crate::order::{Accepted, Order};
 
 use super::latency::LatencyReport;
-use super::types::{ApiError, ConnPage, EventRecord, Status};
+use super::types::{ApiError, ConnPage, EventRecord, KeyNames, Status};
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,6 +106,14 @@ impl AdminClient {
             Order::Undrain => "/v1/undrain".to_owned(),
         };
         self.request(Method::POST, &path)
+    }
+
+    /// Has the node read its shared keys again.
+    ///
+    /// # Errors
+    /// See [`AdminError`]; refused with status 409 when they can't be used.
+    pub fn reload_keys(&self, force: bool) -> Result<KeyNames, AdminError> {
+        self.request(Method::POST, &format!("/v1/keys/reload?force={force}"))
     }
 
     /// Asks for `path_and_query`, which must be percent-encoded. Must not be called on a thread

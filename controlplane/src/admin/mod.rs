@@ -8,6 +8,7 @@
 //! | `GET /v1/latency` | [`LatencyReport`] |
 //! | `POST /v1/switchover?to=NODE`, `/v1/drain`, `/v1/undrain` | [`Accepted`](crate::Accepted) |
 //! | `POST /v1/latency/reset` | the same for the last time: the recording begins anew |
+//! | `POST /v1/keys/reload?force=BOOL` | [`KeyNames`] of the key file, in use from now on |
 //!
 //! An error is [`ApiError`] with status 400 (the request is wrong), 404 (no such path), 409
 //! (an order that cannot be followed now) or 503 (the poll loops do not answer). The process that
@@ -23,9 +24,9 @@ pub mod types;
 pub use client::{AdminClient, AdminError};
 pub use filter::{Filter, FilterError};
 pub use latency::{Bucket, Distribution, Distributions, LatencyReport, WorkerLatency};
-pub use server::{AdminSource, OrderError, Unavailable, router, serve};
+pub use server::{AdminSource, Declined, OrderError, Unavailable, router, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{
-    ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, HandoverStatus, LinkStatus,
-    MemoryStatus, ServiceStatus, Status, TcpState, VipStatus, WorkerStatus,
+    ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, HandoverStatus, KeyNames,
+    LinkStatus, MemoryStatus, ServiceStatus, Status, TcpState, VipStatus, WorkerStatus,
 };

@@ -18,7 +18,7 @@ use crate::order::{Accepted, Order, OrderRefused};
 use super::filter::Filter;
 use super::latency::LatencyReport;
 use super::socket::AdminSocket;
-use super::types::{ApiError, ConnPage, EventRecord, Status};
+use super::types::{ApiError, ConnPage, EventRecord, KeyNames, Status};
 
 /// Rows or events in one answer unless the request says otherwise, and at most.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -28,6 +28,16 @@ const MAX_LIMIT: usize = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
+
+/// Why a node did not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Declined {
+    /// It would do harm, or it can't be done now.
+    #[error("{0}")]
+    Conflict(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
 
 /// Where the data come from. Methods may block: each call has a thread of its own.
 pub trait AdminSource: Send + Sync + 'static {
@@ -55,6 +65,13 @@ pub trait AdminSource: Send + Sync + 'static {
     /// # Errors
     /// A poll loop did not answer.
     fn latency(&self, reset: bool) -> Result<LatencyReport, Unavailable>;
+
+    /// Reads the shared keys again and uses them from now on; with `force` even if the peer could
+    /// not be heard any more, or would not hear this node.
+    ///
+    /// # Errors
+    /// The keys can't be used, or a poll loop did not answer.
+    fn reload_keys(&self, force: bool) -> Result<KeyNames, Declined>;
 }
 
 /// Why an order was not accepted.
@@ -64,6 +81,15 @@ pub enum OrderError {
     Refused(#[from] OrderRefused),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<OrderError> for Declined {
+    fn from(error: OrderError) -> Declined {
+        match error {
+            OrderError::Refused(refused) => Declined::Conflict(refused.to_string()),
+            OrderError::Unavailable(unavailable) => Declined::Unavailable(unavailable),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +109,12 @@ struct EventsQuery {
     #[serde(default)]
     after: u64,
     limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ReloadQuery {
+    #[serde(default)]
+    force: bool,
 }
 
 /// Serves until `stop` resolves; requests that were begun are answered first. Runs in a tokio
@@ -110,6 +142,7 @@ pub fn router<S: AdminSource>(source: Arc<S>) -> Router {
         .route("/v1/switchover", post(switchover::<S>))
         .route("/v1/drain", post(drain::<S>))
         .route("/v1/undrain", post(undrain::<S>))
+        .route("/v1/keys/reload", post(reload_keys::<S>))
         .fallback(no_such_path)
         .with_state(source)
 }
@@ -117,7 +150,7 @@ pub fn router<S: AdminSource>(source: Arc<S>) -> Router {
 async fn no_such_path() -> Response {
     let error =
         "no such path; there are /v1/status, /v1/conns, /v1/events, /v1/latency, /v1/switchover, \
-         /v1/drain and /v1/undrain"
+         /v1/drain, /v1/undrain and /v1/keys/reload"
             .to_owned();
     (StatusCode::NOT_FOUND, Json(ApiError { error, column: None })).into_response()
 }
@@ -151,7 +184,7 @@ async fn events<S: AdminSource>(
         Err(rejection) => return wrong(rejection.body_text(), None),
     };
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    answer(move || Ok(source.events(query.after, limit))).await
+    answer(move || Ok::<_, Unavailable>(source.events(query.after, limit))).await
 }
 
 async fn latency<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
@@ -172,6 +205,16 @@ async fn switchover<S: AdminSource>(
     }
 }
 
+async fn reload_keys<S: AdminSource>(
+    State(source): State<Arc<S>>,
+    query: Result<Query<ReloadQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => answer(move || source.reload_keys(query.force)).await,
+        Err(rejection) => wrong(rejection.body_text(), None),
+    }
+}
+
 async fn drain<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
     give(source, Order::Drain).await
 }
@@ -181,38 +224,27 @@ async fn undrain<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
 }
 
 async fn give<S: AdminSource>(source: Arc<S>, order: Order) -> Response {
-    let question = move || match source.order(order) {
-        Ok(accepted) => Ok(Ok(accepted)),
-        Err(OrderError::Refused(refused)) => Ok(Err(refused.to_string())),
-        Err(OrderError::Unavailable(unavailable)) => Err(unavailable),
-    };
-    match ask(question).await {
-        Ok(Ok(accepted)) => Json(accepted).into_response(),
-        Ok(Err(error)) => {
-            (StatusCode::CONFLICT, Json(ApiError { error, column: None })).into_response()
-        }
-        Err(failed) => failed,
-    }
+    answer(move || source.order(order)).await
 }
 
 fn wrong(error: String, column: Option<usize>) -> Response {
     (StatusCode::BAD_REQUEST, Json(ApiError { error, column })).into_response()
 }
 
-async fn answer<T: Serialize + Send + 'static>(
-    question: impl FnOnce() -> Result<T, Unavailable> + Send + 'static,
-) -> Response {
-    ask(question).await.map_or_else(|failed| failed, |found| Json(found).into_response())
-}
-
 /// Asks the source on a thread where it may wait.
-async fn ask<T: Send + 'static>(
-    question: impl FnOnce() -> Result<T, Unavailable> + Send + 'static,
-) -> Result<T, Response> {
-    let error = match tokio::task::spawn_blocking(question).await {
-        Ok(Ok(found)) => return Ok(found),
-        Ok(Err(unavailable)) => unavailable.to_string(),
-        Err(_) => "the node failed to answer; its log says more".to_owned(),
+async fn answer<T: Serialize + Send + 'static, E: Into<Declined> + Send + 'static>(
+    ask: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Response {
+    let (status, error) = match tokio::task::spawn_blocking(ask).await {
+        Ok(Ok(found)) => return Json(found).into_response(),
+        Ok(Err(error)) => match error.into() {
+            Declined::Conflict(error) => (StatusCode::CONFLICT, error),
+            Declined::Unavailable(Unavailable(error)) => (StatusCode::SERVICE_UNAVAILABLE, error),
+        },
+        Err(_) => {
+            let error = "the node failed to answer; its log says more".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, error)
+        }
     };
-    Err((StatusCode::SERVICE_UNAVAILABLE, Json(ApiError { error, column: None })).into_response())
+    (status, Json(ApiError { error, column: None })).into_response()
 }

@@ -220,6 +220,12 @@ pub struct EventRecord {
     pub text: String,
 }
 
+/// Names of the shared keys that a node has, the one that it seals with first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyNames {
+    pub keys: Vec<String>,
+}
+
 /// Why a request was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {

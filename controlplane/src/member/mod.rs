@@ -26,6 +26,7 @@ mod admission;
 mod backup;
 mod doubt;
 mod inquiry;
+mod intrusions;
 mod primary;
 mod report;
 mod startup;
@@ -34,12 +35,12 @@ mod switchover;
 mod tests;
 
 use arrayvec::ArrayVec;
-use replication::{Directive, Epoch, GateMode, Path, Report, Role};
+use replication::{Directive, Epoch, GateMode, KeyRing, Path, Report, Role};
 
 use crate::config::{ConfigError, MemberConfig};
 use crate::events::{Event, EventQueue, SpareReason};
 use crate::identity::{Identity, NodeId};
-use crate::message::{Body, Condition, Heartbeat, Message, MessageError, Which};
+use crate::message::{self, Body, Condition, Heartbeat, Message, MessageError, Which};
 use crate::peer::{Heard, Peer};
 use crate::register::{PairRegister, Register};
 use crate::status::{Handing, MemberCounters};
@@ -48,6 +49,7 @@ use crate::timeline::Timeline;
 use admission::Retry;
 use doubt::Doubt;
 use inquiry::Inquiry;
+use intrusions::Intrusions;
 use switchover::{Switchovers, Yielding};
 
 /// Manifest chunks that are answered in one poll.
@@ -65,6 +67,8 @@ pub struct Member<R = PairRegister> {
     phase_since_us: u64,
     /// When anything of the peer, known or not, was heard last; at first the start of this node.
     last_sign_us: u64,
+    /// When somebody was heard on the link under a key that this node does not have.
+    foreign_us: Option<u64>,
     doubt: Option<Doubt>,
     /// End of this node's last own stall: waiting of others counts from there.
     stall_end_us: u64,
@@ -74,6 +78,7 @@ pub struct Member<R = PairRegister> {
     timeline: Option<Timeline>,
     timeline_reported: bool,
     counters: MemberCounters,
+    intrusions: Intrusions,
 
     seq: u64,
     last_heartbeat_us: u64,
@@ -179,6 +184,7 @@ impl<R: Register> Member<R> {
             phase: Phase::Starting { unpaired_since_us: None },
             phase_since_us: now_us,
             last_sign_us: now_us,
+            foreign_us: None,
             doubt: None,
             stall_end_us: now_us,
             inquiry: Inquiry::default(),
@@ -187,6 +193,7 @@ impl<R: Register> Member<R> {
             timeline: None,
             timeline_reported: false,
             counters: MemberCounters::default(),
+            intrusions: Intrusions::default(),
             seq: 0,
             last_heartbeat_us: 0,
             next_heartbeat_us: now_us,
@@ -225,10 +232,20 @@ impl<R: Register> Member<R> {
         let result = self.admit(now_us, path, datagram);
         self.counters.messages_received += 1;
         if let Err(error) = result {
+            if let Some(event) = self.intrusions.note(now_us, path, error) {
+                self.events.push(now_us, event);
+            }
+            // Somebody on the link may be the peer with other keys, and may serve: no lone start.
+            // On the service LAN anybody could say so.
+            if path == Path::Link && matches!(error, MessageError::UnknownKey(_)) {
+                self.last_sign_us = now_us;
+                self.foreign_us = Some(now_us);
+            }
             let counters = &mut self.counters;
             *match error {
                 MessageError::Malformed => &mut counters.malformed,
                 MessageError::Version(_) => &mut counters.other_version,
+                MessageError::UnknownKey(_) => &mut counters.unknown_key,
                 MessageError::Unauthentic => &mut counters.unauthentic,
                 MessageError::Stranger(_) => &mut counters.strangers,
                 MessageError::Replayed => &mut counters.replayed,
@@ -240,7 +257,8 @@ impl<R: Register> Member<R> {
     }
 
     fn admit(&mut self, now_us: u64, path: Path, datagram: &[u8]) -> Result<(), MessageError> {
-        let message = Message::decode(datagram, &self.identity.key)?;
+        let mut opened = message::Datagram::new();
+        let message = Message::decode(datagram, &self.identity.keys, &mut opened)?;
         if message.from == self.me {
             return Err(MessageError::Own);
         }
@@ -512,7 +530,7 @@ impl<R: Register> Member<R> {
         self.seq += 1;
         let to = self.peer.introduced();
         let message = Message { from: self.me, to, seq: self.seq, sent_us: now_us, body };
-        let datagram = message.encode(&self.identity.key);
+        let datagram = message.encode(&self.identity.keys);
         paths.iter().for_each(|path| emit(*path, &datagram));
     }
 
@@ -535,6 +553,7 @@ impl<R: Register> Member<R> {
                 _ => None,
             },
             yields: self.yields_by_snapshot(),
+            keys: self.identity.keys.ids().collect(),
             log_version: self.identity.log_version,
             link_version: self.identity.link_version,
             snapshot_version: self.identity.snapshot_version,
@@ -551,6 +570,11 @@ impl<R: Register> Member<R> {
     #[must_use]
     pub fn next_deadline_us(&self) -> u64 {
         if self.unsettled { self.last_poll_us } else { self.wake_us }
+    }
+
+    /// Goes on with other keys: says everything under the first of them, and hears any.
+    pub fn change_keys(&mut self, keys: KeyRing) {
+        self.identity.keys = keys;
     }
 
     /// The oldest event that was not taken yet, with the time at which it happened.

@@ -85,6 +85,7 @@ impl<R: Register> Member<R> {
             in_sync: view.in_sync.iter().map(ToString::to_string).collect(),
             pair_in_sync: self.pair_in_sync(now_us),
             peer: self.peer_status(now_us),
+            keys: self.identity.keys.ids().map(|key| key.to_string()).collect(),
             takeover: self.timeline.filter(|_| matches!(self.phase, Phase::Primary(_))),
             switchover: self.switchovers.last.clone(),
             drained: self.drained,
@@ -106,7 +107,13 @@ impl<R: Register> Member<R> {
     fn reason(&self, now_us: u64) -> Option<String> {
         let text = match self.phase {
             _ if self.doubt.is_some() => "stood still itself and waits to hear its peer",
-            Phase::Starting { .. } if self.peer.is_silent(now_us) => "listens for its peer",
+            Phase::Starting { .. } if self.peer.is_silent(now_us) => {
+                let heard_us = self.foreign_us.map(|at_us| now_us.saturating_sub(at_us));
+                match heard_us.is_some_and(|ago_us| ago_us < self.config.lone_start_us) {
+                    true => "hears somebody on the link whose key it does not have",
+                    false => "listens for its peer",
+                }
+            }
             Phase::Starting { .. } => "waits to form a pair",
             Phase::Forming(_) => "waits for its peer to acknowledge the pair",
             Phase::Primary(Serving::Removing { .. }) => {
@@ -149,6 +156,10 @@ impl<R: Register> Member<R> {
                 snapshot: peer.snapshot_version,
             }),
             in_sync: id.is_some_and(|id| self.register.view().has(id)),
+            keys: self
+                .peer
+                .heartbeat()
+                .map_or_else(Vec::new, |peer| peer.keys.iter().map(ToString::to_string).collect()),
             link: path(Path::Link),
             lan: path(Path::Lan),
         }

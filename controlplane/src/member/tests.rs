@@ -1,13 +1,14 @@
 //! The rules of single phases, told as short stories. `tests/pair` has the schedules of faults.
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Mismatch, Path, Position, Report, Role,
+    Transfer,
 };
 
 use super::Member;
 use crate::config::MemberConfig;
 use crate::events::{Difference, Event, Removal, Severity, SpareReason};
-use crate::identity::{ClusterKey, Identity, NodeName};
+use crate::identity::{Identity, NodeName};
 use crate::manifest::Manifest;
 use crate::message::MessageError;
 use crate::order::{Accepted, Order, OrderRefused};
@@ -21,7 +22,7 @@ fn identity(name: &str, run: u64) -> Identity {
         name: NodeName::new(name).unwrap(),
         incarnation: Incarnation(run),
         peer: NodeName::new(if name == "a" { "b" } else { "a" }).unwrap(),
-        key: ClusterKey::derive("lab", b"secret"),
+        keys: KeyRing::single("lab", b"secret"),
         config: Manifest::new(CONFIG),
         content: Manifest::new("c0ffee 12 index.html\n"),
         log_version: 1,
@@ -77,7 +78,8 @@ impl Pair {
             if let Some(member) = &mut self.members[1 - from]
                 && !self.cut[path as usize]
             {
-                member.receive(self.now_us, path, &bytes).unwrap();
+                let taken = member.receive(self.now_us, path, &bytes);
+                assert!(matches!(taken, Ok(()) | Err(MessageError::UnknownKey(_))), "{taken:?}");
             }
         }
         for side in 0..2 {
@@ -750,4 +752,45 @@ fn peer_that_cannot_read_the_snapshots_is_given_nothing() {
     let refused = order(&mut pair, 0, SWITCHOVER).unwrap_err();
     assert!(matches!(&refused, OrderRefused::PeerUnfit { .. }), "{refused}");
     assert!(refused.to_string().contains("log version"), "{refused}");
+}
+
+#[test]
+fn node_with_another_key_gets_nowhere_and_does_not_start_alone() {
+    let mut stranger = identity("b", 2);
+    stranger.keys = KeyRing::single("lab", b"other");
+    let mut pair = Pair::new(Some(identity("a", 1)), Some(stranger));
+    pair.run_ms(5_000);
+    for node in [0, 1] {
+        assert_eq!(pair.role(node), Role::Spare, "node {node} serves beside one that it hears");
+        let status = pair.members[node].as_ref().unwrap().status(pair.now_us);
+        assert!(status.reason.unwrap().contains("key it does not have"));
+        assert!(status.counters.unknown_key > 100);
+        let told = pair.events[node].iter();
+        let told = told.filter(|e| matches!(e, Event::Intrusion { key: Some(_), .. })).count();
+        assert_eq!(told, 1, "one line, however many datagrams");
+    }
+    pair.members[0].as_mut().unwrap().change_keys(KeyRing::single("lab", b"other"));
+    pair.run_ms(50);
+    assert_eq!(pair.role(0), Role::Primary(GateMode::Confirmed), "with the same key they pair");
+    assert_eq!(pair.role(1), Role::Backup);
+}
+
+#[test]
+fn keys_change_one_node_after_the_other_and_nobody_falls_silent() {
+    let ring = |secrets: &[&[u8]]| KeyRing::new("lab", secrets).unwrap();
+    let mut pair = Pair::formed();
+    for keys in [ring(&[b"secret", b"new"]), ring(&[b"new", b"secret"]), ring(&[b"new"])] {
+        for node in [0, 1] {
+            pair.members[node].as_mut().unwrap().change_keys(keys.clone());
+            pair.run_ms(100);
+        }
+    }
+    for node in [0, 1] {
+        let status = pair.members[node].as_ref().unwrap().status(pair.now_us);
+        assert!(status.pair_in_sync && status.epoch == 1);
+        assert_eq!(status.counters.unknown_key, 0);
+        assert_eq!(status.keys, [KeyRing::single("lab", b"new").sealing().to_string()]);
+        assert_eq!(status.peer.keys, status.keys);
+        assert!(!pair.happened(node, |e| matches!(e, Event::PathSilent { .. })));
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName, Order};
+use controlplane::{Identity, Manifest, Member, MemberConfig, NodeName, Order};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Mismatch, Path, Position, Report, Role,
+    Transfer,
 };
 
 use crate::checker::Checker;
@@ -137,7 +138,7 @@ impl World {
             name: name(side),
             incarnation,
             peer: name(side.other()),
-            key: ClusterKey::derive("sim", b""),
+            keys: KeyRing::single("sim", b""),
             config: Manifest::new("shards = 4\n"),
             content: Manifest::new(""),
             log_version: self.log_versions[side as usize],

@@ -30,7 +30,7 @@ fn hot_path(criterion: &mut Criterion) {
         group.finish();
     }
     let mut group = criterion.benchmark_group("replicated record");
-    let mut log = Log::default();
+    let mut log = Log::new(&bench::sealed());
     group.bench_function("sent", |bencher| {
         bencher.iter_custom(|units| timed(units, |m| log.run(units, m), Meter::node_time));
     });

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use engine::addr::Addr;
 use engine::config::{Config, ServiceConfig, ServiceKind};
 use engine::wire::ethernet::Mac;
+use replication::{KeyRing, Protection};
 
 const LAN_MTU: u16 = 1500;
 const LINK_MTU: u16 = 9000;
@@ -36,6 +37,12 @@ const ECHO_PORT: u16 = 7;
 const DISCARD_PORT: u16 = 9;
 /// Simulated time that a turn takes, so that timers run as they would.
 const TURN_US: u64 = 10;
+
+/// How a log is protected unless it is told otherwise.
+#[must_use]
+pub fn sealed() -> Protection {
+    Protection::Sealed(KeyRing::single("bench", b"secret"))
+}
 
 /// A shard configuration with room for so many connections in all.
 fn shard_config(connections: u32, shards: u16) -> Config {

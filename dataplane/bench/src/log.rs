@@ -1,6 +1,9 @@
 //! The replication log alone: one end appends and sends, the other receives and confirms.
 
-use replication::{Epoch, Incarnation, PendingLog, Position, RecordKind, Session, SessionConfig};
+use replication::{
+    Epoch, Incarnation, Numbers, PendingLog, Position, Protection, RecordKind, Sending, Session,
+    SessionConfig,
+};
 
 use crate::{LINK_MTU, Meter};
 
@@ -26,6 +29,7 @@ pub struct Log {
     back: Lane,
     now_us: u64,
     batches: u64,
+    numbers: [Numbers; 2],
 }
 
 /// Datagrams on their way, in buffers that are used again, as a card's are.
@@ -36,29 +40,33 @@ struct Lane {
 }
 
 impl Lane {
-    fn put(&mut self, parts: &[&[u8]]) -> bool {
+    fn put(&mut self, sending: Sending<'_>) -> bool {
         if self.used == self.datagrams.len() {
             self.datagrams.push(Vec::with_capacity(LINK_MTU.into()));
         }
         let datagram = &mut self.datagrams[self.used];
         datagram.clear();
-        parts.iter().for_each(|part| datagram.extend_from_slice(part));
+        sending.parts().iter().for_each(|part| datagram.extend_from_slice(part));
+        let trailer = sending.seal(datagram);
+        datagram.extend_from_slice(&trailer);
         self.used += 1;
         true
     }
 
-    fn drain(&mut self) -> &[Vec<u8>] {
-        &self.datagrams[..std::mem::take(&mut self.used)]
+    fn drain(&mut self) -> &mut [Vec<u8>] {
+        &mut self.datagrams[..std::mem::take(&mut self.used)]
     }
 }
 
-impl Default for Log {
-    fn default() -> Log {
+impl Log {
+    /// A log that is protected like this.
+    #[must_use]
+    pub fn new(protection: &Protection) -> Log {
         let config = SessionConfig::for_datagrams(0, usize::from(LINK_MTU) - HEADER_BYTES);
         let (mut primary, mut backup) = (Session::new(config), Session::new(config));
         let (a, b) = (Incarnation(1), Incarnation(2));
-        primary.open(Epoch(1), a, b);
-        backup.open(Epoch(1), b, a);
+        primary.open(Epoch(1), a, b, protection);
+        backup.open(Epoch(1), b, a, protection);
         Log {
             primary,
             backup,
@@ -68,6 +76,7 @@ impl Default for Log {
             back: Lane::default(),
             now_us: 0,
             batches: 0,
+            numbers: Default::default(),
         }
     }
 }
@@ -120,8 +129,8 @@ fn primary_end(log: &mut Log) {
         }
         log.primary.close_batch();
         log.batches += 1;
-        let there = &mut log.there;
-        log.primary.poll_transmit(log.now_us, true, &log.nothing, &mut |parts| there.put(parts));
+        let Log { primary, nothing, there, numbers: [numbers, _], now_us, .. } = log;
+        primary.poll_transmit(*now_us, true, nothing, numbers, &mut |sending| there.put(sending));
     }
 }
 
@@ -130,8 +139,8 @@ fn backup_end(log: &mut Log) -> u64 {
     for datagram in log.there.drain() {
         take(&mut log.backup, log.now_us, datagram, &mut log.pending);
     }
-    let back = &mut log.back;
-    log.backup.poll_transmit(log.now_us, true, &log.pending, &mut |parts| back.put(parts));
+    let Log { backup, pending, back, numbers: [_, numbers], now_us, .. } = log;
+    backup.poll_transmit(*now_us, true, pending, numbers, &mut |sending| back.put(sending));
     let mut records = 0;
     while let Some((_, record)) = log.pending.pop_record() {
         std::hint::black_box(record.body);
@@ -140,6 +149,6 @@ fn backup_end(log: &mut Log) -> u64 {
     records
 }
 
-fn take(session: &mut Session, now_us: u64, datagram: &[u8], log: &mut PendingLog) {
+fn take(session: &mut Session, now_us: u64, datagram: &mut [u8], log: &mut PendingLog) {
     session.receive(now_us, datagram, log).expect("a calm link");
 }

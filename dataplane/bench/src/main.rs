@@ -8,12 +8,14 @@
 //!
 //! `--work` is rpc, upload, ack, connect, or takeover (of a pair, by its backup); `--node` is
 //! engine (one shard and nothing else), solo, pair, or log (records that cross the replication log,
-//! whatever the work); `--connections`, `--shards` and `--units` (in all) may be given.
+//! whatever the work); `--connections`, `--shards` and `--units` (in all) may be given, and
+//! `--encryption none` for a log that is not encrypted.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::{Clients, Engine, Log, Meter, Node, Serving, Takeover, Work};
+use replication::Protection;
 
 /// Parts that a run is timed in at most: the best and the median of them are told.
 const MAX_WINDOWS: u64 = 50;
@@ -44,6 +46,8 @@ struct Case {
     units: u64,
     /// Connections that are not idle when their node dies.
     active: u32,
+    /// The log is encrypted.
+    sealed: bool,
 }
 
 const RPC: Case = Case {
@@ -53,6 +57,7 @@ const RPC: Case = Case {
     shards: 4,
     units: 2_000_000,
     active: 1000,
+    sealed: true,
 };
 
 fn main() -> ExitCode {
@@ -77,12 +82,13 @@ fn overview() {
 
 fn run(case: Case) {
     let Case { connections, shards, .. } = case;
+    let protection = if case.sealed { bench::sealed() } else { Protection::Checksum };
     match case.kind {
         Kind::Engine => serve(case, &mut Engine::new(connections)),
         Kind::Solo => serve(case, &mut Serving::solo(connections, shards)),
-        Kind::Pair => serve(case, &mut Serving::pair(connections, shards)),
+        Kind::Pair => serve(case, &mut Serving::protected_pair(connections, shards, &protection)),
         Kind::Log => {
-            let mut log = Log::default();
+            let mut log = Log::new(&protection);
             measure("record", case.units, |units, meter| log.run(units, meter));
         }
         Kind::Takeover => take_over(case),
@@ -154,6 +160,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Case>, St
             ("--node", "solo") => case.kind = Kind::Solo,
             ("--node", "pair") => case.kind = Kind::Pair,
             ("--node", "log") => case.kind = Kind::Log,
+            ("--encryption", "aes-256-gcm") => case.sealed = true,
+            ("--encryption", "none") => case.sealed = false,
             ("--connections", _) => case.connections = number()?,
             ("--active", _) => case.active = number()?,
             ("--units", _) => case.units = number()?.into(),

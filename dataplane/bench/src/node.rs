@@ -13,7 +13,7 @@ use engine::wire::Checksums;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
+use replication::{Directive, Epoch, GateMode, Incarnation, Path, Protection, Report, Role};
 use worker::nic::Frame;
 use worker::{AddressConfig, At, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
 
@@ -150,7 +150,13 @@ struct Station {
 }
 
 impl Station {
-    fn new(index: u8, role: Role, peer: Option<u64>, connections: u32, shards: u16) -> Station {
+    fn new(
+        index: u8,
+        role: Role,
+        peer: Option<u64>,
+        size: (u32, u16),
+        protection: Protection,
+    ) -> Station {
         let mac = |port| Mac([2, 0, 0, 0, port, index]);
         let (lan, to_lan, from_lan) = PoolNic::new(mac(1), LAN_MTU);
         let (link, to_link, from_link) = PoolNic::new(mac(2), LINK_MTU);
@@ -166,7 +172,7 @@ impl Station {
             quiesce: 0,
             passes_on: false,
         };
-        let config = node_config(index, connections, shards);
+        let config = node_config(index, size, protection);
         let steward = Fixed(Rc::new(Cell::new(directive)));
         let crew = crew(config, vec![Shares { lan, link }], steward.clone());
         let worker = crew.expect("one worker with queues").workers.remove(0);
@@ -174,7 +180,7 @@ impl Station {
     }
 }
 
-fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
+fn node_config(index: u8, size: (u32, u16), protection: Protection) -> NodeConfig {
     let port = |net| {
         let address = |index| Addr::from_ipv4_octets([10, net, 0, index]);
         let own = AddressConfig { address: address(index), prefix_len: 24, gateway: None };
@@ -186,6 +192,7 @@ fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
         lan: port(77),
         link: port(78),
         control_port: worker::config::DEFAULT_CONTROL_PORT,
+        protection,
         detection_timeout_us: 1_000_000,
         idle: Idle {
             strategy: IdleStrategy::Spin,
@@ -194,7 +201,7 @@ fn node_config(index: u8, connections: u32, shards: u16) -> NodeConfig {
             sleep_us: 0,
             coalesce_us: 0,
         },
-        shard: Arc::new(shard_config(connections, shards)),
+        shard: Arc::new(shard_config(size.0, size.1)),
         content: no_content(),
         pending_log_bytes: NodeConfig::DEFAULT_PENDING_LOG_BYTES,
         handover_bytes_per_second: NodeConfig::DEFAULT_HANDOVER_BYTES_PER_SECOND,
@@ -222,16 +229,22 @@ impl Serving {
     #[must_use]
     pub fn solo(connections: u32, shards: u16) -> Serving {
         let role = Role::Primary(GateMode::Open);
-        let primary = Station::new(1, role, None, connections, shards);
+        let primary = Station::new(1, role, None, (connections, shards), crate::sealed());
         Serving::started(primary, None)
     }
 
     /// A primary, and a backup that follows and confirms.
     #[must_use]
     pub fn pair(connections: u32, shards: u16) -> Serving {
-        let role = Role::Primary(GateMode::Confirmed);
-        let primary = Station::new(1, role, Some(2), connections, shards);
-        let backup = Station::new(2, Role::Backup, Some(1), connections, shards);
+        Serving::protected_pair(connections, shards, &crate::sealed())
+    }
+
+    /// The same with another protection of the log.
+    #[must_use]
+    pub fn protected_pair(connections: u32, shards: u16, protection: &Protection) -> Serving {
+        let (role, size) = (Role::Primary(GateMode::Confirmed), (connections, shards));
+        let primary = Station::new(1, role, Some(2), size, protection.clone());
+        let backup = Station::new(2, Role::Backup, Some(1), size, protection.clone());
         Serving::started(primary, Some(backup))
     }
 

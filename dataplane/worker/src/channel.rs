@@ -1,6 +1,6 @@
 //! A session channel: one primary's worker's log on its way to the backup.
 
-use replication::{Directive, Incarnation, PendingLog, Session, SessionConfig};
+use replication::{Directive, Incarnation, PendingLog, Protection, Session, SessionConfig};
 
 use crate::board::worker_of_channel;
 use crate::config::NodeConfig;
@@ -44,8 +44,14 @@ impl Channel {
         idle.push(self);
     }
 
-    fn open(mut self, directive: &Directive, local: Incarnation, peer: Incarnation) -> Channel {
-        self.session.open(directive.epoch, local, peer);
+    fn open(
+        mut self,
+        directive: &Directive,
+        local: Incarnation,
+        peer: Incarnation,
+        protection: &Protection,
+    ) -> Channel {
+        self.session.open(directive.epoch, local, peer, protection);
         self
     }
 }
@@ -56,11 +62,12 @@ pub(crate) fn outgoing(
     node: &NodeConfig,
     max_datagram: usize,
     directive: &Directive,
+    protection: &Protection,
     idle: &mut Vec<Channel>,
 ) -> Vec<Channel> {
     let open = |peer| {
         let channel = Channel::take(idle, worker, node, max_datagram);
-        channel.open(directive, node.incarnation, peer)
+        channel.open(directive, node.incarnation, peer, protection)
     };
     directive.peer.map(open).into_iter().collect()
 }
@@ -72,12 +79,13 @@ pub(crate) fn incoming(
     node: &NodeConfig,
     max_datagram: usize,
     directive: &Directive,
+    protection: &Protection,
     idle: &mut Vec<Channel>,
 ) -> Vec<Channel> {
     let Some(peer) = directive.peer else { return Vec::new() };
     (0..directive.peer_workers)
         .filter(|&channel| worker_of_channel(channel, workers) == worker)
         .map(|channel| Channel::take(idle, channel, node, max_datagram))
-        .map(|channel| channel.open(directive, node.incarnation, peer))
+        .map(|channel| channel.open(directive, node.incarnation, peer, protection))
         .collect()
 }

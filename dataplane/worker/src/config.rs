@@ -8,7 +8,7 @@ use engine::config::Config as ShardConfig;
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::Idle;
-use replication::Incarnation;
+use replication::{Incarnation, Protection};
 
 /// UDP port of heartbeats and other messages of the control plane, on both ports.
 pub const DEFAULT_CONTROL_PORT: u16 = 7400;
@@ -96,6 +96,8 @@ pub struct NodeConfig {
     /// UDP port of the control plane; session channel `c` is at the link's port
     /// `control_port + 1 + c`.
     pub control_port: u16,
+    /// How the log is protected on the link, until other keys are given.
+    pub protection: Protection,
     /// Loop gap from which this node suspects itself.
     pub detection_timeout_us: u64,
     /// What a loop does when there is nothing to do.

@@ -207,8 +207,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.retire_channels();
         if mode == GateMode::Confirmed || hands_over {
             let most = self.link.max_datagram();
-            let idle = &mut self.idle_channels;
-            self.channels = channel::outgoing(self.index, &self.node, most, &self.directive, idle);
+            let Worker { index, node, directive, protection, idle_channels, .. } = self;
+            self.channels =
+                channel::outgoing(*index, node, most, directive, protection, idle_channels);
         }
         self.shards.slots.iter_mut().for_each(|slot| slot.logged = false);
         let rate = self.node.handover_bytes_per_second;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
 use replication::{
-    CommitRule, Directive, Gate, GateMode, Path, Position, Report, Role, Session, Transfer,
+    CommitRule, Directive, Gate, GateMode, Numbers, Path, Position, Protection, Report, Role,
+    Session, Transfer,
 };
 
 use crate::admission::Admission;
@@ -25,7 +26,7 @@ use crate::ingress::Local;
 use crate::latency::Recorder;
 use crate::limit::RateLimit;
 use crate::nic::{BURST, Nic};
-use crate::port::{Port, UdpChecksum};
+use crate::port::Port;
 use crate::query::Query;
 use crate::shards::{Placement, Shards};
 use crate::spread::Spread;
@@ -58,6 +59,10 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) channels: Vec<Channel>,
     /// Those of logs that are over: their memory serves for the next.
     pub(crate) idle_channels: Vec<Channel>,
+    /// How the log is protected on the link.
+    pub(crate) protection: Protection,
+    /// Of every datagram that leaves on a session channel in this run.
+    numbers: Numbers,
     pub(crate) gate: Gate<Held<N::Frame>>,
     /// Set when the log could not be applied; final for this role.
     pub(crate) fault: Option<Fault>,
@@ -152,6 +157,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let made_ahead =
             Shards::fresh(parts.index, placement, &parts.node.shard, &parts.node.content);
         let (idle, gate) = (parts.node.idle, parts.node.gate_packets());
+        let protection = parts.node.protection.clone();
         let shards = parts.node.shard.shards;
         Worker {
             index: parts.index,
@@ -169,6 +175,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             made_ahead: Some((placement, made_ahead)),
             channels: Vec::new(),
             idle_channels: Vec::new(),
+            protection,
+            numbers: Numbers::default(),
             gate: Gate::new(gate, CommitRule::Swmu),
             fault: None,
             follows_a_log: false,
@@ -325,7 +333,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 Path::Lan => &mut *lan,
                 Path::Link => &mut *link,
             };
-            port.send_datagram(now_us, ports, UdpChecksum::Filled, &[datagram], counters);
+            port.send_datagram(now_us, ports, datagram, counters);
         });
         self.board.publish(now_us, &directive);
         self.trusted = true;
@@ -396,13 +404,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     /// Hands batches, retransmissions and confirmations to the link's port, and lets them go.
     fn send_log(&mut self, now_us: u64) {
-        let Worker { channels, link, counters, node, link_idle, spread, .. } = self;
-        for channel in channels.iter_mut() {
-            let port = node.control_port.wrapping_add(1).wrapping_add(channel.number);
-            channel.session.poll_transmit(now_us, *link_idle, &channel.log, &mut |parts| {
-                // Each datagram has a checksum of its own that covers more than UDP's would.
-                link.room() > 0
-                    && link.send_datagram(now_us, (port, port), UdpChecksum::Zero, parts, counters)
+        let Worker { channels, numbers, link, counters, node, link_idle, spread, .. } = self;
+        for Channel { number, session, log } in channels.iter_mut() {
+            let port = node.control_port.wrapping_add(1).wrapping_add(*number);
+            session.poll_transmit(now_us, *link_idle, log, numbers, &mut |sending| {
+                link.room() > 0 && link.send_sealed(now_us, (port, port), sending, counters)
             });
         }
         link.poll_neighbours(now_us, false, counters);

@@ -8,7 +8,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::ip_header_len;
 use engine::wire::{arp, ipv4, ipv6, ndp, udp};
-use replication::Path;
+use replication::{Path, Sending};
 
 use crate::config::PortConfig;
 use crate::counters::Counters;
@@ -198,28 +198,67 @@ impl<N: Nic> Port<N> {
         true
     }
 
-    /// Sends a datagram to the peer, in parts to be concatenated. False, and nothing sent, when
-    /// there is no frame for it or it does not fit into one.
+    /// Sends a datagram of `bytes` to the peer.
     pub fn send_datagram(
         &mut self,
         now_us: u64,
         ports: (u16, u16),
-        sum: UdpChecksum,
-        parts: &[&[u8]],
+        bytes: &[u8],
         counters: &mut Counters,
     ) -> bool {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        let mut header = [0; MAX_DATAGRAM_HEADER_LEN];
-        let Some(header) = self.datagram_header(ports, sum, parts, len, &mut header) else {
-            return false;
+        let fill = |frame: &mut N::Frame| frame.append(bytes);
+        self.build_datagram(now_us, ports, UdpChecksum::Filled, bytes.len(), fill, counters)
+    }
+
+    /// Sends a datagram of the log to the peer; it is put together and sealed in the card's memory.
+    pub fn send_sealed(
+        &mut self,
+        now_us: u64,
+        ports: (u16, u16),
+        sending: Sending<'_>,
+        counters: &mut Counters,
+    ) -> bool {
+        // Its seal covers more than UDP's checksum would.
+        let (sum, most) = (UdpChecksum::Zero, sending.max_bytes());
+        let fill = |frame: &mut N::Frame| {
+            let start = frame.bytes().len();
+            sending.parts().into_iter().all(|part| frame.append(part)) && {
+                let trailer = sending.seal(&mut frame.bytes_mut()[start..]);
+                frame.append(&trailer)
+            }
         };
+        self.build_datagram(now_us, ports, sum, most, fill, counters)
+    }
+
+    /// Sends a datagram to the peer that `fill` appends, `most` bytes long at most. False, and
+    /// nothing sent, when there is no frame for it, it does not fit into one, or there is no
+    /// address to send it from.
+    fn build_datagram(
+        &mut self,
+        now_us: u64,
+        ports: (u16, u16),
+        sum: UdpChecksum,
+        most: usize,
+        fill: impl FnOnce(&mut N::Frame) -> bool,
+        counters: &mut Counters,
+    ) -> bool {
+        let Some(own) = self.net.address_beside(self.net.peer) else { return false };
+        let source = own.address;
+        if most > self.max_datagram() {
+            return false;
+        }
         let Some(mut frame) = self.nic.allocate() else {
             counters.drop_no_frame += 1;
             return false;
         };
-        if !frame.append(header) || !parts.iter().all(|part| frame.append(part)) {
+        let mut header = [0; MAX_DATAGRAM_HEADER_LEN];
+        let header = &mut header[..ethernet::HEADER_LEN + ip_header_len(source) + udp::HEADER_LEN];
+        if !frame.append(header) || !fill(&mut frame) {
             return false;
         }
+        let payload = &frame.bytes()[header.len()..];
+        self.write_header(source, ports, sum, payload, header);
+        frame.bytes_mut()[..header.len()].copy_from_slice(header);
         self.send_ip(now_us, frame, self.net.peer, counters);
         true
     }
@@ -230,19 +269,14 @@ impl<N: Nic> Port<N> {
         usize::from(self.nic.mtu()).saturating_sub(headers)
     }
 
-    /// Nothing when the datagram is longer than the MTU, or there is no address to send it from.
-    fn datagram_header<'h>(
+    fn write_header(
         &self,
+        source: Addr,
         ports: (u16, u16),
         sum: UdpChecksum,
-        parts: &[&[u8]],
-        len: usize,
-        header: &'h mut [u8; MAX_DATAGRAM_HEADER_LEN],
-    ) -> Option<&'h [u8]> {
-        let source = self.net.address_beside(self.net.peer)?.address;
-        if len > self.max_datagram() {
-            return None;
-        }
+        payload: &[u8],
+        header: &mut [u8],
+    ) {
         let ethertype = match source.is_ipv4() {
             true => ethernet::ETHERTYPE_IPV4,
             false => ethernet::ETHERTYPE_IPV6,
@@ -256,9 +290,9 @@ impl<N: Nic> Port<N> {
                 let ip = ipv4::Header { source, destination, protocol, ttl };
                 match sum {
                     UdpChecksum::Filled => {
-                        udp::emit(&ip, ports, parts, rest);
+                        udp::emit(&ip, ports, &[payload], rest);
                     }
-                    UdpChecksum::Zero => emit_without_checksum(&ip, ports, len, rest),
+                    UdpChecksum::Zero => emit_without_checksum(&ip, ports, payload.len(), rest),
                 }
             }
             // RFC 8200 8.1: here there is no datagram without a checksum.
@@ -271,10 +305,9 @@ impl<N: Nic> Port<N> {
                     traffic_class: 0,
                     flow_label: 0,
                 };
-                udp::emit_ipv6(&ip, ports, parts, rest);
+                udp::emit_ipv6(&ip, ports, &[payload], rest);
             }
         }
-        Some(&header[..ethernet::HEADER_LEN + ip_header_len(source) + udp::HEADER_LEN])
     }
 
     /// Whether a packet from `mac` waits for the card; announcements of an address are none.
@@ -341,7 +374,7 @@ impl<N: Nic> Port<N> {
 
 /// Whether a datagram carries a UDP checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UdpChecksum {
+enum UdpChecksum {
     /// It does.
     Filled,
     /// RFC 768: zero, none. For payload with a checksum of its own; over IPv4 only.

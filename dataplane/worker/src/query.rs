@@ -5,7 +5,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use engine::counters::Counters as ShardCounters;
 use engine::guard::GuardCounters;
 use engine::shard::{ConnectionInfo, MemoryUse};
-use replication::{Directive, GateCounters, SessionCounters};
+use replication::{Directive, GateCounters, KeyRing, Protection, SessionCounters};
 
 use crate::board::earliest;
 use crate::counters::Counters;
@@ -29,6 +29,8 @@ pub enum Query {
     Connections(Place, Sender<ConnectionsPiece>),
     /// Its latency histograms.
     Latency(AfterReading, Sender<LatencySummary>),
+    /// Other keys for the log, from now on. A log that is not sealed stays so.
+    Keys(KeyRing, Sender<()>),
 }
 
 /// What becomes of histograms that were read.
@@ -158,7 +160,20 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 Query::Summary(to) => drop(to.try_send(self.summary())),
                 Query::Connections(place, to) => drop(to.try_send(self.connections(place))),
                 Query::Latency(after, to) => drop(to.try_send(self.read_latency(after, now_us))),
+                Query::Keys(keys, to) => {
+                    self.change_keys(keys);
+                    let _gone = to.try_send(());
+                }
             }
+        }
+    }
+
+    fn change_keys(&mut self, keys: KeyRing) {
+        if let Protection::Sealed(ring) = &mut self.protection {
+            *ring = keys;
+        }
+        for channel in &mut self.channels {
+            channel.session.protect(&self.protection);
         }
     }
 

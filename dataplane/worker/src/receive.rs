@@ -80,7 +80,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    fn take(&mut self, now_us: u64, path: Path, frame: N::Frame, checksum: RxChecksum) {
+    fn take(&mut self, now_us: u64, path: Path, mut frame: N::Frame, checksum: RxChecksum) {
         let local = match path {
             Path::Lan => &self.lan_local,
             Path::Link => &self.link_local,
@@ -108,7 +108,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 }
                 let channel = self.channels.iter_mut().find(|own| own.number == channel);
                 let taken = channel.is_some_and(|channel| {
-                    let datagram = &frame.bytes()[payload];
+                    let datagram = &mut frame.bytes_mut()[payload];
                     channel.session.receive(now_us, datagram, &mut channel.log).is_ok()
                 });
                 self.counters.drop_session_datagram += u64::from(!taken);

@@ -61,8 +61,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     pub(crate) fn follow_log(&mut self) {
         let (workers, most) = (self.board.workers(), self.link.max_datagram());
         self.retire_channels();
-        let Worker { index, node, directive, channels, idle_channels, .. } = self;
-        *channels = channel::incoming(*index, workers, node, most, directive, idle_channels);
+        let Worker { index, node, directive, channels, protection, idle_channels, .. } = self;
+        *channels =
+            channel::incoming(*index, workers, node, most, directive, protection, idle_channels);
         self.follows_a_log = true;
         self.log_of = Some(LogId::of(&self.directive));
     }

@@ -2,6 +2,7 @@
 
 use crate::frame::FrameError;
 use crate::record::RecordError;
+use crate::seal::SealError;
 
 /// Why a datagram was refused. Each reason has a counter in [`SessionCounters`]. A confirmation
 /// that shares the datagram with refused data was still taken.
@@ -19,6 +20,8 @@ pub enum Rejected {
     FutureEpoch { carried: u64, ours: u64 },
     #[error("frame is from another run of the peer, or for another run of this node")]
     Incarnation,
+    #[error(transparent)]
+    Seal(#[from] SealError),
     #[error("frame has {length} bytes of payload, at most {limit} fit: the link's MTU differs")]
     FrameTooLong { length: usize, limit: usize },
     #[error("frame {0} is already held")]
@@ -78,11 +81,14 @@ counters! {
     rejected_closed,
     rejected_malformed,
     rejected_version,
-    rejected_checksum,
     rejected_channel,
     rejected_stale_epoch,
     rejected_future_epoch,
     rejected_incarnation,
+    rejected_unknown_key,
+    rejected_unauthentic,
+    rejected_replayed,
+    rejected_checksum,
     rejected_frame_too_long,
     rejected_duplicate,
     rejected_beyond_window,
@@ -97,8 +103,13 @@ impl SessionCounters {
         let counter = match reason {
             Rejected::Closed => &mut self.rejected_closed,
             Rejected::Malformed(FrameError::Version(_)) => &mut self.rejected_version,
-            Rejected::Malformed(FrameError::Checksum { .. }) => &mut self.rejected_checksum,
-            Rejected::Malformed(_) => &mut self.rejected_malformed,
+            Rejected::Malformed(_) | Rejected::Seal(SealError::Truncated { .. }) => {
+                &mut self.rejected_malformed
+            }
+            Rejected::Seal(SealError::UnknownKey(_)) => &mut self.rejected_unknown_key,
+            Rejected::Seal(SealError::Unauthentic) => &mut self.rejected_unauthentic,
+            Rejected::Seal(SealError::Replayed(_)) => &mut self.rejected_replayed,
+            Rejected::Seal(SealError::Checksum { .. }) => &mut self.rejected_checksum,
             Rejected::Channel { .. } => &mut self.rejected_channel,
             Rejected::StaleEpoch { .. } => &mut self.rejected_stale_epoch,
             Rejected::FutureEpoch { .. } => &mut self.rejected_future_epoch,

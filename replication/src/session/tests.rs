@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::{Confirm, Data, FrameError};
+use crate::frame::{Confirm, Data};
+use crate::keys::KeyRing;
 use crate::record::header;
+use crate::seal::SealError;
 
 const A: Incarnation = Incarnation(0xa);
 const B: Incarnation = Incarnation(0xb);
@@ -42,6 +44,10 @@ fn config() -> SessionConfig {
         retransmit_min_us: 1_000,
         retransmit_max_us: 8_000,
     }
+}
+
+fn sealed() -> Protection {
+    Protection::Sealed(KeyRing::single("lab", b"secret"))
 }
 
 fn smallest_log(config: &SessionConfig) -> PendingLog {
@@ -106,6 +112,7 @@ impl Wire {
 
 struct Node {
     session: Session,
+    numbers: Numbers,
     log: PendingLog,
     taken: Vec<(u64, u16, Vec<u8>)>,
 }
@@ -121,8 +128,9 @@ impl Pair {
     fn new(config: SessionConfig, weather: Weather, seed: u64) -> Pair {
         let node = |local, peer| {
             let mut session = Session::new(config);
-            session.open(Epoch(1), local, peer);
-            Node { session, log: smallest_log(&config), taken: Vec::new() }
+            session.open(Epoch(1), local, peer, &sealed());
+            let (numbers, log) = (Numbers::default(), smallest_log(&config));
+            Node { session, numbers, log, taken: Vec::new() }
         };
         Pair {
             nodes: [node(A, B), node(B, A)],
@@ -140,11 +148,11 @@ impl Pair {
             if entry.key().0 > self.now_us {
                 break;
             }
-            let (to, datagram) = entry.remove();
+            let (to, mut datagram) = entry.remove();
             let node = &mut self.nodes[to];
             received[to] += 1;
             // What is refused is the point of some tests; the outcome is checked at the end.
-            let _ = node.session.receive(self.now_us, &datagram, &mut node.log);
+            let _ = node.session.receive(self.now_us, &mut datagram, &mut node.log);
         }
         for (i, node) in self.nodes.iter_mut().enumerate() {
             for _ in 0..pops[i] {
@@ -153,8 +161,9 @@ impl Pair {
             }
             let (wire, random, now_us) = (&mut self.wire, &mut self.random, self.now_us);
             let idle = received[i] == 0;
-            node.session.poll_transmit(now_us, idle, &node.log, &mut |parts| {
-                wire.send(random, now_us, 1 - i, parts.concat());
+            let Node { session, numbers, log, .. } = node;
+            session.poll_transmit(now_us, idle, log, numbers, &mut |sending| {
+                wire.send(random, now_us, 1 - i, sending.to_vec());
                 true
             });
         }
@@ -344,22 +353,27 @@ fn sender_asks_for_room_when_the_word_of_it_is_lost() {
     let config = config();
     let (mut receiver, mut log) = backup();
     let mut sender = Session::new(config);
-    sender.open(Epoch(1), A, B);
+    sender.open(Epoch(1), A, B, &Protection::Checksum);
     let empty = smallest_log(&config);
     // The peer says that it has room for no frame at all.
     let none = Confirm { next: 0, credit: 0, gaps: [].into_iter().collect() };
     sender.sender.set_limit(0);
     sender
-        .receive(0, &forged(address().reversed(), Some(&none), None), &mut smallest_log(&config))
+        .receive(
+            0,
+            &mut forged(address().reversed(), Some(&none), None),
+            &mut smallest_log(&config),
+        )
         .expect("well formed");
     sender.append(0, RecordKind::Kick, &[]).expect("room");
     sender.close_batch();
-    sender.poll_transmit(10, true, &empty, &mut |_| panic!("there is no room"));
+    let numbers = &mut Numbers::default();
+    sender.poll_transmit(10, true, &empty, numbers, &mut |_| panic!("there is no room"));
     let deadline_us = sender.next_deadline_us().expect("the timer runs");
     let mut asked = 0;
-    sender.poll_transmit(deadline_us, true, &empty, &mut |parts| {
+    sender.poll_transmit(deadline_us, true, &empty, numbers, &mut |sending| {
         asked += 1;
-        receiver.receive(deadline_us, &parts.concat(), &mut log).is_ok()
+        receiver.receive(deadline_us, &mut sending.to_vec(), &mut log).is_ok()
     });
     assert_eq!(asked, 1);
     assert!(!log.is_empty(), "a question is a frame like any other");
@@ -444,12 +458,12 @@ fn new_epoch_refuses_the_old_one_and_drops_its_torn_batch() {
         pair.turn([0, 10]);
     }
     let old = pair.wire.past.clone();
-    pair.nodes[0].session.open(Epoch(2), A, B);
-    pair.nodes[1].session.open(Epoch(2), B, A);
+    pair.nodes[0].session.open(Epoch(2), A, B, &sealed());
+    pair.nodes[1].session.open(Epoch(2), B, A, &sealed());
     for (to, datagram) in &old {
         let node = &mut pair.nodes[*to];
         assert_eq!(
-            node.session.receive(pair.now_us, datagram, &mut node.log),
+            node.session.receive(pair.now_us, &mut datagram.clone(), &mut node.log),
             Err(Rejected::StaleEpoch { carried: 1, ours: 2 })
         );
     }
@@ -465,10 +479,14 @@ fn new_epoch_refuses_the_old_one_and_drops_its_torn_batch() {
     assert!(pair.nodes[1].taken == sent);
 }
 
-/// A datagram from A to B as a well-meaning, confused or hostile peer might build it.
+/// A datagram from A to B as a well-meaning, confused or hostile peer might build it, for sessions
+/// without encryption: the number of a sealed one would have to be new each time.
 fn forged(address: Address, confirm: Option<&Confirm>, data: Option<&Data<'_>>) -> Vec<u8> {
     let mut datagram = frame::encode(&address, confirm, data).to_vec();
     datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
+    let mut sealer = Sealer::new(address, &Protection::Checksum);
+    let trailer = sealer.seal(&mut Numbers::default(), &mut datagram);
+    datagram.extend_from_slice(&trailer);
     datagram
 }
 
@@ -478,7 +496,7 @@ fn address() -> Address {
 
 fn backup() -> (Session, PendingLog) {
     let mut session = Session::new(config());
-    session.open(Epoch(1), B, A);
+    session.open(Epoch(1), B, A, &Protection::Checksum);
     let log = smallest_log(&config());
     (session, log)
 }
@@ -489,7 +507,7 @@ fn every_wrong_address_is_refused_by_its_name_and_counted() {
     let kick = header(0, RecordKind::Kick, 0);
     let data = Data { sequence: 0, batch_end: true, payload: &kick };
     let mut refused = |address| {
-        session.receive(0, &forged(address, None, Some(&data)), &mut log).expect_err("refused")
+        session.receive(0, &mut forged(address, None, Some(&data)), &mut log).expect_err("refused")
     };
     let newer = Address { epoch: Epoch(2), ..address() };
     assert_eq!(refused(newer), Rejected::FutureEpoch { carried: 2, ours: 1 });
@@ -504,8 +522,8 @@ fn every_wrong_address_is_refused_by_its_name_and_counted() {
 
     let mut damaged = forged(address(), None, Some(&data));
     damaged[40] ^= 1;
-    let result = session.receive(0, &damaged, &mut log);
-    assert!(matches!(result, Err(Rejected::Malformed(FrameError::Checksum { .. }))));
+    let result = session.receive(0, &mut damaged, &mut log);
+    assert!(matches!(result, Err(Rejected::Seal(SealError::Checksum { .. }))));
     assert!(log.is_empty());
     let counters = *session.counters();
     assert_eq!((counters.rejected_future_epoch, counters.rejected_stale_epoch), (1, 1));
@@ -513,8 +531,8 @@ fn every_wrong_address_is_refused_by_its_name_and_counted() {
     assert_eq!((counters.rejected_checksum, counters.frames_received), (1, 0));
 
     session.close();
-    let good = forged(address(), None, Some(&data));
-    assert_eq!(session.receive(0, &good, &mut log), Err(Rejected::Closed));
+    let mut good = forged(address(), None, Some(&data));
+    assert_eq!(session.receive(0, &mut good, &mut log), Err(Rejected::Closed));
 }
 
 #[test]
@@ -523,18 +541,18 @@ fn impossible_numbers_are_refused() {
     let kick = header(0, RecordKind::Kick, 0);
     for sequence in [64, u64::MAX] {
         let data = Data { sequence, batch_end: true, payload: &kick };
-        let result = session.receive(0, &forged(address(), None, Some(&data)), &mut log);
+        let result = session.receive(0, &mut forged(address(), None, Some(&data)), &mut log);
         assert_eq!(result, Err(Rejected::BeyondWindow { sequence, end: 64 }));
     }
     let long = Data { sequence: 0, batch_end: true, payload: &[0; 1_000] };
-    let result = session.receive(0, &forged(address(), None, Some(&long)), &mut log);
+    let result = session.receive(0, &mut forged(address(), None, Some(&long)), &mut log);
     let limit = config().payload_bytes();
     assert_eq!(result, Err(Rejected::FrameTooLong { length: 1_000, limit }));
 
     let gap = frame::Gap { missing: u32::MAX, held: u32::MAX };
     for (next, gaps) in [(1, None), (u64::MAX, Some(gap)), (0, Some(gap))] {
         let confirm = Confirm { next, credit: u32::MAX, gaps: gaps.into_iter().collect() };
-        let result = session.receive(0, &forged(address(), Some(&confirm), None), &mut log);
+        let result = session.receive(0, &mut forged(address(), Some(&confirm), None), &mut log);
         assert_eq!(result, Err(Rejected::ConfirmsUnsent));
     }
     assert_eq!(session.confirmed(), Position::START);
@@ -545,21 +563,22 @@ fn torn_batch_puts_the_backup_out_of_sync_until_the_next_epoch() {
     let (mut session, mut log) = backup();
     let torn = [0, 0, 1, 0, 200, 0, 0, 0, 1];
     let data = Data { sequence: 0, batch_end: true, payload: &torn };
-    let result = session.receive(0, &forged(address(), None, Some(&data)), &mut log);
+    let result = session.receive(0, &mut forged(address(), None, Some(&data)), &mut log);
     assert!(matches!(result, Err(Rejected::TornBatch(_))));
     assert!(session.refused_log());
     let kick = header(0, RecordKind::Kick, 0);
     let good = Data { sequence: 0, batch_end: true, payload: &kick };
-    let good = forged(address(), None, Some(&good));
-    assert_eq!(session.receive(0, &good, &mut log), Err(Rejected::OutOfSync));
-    session.poll_transmit(1_000, true, &log, &mut |_| panic!("nothing may be confirmed"));
+    let mut good = forged(address(), None, Some(&good));
+    assert_eq!(session.receive(0, &mut good, &mut log), Err(Rejected::OutOfSync));
+    let numbers = &mut Numbers::default();
+    session.poll_transmit(1_000, true, &log, numbers, &mut |_| panic!("nothing to confirm"));
     assert!(log.is_empty());
 
-    session.open(Epoch(2), B, A);
+    session.open(Epoch(2), B, A, &Protection::Checksum);
     assert!(!session.refused_log());
     let again = Data { sequence: 0, batch_end: true, payload: &kick };
-    let again = forged(Address { epoch: Epoch(2), ..address() }, None, Some(&again));
-    assert_eq!(session.receive(0, &again, &mut log), Ok(()));
+    let mut again = forged(Address { epoch: Epoch(2), ..address() }, None, Some(&again));
+    assert_eq!(session.receive(0, &mut again, &mut log), Ok(()));
     assert!(!log.is_empty());
 }
 
@@ -569,7 +588,7 @@ fn endless_batch_is_refused_and_bounded() {
     let payload = [0; 300];
     let result = (0..100).find_map(|sequence| {
         let data = Data { sequence, batch_end: false, payload: &payload };
-        session.receive(0, &forged(address(), None, Some(&data)), &mut log).err()
+        session.receive(0, &mut forged(address(), None, Some(&data)), &mut log).err()
     });
     assert_eq!(result, Some(Rejected::BatchTooLong { limit: 8_000 }));
     assert!(session.refused_log());
@@ -605,7 +624,7 @@ fn full_window_refuses_records_and_takes_them_after_confirmation() {
 #[test]
 fn refusing_nic_is_offered_the_same_again() {
     let mut sender = Session::new(config());
-    sender.open(Epoch(1), A, B);
+    sender.open(Epoch(1), A, B, &Protection::Checksum);
     let (mut receiver, mut log) = backup();
     let empty = smallest_log(&config());
     for i in 0..40_u8 {
@@ -614,31 +633,33 @@ fn refusing_nic_is_offered_the_same_again() {
     }
     let mut taken = 0;
     let mut now_us = 5;
-    sender.poll_transmit(now_us, false, &empty, &mut |_| false);
+    let numbers = &mut Numbers::default();
+    sender.poll_transmit(now_us, false, &empty, numbers, &mut |_| false);
     assert_eq!(sender.unconfirmed_since_us(), Some(5), "a dead NIC is seen as waiting");
     while !sender.all_confirmed() {
         now_us += 10;
         let mut budget = 1;
         let mut wire = Vec::new();
-        sender.poll_transmit(now_us, false, &empty, &mut |parts| {
+        sender.poll_transmit(now_us, false, &empty, numbers, &mut |sending| {
             if budget == 0 {
                 return false;
             }
             budget -= 1;
-            wire.push(parts.concat());
+            wire.push(sending.to_vec());
             true
         });
-        for datagram in wire {
-            receiver.receive(now_us, &datagram, &mut log).expect("in order, once");
+        for mut datagram in wire {
+            receiver.receive(now_us, &mut datagram, &mut log).expect("in order, once");
             taken += 1;
         }
         let mut answers = Vec::new();
-        receiver.poll_transmit(now_us, true, &log, &mut |parts| {
-            answers.push(parts.concat());
+        receiver.poll_transmit(now_us, true, &log, numbers, &mut |sending| {
+            answers.push(sending.to_vec());
             true
         });
-        for answer in answers {
-            sender.receive(now_us, &answer, &mut smallest_log(&config())).expect("a confirmation");
+        for mut answer in answers {
+            let mut unused = smallest_log(&config());
+            sender.receive(now_us, &mut answer, &mut unused).expect("a confirmation");
         }
     }
     assert_eq!(taken, 40);
@@ -648,23 +669,24 @@ fn refusing_nic_is_offered_the_same_again() {
 #[test]
 fn deadline_names_the_retransmission_and_the_delayed_confirmation() {
     let mut sender = Session::new(config());
-    sender.open(Epoch(1), A, B);
+    sender.open(Epoch(1), A, B, &Protection::Checksum);
     let (mut receiver, mut log) = backup();
     assert_eq!(sender.next_deadline_us(), None);
     sender.append(0, RecordKind::Kick, &[]).expect("room");
     sender.close_batch();
     assert_eq!(sender.next_deadline_us(), Some(0));
     let mut datagram = Vec::new();
-    sender.poll_transmit(100, false, &smallest_log(&config()), &mut |parts| {
-        datagram = parts.concat();
+    let numbers = &mut Numbers::default();
+    sender.poll_transmit(100, false, &smallest_log(&config()), numbers, &mut |sending| {
+        datagram = sending.to_vec();
         true
     });
     assert_eq!(sender.next_deadline_us(), Some(100 + 2 * config().retransmit_min_us));
-    receiver.receive(150, &datagram, &mut log).expect("good");
+    receiver.receive(150, &mut datagram, &mut log).expect("good");
     assert_eq!(receiver.next_deadline_us(), Some(150 + config().confirm_delay_us));
-    receiver.poll_transmit(160, false, &log, &mut |_| panic!("not idle, not due"));
+    receiver.poll_transmit(160, false, &log, numbers, &mut |_| panic!("not idle, not due"));
     let mut confirms = 0;
-    receiver.poll_transmit(350, false, &log, &mut |_| {
+    receiver.poll_transmit(350, false, &log, numbers, &mut |_| {
         confirms += 1;
         true
     });
@@ -701,12 +723,13 @@ proptest! {
         datagrams in prop::collection::vec(forgeries(), 1..120), pops in 0..10_usize
     ) {
         let (mut session, mut log) = backup();
+        let numbers = &mut Numbers::default();
         let mut last = Position::START;
         for (turn, datagram) in (0_u64..).zip(&datagrams) {
             let _ = session.append(1, RecordKind::Input, &[&[9; 250]]);
             session.close_batch();
-            let _ = session.receive(turn * 50, datagram, &mut log);
-            session.poll_transmit(turn * 50, turn % 2 == 0, &log, &mut |_| true);
+            let _ = session.receive(turn * 50, &mut datagram.clone(), &mut log);
+            session.poll_transmit(turn * 50, turn % 2 == 0, &log, numbers, &mut |_| true);
             prop_assert!(session.confirmed() >= last && session.confirmed() < session.position());
             last = session.confirmed();
             for _ in 0..pops {
@@ -714,4 +737,66 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn sealed_session_counts_what_others_send_and_goes_on() {
+    let mut pair = Pair::new(config(), Weather::default(), 7);
+    let other = Protection::Sealed(KeyRing::single("lab", b"other"));
+    let send = |session: &mut Session, numbers: &mut Numbers| {
+        session.append(0, RecordKind::Kick, &[]).expect("room");
+        session.close_batch();
+        let mut sent = Vec::new();
+        session.poll_transmit(0, true, &smallest_log(&config()), numbers, &mut |sending| {
+            sent = sending.to_vec();
+            true
+        });
+        sent
+    };
+    let mut stranger = Session::new(config());
+    stranger.open(Epoch(1), A, B, &other);
+    let mut foreign = send(&mut stranger, &mut Numbers::default());
+    let Node { session, numbers, .. } = &mut pair.nodes[0];
+    let good = send(session, numbers);
+    let mut forged = good.clone();
+    forged[40] ^= 1;
+    let Node { session, log, .. } = &mut pair.nodes[1];
+    let result = session.receive(1, &mut foreign, log);
+    assert!(matches!(result, Err(Rejected::Seal(SealError::UnknownKey(_)))));
+    let result = session.receive(1, &mut forged, log);
+    assert_eq!(result, Err(Rejected::Seal(SealError::Unauthentic)));
+    assert_eq!(session.last_heard_us(), None, "nobody who matters was heard");
+    session.receive(1, &mut good.clone(), log).expect("the peer's own word");
+    let result = session.receive(1, &mut good.clone(), log);
+    assert_eq!(result, Err(Rejected::Seal(SealError::Replayed(0))));
+    let counters = session.counters();
+    assert_eq!((counters.rejected_unknown_key, counters.rejected_unauthentic), (1, 1));
+    assert_eq!((counters.rejected_replayed, counters.frames_received), (1, 1));
+}
+
+#[test]
+fn keys_change_under_way_and_nothing_is_sent_twice() {
+    let ring = |secrets: &[&[u8]]| Protection::Sealed(KeyRing::new("lab", secrets).unwrap());
+    let (both, turned) = (ring(&[b"secret", b"new"]), ring(&[b"new", b"secret"]));
+    let mut pair = Pair::new(config(), Weather::default(), 8);
+    let mut sent = Vec::new();
+    for turn in 0..300 {
+        match turn {
+            50 => pair.nodes[0].session.protect(&both),
+            90 => pair.nodes[1].session.protect(&both),
+            130 => pair.nodes[0].session.protect(&turned),
+            170 => pair.nodes[1].session.protect(&turned),
+            210 => pair.nodes[1].session.protect(&ring(&[b"new"])),
+            250 => pair.nodes[0].session.protect(&ring(&[b"new"])),
+            _ => {}
+        }
+        pair.append_batch(0, &mut sent);
+        pair.turn([0, 1_000]);
+    }
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 1_000]);
+    }
+    assert!(pair.nodes[1].taken == sent);
+    let counters = pair.nodes[0].session.counters();
+    assert_eq!((counters.frames_retransmitted, counters.timeouts), (0, 0));
 }

@@ -8,12 +8,12 @@ mod steward;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controlplane::{ClusterKey, Identity, Manifest, Member, MemberConfig, NodeName, Order};
+use controlplane::{Identity, Manifest, Member, MemberConfig, NodeName, Order};
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use engine::addr::Flow;
 use engine::shard::{SNAPSHOT_VERSION, ServiceUse, Shard, Standing};
 use engine::wire::ethernet::Mac;
-use replication::{Directive, Incarnation, Role, frame};
+use replication::{Directive, Incarnation, KeyRing, Protection, Role, frame};
 use worker::query::{Place, Summary};
 use worker::{
     AddressConfig, Clock, Event, LOG_VERSION, NodeConfig, PortConfig, Query, Shares, Worker, crew,
@@ -344,13 +344,17 @@ pub fn mac(node: usize, port: u8) -> Mac {
     Mac([2, 0, 0, 0, port, 1 + node as u8])
 }
 
+fn keys() -> KeyRing {
+    KeyRing::single("sim", b"sim")
+}
+
 fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
     let name = |index: usize| NodeName::new(["a", "b"][index]).expect("a letter is a name");
     Identity {
         name: name(machine.index),
         incarnation,
         peer: name(1 - machine.index),
-        key: ClusterKey::derive("sim", b"sim"),
+        keys: keys(),
         config: Manifest::new("the same for both\n"),
         content: Manifest::new(""),
         log_version: LOG_VERSION,
@@ -379,6 +383,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
         lan: port(&machine.lan, LAN),
         link: port(&[machine.link], LINK),
         control_port: 7400,
+        protection: Protection::Sealed(keys()),
         detection_timeout_us: machine.member.self_doubt_us(),
         idle: hw_profiles::Idle {
             strategy: hw_profiles::IdleStrategy::Spin,

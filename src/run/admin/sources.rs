@@ -6,13 +6,15 @@ use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 use controlplane::{
     Accepted, Order,
     admin::{
-        AdminSource, ConnPage, ConnRow, ConnectionCounts, EventRecord, Filter, HandoverStatus,
-        LatencyReport, LinkStatus, MemoryStatus, OrderError, ServiceStatus, Status, TcpState,
-        Unavailable, VipStatus, WorkerStatus, types::Counters,
+        AdminSource, ConnPage, ConnRow, ConnectionCounts, Declined, EventRecord, Filter,
+        HandoverStatus, KeyNames, LatencyReport, LinkStatus, MemoryStatus, OrderError,
+        ServiceStatus, Status, TcpState, Unavailable, VipStatus, WorkerStatus, types::Counters,
     },
+    status::PeerStatus,
 };
 use crossbeam::channel::{Sender, bounded};
 use engine::{addr::Endpoint, config::ServiceConfig, shard::ConnectionInfo, tcp::State};
+use tracing::info;
 use worker::{
     Clock, MonotonicClock, Query,
     query::{AfterReading, Place, Summary},
@@ -20,7 +22,7 @@ use worker::{
 
 use super::{EventLog, latency};
 use crate::{
-    config::{Cluster, NodeConfig, versions},
+    config::{Cluster, KeySource, NodeConfig, versions},
     run::steward::Question,
 };
 
@@ -32,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Sources {
     cluster: Cluster,
+    keys: KeySource,
     cores: Vec<u16>,
     clock: MonotonicClock,
     member: Sender<Question>,
@@ -49,7 +52,8 @@ impl Sources {
         events: Arc<EventLog>,
     ) -> Self {
         let (cluster, cores) = (config.cluster.clone(), config.node.cores.clone());
-        Self { cluster, cores, clock, member, workers, events }
+        let keys = config.key_source.clone();
+        Self { cluster, keys, cores, clock, member, workers, events }
     }
 
     fn summaries(&self) -> Result<Vec<Summary>, Unavailable> {
@@ -125,6 +129,26 @@ impl AdminSource for Sources {
         let summaries = self.workers.iter().map(ask_one).collect::<Result<Vec<_>, _>>()?;
         Ok(latency::report(&summaries, &self.cores, self.clock.clone().now_us()))
     }
+
+    fn reload_keys(&self, force: bool) -> Result<KeyNames, Declined> {
+        if self.keys.file.is_none() {
+            let message = "node.key_file is not set: the only key is cluster.secret; put it into a \
+                           file, name the file, and restart this node";
+            return Err(Declined::Conflict(message.into()));
+        }
+        let ring = self.keys.read().map_err(|error| Declined::Conflict(error.to_string()))?;
+        let keys: Vec<String> = ring.ids().map(|key| key.to_string()).collect();
+        if !force {
+            let member = ask(&self.member, Question::Status)?;
+            fits_peer(&keys, &member.peer).map_err(Declined::Conflict)?;
+        }
+        ask(&self.member, |done| Question::Keys(ring.clone(), done))?;
+        for worker in &self.workers {
+            ask(worker, |done| Query::Keys(ring.clone(), done))?;
+        }
+        info!(?keys, "shared keys are read again");
+        Ok(KeyNames { keys })
+    }
 }
 
 impl Sources {
@@ -147,6 +171,27 @@ impl Sources {
             counters,
         }
     }
+}
+
+/// Whether this node and its peer would go on understanding each other.
+fn fits_peer(keys: &[String], peer: &PeerStatus) -> Result<(), String> {
+    if !(peer.link.heard || peer.lan.heard) {
+        return Ok(());
+    }
+    let (name, sealing) = (&peer.name, keys.first());
+    if let Some(key) = sealing.filter(|key| !peer.keys.contains(key)) {
+        return Err(format!(
+            "{name} does not have key {key} and would not hear this node; add it there behind the \
+             first key, reload there, then reload here"
+        ));
+    }
+    if let Some(key) = peer.keys.first().filter(|key| !keys.contains(key)) {
+        return Err(format!(
+            "{name} seals with key {key}, which is not in the file: this node would not hear it; \
+             keep it in the file until {name} seals with another"
+        ));
+    }
+    Ok(())
 }
 
 /// Puts a question with a channel for its answer, and waits for it.
@@ -281,5 +326,42 @@ fn state(state: State) -> TcpState {
         State::Closing => TcpState::Closing,
         State::LastAck => TcpState::LastAck,
         State::TimeWait => TcpState::TimeWait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use controlplane::status::PathStatus;
+
+    use super::*;
+
+    fn peer(keys: &[&str], heard: bool) -> PeerStatus {
+        let path = PathStatus { heard, last_heard_us_ago: None, timeout_us: 50_000 };
+        PeerStatus {
+            name: "b".into(),
+            incarnation: None,
+            standing: None,
+            in_sync: true,
+            keys: keys.iter().map(ToString::to_string).collect(),
+            link: path,
+            lan: path,
+        }
+    }
+
+    #[test]
+    fn keys_that_would_part_the_nodes_are_refused() {
+        let fits = |ours: &[&str], theirs: &[&str]| {
+            let ours: Vec<String> = ours.iter().map(ToString::to_string).collect();
+            fits_peer(&ours, &peer(theirs, true)).is_ok()
+        };
+        // The way from one key to another, node by node.
+        assert!(fits(&["old", "new"], &["old"]));
+        assert!(fits(&["old", "new"], &["old", "new"]));
+        assert!(fits(&["new", "old"], &["old", "new"]));
+        assert!(fits(&["new"], &["new", "old"]));
+        // And the short cuts that would end in silence.
+        assert!(!fits(&["new", "old"], &["old"]), "it would not hear us");
+        assert!(!fits(&["new"], &["old", "new"]), "we would not hear it");
+        assert_eq!(fits_peer(&["new".into()], &peer(&["old"], false)), Ok(()));
     }
 }

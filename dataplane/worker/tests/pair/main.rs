@@ -6,6 +6,7 @@
 mod client;
 mod flood;
 mod ipv6;
+mod keys;
 mod latency;
 mod network;
 mod rejoin;

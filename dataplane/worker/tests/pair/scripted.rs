@@ -10,12 +10,12 @@ use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::Segment;
 use engine::wire::{Checksums, arp, ipv4, udp};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Path, PendingLog, RecordKind, Report, Role, Session,
-    SessionConfig,
+    Directive, Epoch, GateMode, Incarnation, Numbers, Path, PendingLog, RecordKind, Report, Role,
+    Session, SessionConfig,
 };
 use worker::{At, Event, Steward};
 
-use crate::world::{VIP, VMAC, crew_of, mac, shard_config};
+use crate::world::{VIP, VMAC, crew_of, mac, protection, shard_config};
 use crate::{STRANGER, STRANGER_MAC, frame, syn_from};
 
 /// Of an MTU of 1500, beside the headers of IPv4 and UDP.
@@ -78,7 +78,7 @@ fn log_of(steps: u64) -> Vec<Vec<u8>> {
     let content = Arc::new(Content::new([]).unwrap());
     let mut shard = Shard::new(0, config, content);
     let mut session = Session::new(SessionConfig::for_datagrams(0, MAX_DATAGRAM));
-    session.open(Epoch(1), Incarnation(100), Incarnation(101));
+    session.open(Epoch(1), Incarnation(100), Incarnation(101), &protection());
     for step in 1..=steps {
         shard.step(Instant::from_micros(step), &[], &mut CountingEgress::default());
         session.append(0, RecordKind::Input, &[&step.to_le_bytes()]).unwrap();
@@ -87,8 +87,8 @@ fn log_of(steps: u64) -> Vec<Vec<u8>> {
     session.close_batch();
     let mut datagrams = Vec::new();
     let nothing = PendingLog::new(1 << 18, 1 << 10);
-    session.poll_transmit(0, true, &nothing, &mut |parts| {
-        datagrams.push(parts.concat());
+    session.poll_transmit(0, true, &nothing, &mut Numbers::default(), &mut |sending| {
+        datagrams.push(sending.to_vec());
         true
     });
     datagrams
@@ -97,7 +97,7 @@ fn log_of(steps: u64) -> Vec<Vec<u8>> {
 /// The datagrams of a primary of which each shard got a SYN, one for each of these times.
 fn log_of_syns(times_us: &[[u64; 4]]) -> Vec<Vec<u8>> {
     let mut session = Session::new(SessionConfig::for_datagrams(0, MAX_DATAGRAM));
-    session.open(Epoch(1), Incarnation(100), Incarnation(101));
+    session.open(Epoch(1), Incarnation(100), Incarnation(101), &protection());
     let mut source_port = FIRST_PORT;
     for times in times_us {
         for (shard, time_us) in (0..).zip(times) {
@@ -111,8 +111,8 @@ fn log_of_syns(times_us: &[[u64; 4]]) -> Vec<Vec<u8>> {
     session.close_batch();
     let mut datagrams = Vec::new();
     let nothing = PendingLog::new(1 << 18, 1 << 10);
-    session.poll_transmit(0, true, &nothing, &mut |parts| {
-        datagrams.push(parts.concat());
+    session.poll_transmit(0, true, &nothing, &mut Numbers::default(), &mut |sending| {
+        datagrams.push(sending.to_vec());
         true
     });
     datagrams

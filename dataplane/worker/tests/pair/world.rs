@@ -10,7 +10,7 @@ use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength};
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::{Idle, IdleStrategy};
-use replication::{Incarnation, Role};
+use replication::{Incarnation, KeyRing, Protection, Role};
 use worker::latency::Latency;
 use worker::query::{AfterReading, Summary};
 use worker::{
@@ -85,6 +85,11 @@ fn link_v6(node: usize) -> Ipv6Addr {
     Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1 + node as u16)
 }
 
+/// How nodes of these tests protect their log.
+pub fn protection() -> Protection {
+    Protection::Sealed(KeyRing::single("lab", b"secret"))
+}
+
 /// LAN and link have IPv6 alone if the service has.
 fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
@@ -110,6 +115,7 @@ fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfi
         lan,
         link,
         control_port: 7400,
+        protection: protection(),
         detection_timeout_us: DETECTION_US,
         idle: Idle {
             strategy: IdleStrategy::Spin,
@@ -338,7 +344,7 @@ impl World {
         sum
     }
 
-    fn question<T>(&mut self, node: usize, question: impl Fn(Sender<T>) -> Query) -> Vec<T> {
+    pub fn question<T>(&mut self, node: usize, question: impl Fn(Sender<T>) -> Query) -> Vec<T> {
         let answers: Vec<_> = self.nodes[node]
             .queries
             .iter()
