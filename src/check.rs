@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     cli::CheckArgs,
-    config::{self, Encryption, NodeConfig, content_manifest},
+    config::{self, Encryption, Ingress, NodeConfig, content_manifest},
     content_loader, text,
 };
 
@@ -85,6 +85,7 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     line("node", format!("{} of cluster {}, priority {}", node.name, cluster.name, node.priority));
     line("peer", format!("{} at {} (LAN) and {} (link)", peer.name, peer.lan, peer.link));
     line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
+    line("ingress", ingress(cluster.ingress));
     let addresses: Vec<String> = lan.addresses.iter().map(ToString::to_string).collect();
     let addresses = addresses.join(", ");
     line("lan", format!("{} by {}, {addresses}", lan.device, profiles.lan.name));
@@ -126,6 +127,16 @@ fn services(config: &NodeConfig) -> String {
         table.row([service.port.to_string(), service.name.clone(), what]);
     }
     table.render(0)
+}
+
+fn ingress(ingress: Ingress) -> String {
+    match ingress {
+        Ingress::Switch => "by a switch that learns".into(),
+        Ingress::Flood { keep_ms, keep_frames } => format!(
+            "by a switch that floods; the last {keep_ms} ms are kept, up to {} frames a worker",
+            text::count(keep_frames.into())
+        ),
+    }
 }
 
 fn what_it_does(service: &ServiceConfig, config: &NodeConfig) -> String {

@@ -22,7 +22,7 @@ use replication::{
     Report, Role,
 };
 use worker::{
-    AddressConfig, At, Crew, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire, crew,
+    AddressConfig, At, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire, crew,
 };
 
 use crate::packets::{self, Segment};
@@ -158,6 +158,7 @@ impl World {
         let node = NodeConfig {
             incarnation: US,
             vmac: VMAC,
+            ingress: Ingress::Switch,
             lan,
             link: match link_over_ipv6 {
                 true => PortConfig::new(

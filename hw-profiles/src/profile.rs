@@ -59,10 +59,17 @@ pub struct Device {
     /// keep the kernel's own.
     #[serde(default)]
     pub kernel_driver: String,
+    /// Whether such a device gets what a network floods; a cloud's delivers by address alone.
+    #[serde(default = "yes")]
+    pub flooded: bool,
     /// For an MTU up to 1500.
     pub standard: Frames,
     /// For a larger MTU, if the driver carries one.
     pub jumbo: Option<Frames>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What depends on the frame size.

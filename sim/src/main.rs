@@ -40,6 +40,9 @@ struct Args {
     /// That seed without IPv6, narrow paths, marks, and clients that close early.
     #[arg(long, requires = "seed")]
     plain: bool,
+    /// That seed with a switch that learns.
+    #[arg(long, requires = "seed", conflicts_with = "plain")]
+    learning: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -58,7 +61,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     panics::keep();
     if let Some(seed) = args.seed {
-        return one(&args, Which { seed, plain: args.plain });
+        let extent = match (args.plain, args.learning) {
+            (true, _) => Extent::Plain,
+            (_, true) => Extent::Learning,
+            _ => Extent::Whole,
+        };
+        return one(&args, Which { seed, extent });
     }
     many(&args)
 }
@@ -67,19 +75,38 @@ fn main() -> anyhow::Result<ExitCode> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Which {
     seed: u64,
-    plain: bool,
+    extent: Extent,
+}
+
+/// How much of what worlds may have by now: those of older seeds stay as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    Plain,
+    Learning,
+    Whole,
+}
+
+impl Extent {
+    /// As on the command line.
+    const FLAGS: [(Extent, &str); 2] =
+        [(Extent::Plain, " --plain"), (Extent::Learning, " --learning")];
 }
 
 impl Which {
     fn plan(self) -> Plan {
-        if self.plain { Plan::plain(self.seed) } else { Plan::new(self.seed) }
+        match self.extent {
+            Extent::Plain => Plan::plain(self.seed),
+            Extent::Learning => Plan::learning(self.seed),
+            Extent::Whole => Plan::new(self.seed),
+        }
     }
 }
 
 /// As on the command line.
 impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.seed, if self.plain { " --plain" } else { "" })
+        let flag = Extent::FLAGS.iter().find(|(extent, _)| *extent == self.extent);
+        write!(f, "{}{}", self.seed, flag.map_or("", |(_, flag)| flag))
     }
 }
 
@@ -96,7 +123,7 @@ fn many(args: &Args) -> anyhow::Result<ExitCode> {
     let regressions = regressions()?;
     let listed: BTreeSet<Which> = regressions.iter().copied().collect();
     let fresh = (args.base..args.base.saturating_add(args.seeds))
-        .map(|seed| Which { seed, plain: false })
+        .map(|seed| Which { seed, extent: Extent::Whole })
         .filter(|which| !listed.contains(which));
     let seeds: Vec<Which> = regressions.iter().copied().chain(fresh).collect();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} worlds, {eta} left {msg}")?;
@@ -211,9 +238,12 @@ fn explain(args: &Args, seed: Which) -> anyhow::Result<()> {
 fn regressions() -> anyhow::Result<Vec<Which>> {
     let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let which = |line: &str| {
-        let (seed, plain) = line.strip_suffix("--plain").map_or((line, false), |seed| (seed, true));
+        let flagged = Extent::FLAGS
+            .iter()
+            .find_map(|(extent, flag)| Some((line.strip_suffix(flag.trim())?, *extent)));
+        let (seed, extent) = flagged.unwrap_or((line, Extent::Whole));
         let seed = seed.trim().parse().with_context(|| format!("\"{line}\" is no seed"))?;
-        Ok(Which { seed, plain })
+        Ok(Which { seed, extent })
     };
     lines.filter(|line| !line.is_empty()).map(which).collect()
 }

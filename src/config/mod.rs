@@ -61,6 +61,7 @@ pub struct Cluster {
     #[serde(rename = "vip")]
     pub vips: Vec<Cidr>,
     pub vmac: MacAddress,
+    pub ingress: Ingress,
     pub detection_timeout_ms: u32,
     pub heartbeat_ms: u32,
     pub shards: u16,
@@ -73,6 +74,21 @@ pub struct Cluster {
     pub sources: SourceLimits,
     #[serde(rename = "service")]
     pub services: Vec<ServiceConfig>,
+}
+
+/// How what clients send gets to the node that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ingress {
+    /// The switch learns where the virtual MAC is.
+    Switch,
+    /// The switch floods what is sent to the virtual MAC.
+    Flood {
+        /// For how long the node that does not serve keeps what it hears.
+        keep_ms: u32,
+        /// How many frames each of its workers keeps at most.
+        keep_frames: u32,
+    },
 }
 
 /// A folder that an `http` service serves.

@@ -7,7 +7,7 @@ use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
 use replication::{Incarnation, Protection};
 use worker::{AddressConfig, PortConfig};
 
-use super::{Cidr, Cluster, Encryption, NodeConfig, limits, versions};
+use super::{Cidr, Cluster, Encryption, Ingress, NodeConfig, limits, versions};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
@@ -94,6 +94,7 @@ impl NodeConfig {
         worker::NodeConfig {
             incarnation,
             vmac: Mac(self.cluster.vmac.0),
+            ingress: self.cluster.ingress.into(),
             lan: self.lan_port(),
             link: PortConfig::new(on_network(&self.node.link.address, None), self.peer.link),
             control_port: self.cluster.control_port,
@@ -126,6 +127,18 @@ impl NodeConfig {
         let addresses =
             lan.addresses.iter().map(|address| on_network(address, gateway_beside(address)));
         PortConfig { addresses: addresses.collect(), peer: self.peer.lan.into() }
+    }
+}
+
+impl From<Ingress> for worker::Ingress {
+    fn from(ingress: Ingress) -> Self {
+        match ingress {
+            Ingress::Switch => Self::Switch,
+            Ingress::Flood { keep_ms, keep_frames } => Self::Flood(worker::Keep {
+                for_us: u64::from(keep_ms) * 1000,
+                frames: keep_frames as usize,
+            }),
+        }
     }
 }
 

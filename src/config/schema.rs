@@ -39,6 +39,13 @@ pub struct ClusterSection {
     pub vip: Vec<String>,
     /// Virtual MAC; derived from `name` and `vip` when absent.
     pub vmac: Option<String>,
+    /// `switch` or `flood`: how what clients send gets to the node that serves.
+    #[serde(default = "default::ingress")]
+    pub ingress: String,
+    /// Of `flood`: for how long the other node keeps what clients send.
+    pub flood_keep_ms: Option<u32>,
+    /// Of `flood`: how many frames each of its workers keeps at most.
+    pub flood_keep_frames: Option<u32>,
     #[serde(default = "default::shards")]
     pub shards: u16,
     /// Connections of the whole cluster, spread over its shards.
@@ -255,6 +262,9 @@ impl Default for LogSection {
 mod default {
     pub(super) fn encryption() -> String {
         "aes-256-gcm".into()
+    }
+    pub(super) fn ingress() -> String {
+        "switch".into()
     }
     pub(super) fn shards() -> u16 {
         4

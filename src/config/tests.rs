@@ -2,7 +2,7 @@ use engine::config::{AtLimit, Rate, ServiceLimits};
 use replication::Protection;
 
 use super::{
-    NodeConfig,
+    Ingress, NodeConfig,
     testing::{GOOD, read, with},
 };
 
@@ -275,4 +275,51 @@ fn more_addresses_than_a_worker_holds_are_refused() {
     let many: Vec<String> = (100..117).map(|last| format!("\"10.77.0.{last}/24\"")).collect();
     let message = complaint("\"10.77.0.100/24\"", &many.join(", "));
     assert_says(&message, &["cluster.vip", "17 addresses", "at most 16"]);
+}
+
+/// [`GOOD`] with these lines more in its `[cluster]`.
+fn with_cluster(lines: &str) -> Result<super::NodeConfig, super::ConfigError> {
+    with("name = \"lab\"\n", &format!("name = \"lab\"\n{lines}\n"))
+}
+
+#[test]
+fn switch_may_learn_or_flood() {
+    assert_eq!(read(GOOD).unwrap().cluster.ingress, Ingress::Switch);
+    let flood = |lines: &str| {
+        let config = with_cluster(&format!("ingress = \"flood\"\n{lines}")).unwrap();
+        config.cluster.ingress
+    };
+    assert_eq!(flood(""), Ingress::Flood { keep_ms: 200, keep_frames: 8192 });
+    let lines = "flood_keep_ms = 500\nflood_keep_frames = 100";
+    assert_eq!(flood(lines), Ingress::Flood { keep_ms: 500, keep_frames: 100 });
+    let manifest = |lines: &str| with_cluster(lines).unwrap().cluster.manifest();
+    assert_ne!(
+        manifest("ingress = \"flood\"").digest(),
+        manifest("ingress = \"flood\"\nflood_keep_ms = 500").digest()
+    );
+}
+
+#[test]
+fn ingress_that_cannot_work_is_refused() {
+    for (lines, words) in [
+        ("ingress = \"hub\"", ["cluster.ingress", "\"hub\" is unknown", "\"flood\""]),
+        ("flood_keep_ms = 500", ["cluster.flood_keep_ms", "no meaning", "ingress = \"flood\""]),
+        (
+            "ingress = \"flood\"\nflood_keep_ms = 99",
+            ["cluster.flood_keep_ms", "99 ms", "twice cluster.detection_timeout_ms"],
+        ),
+        ("ingress = \"flood\"\nflood_keep_frames = 1", ["cluster.flood_keep_frames", "1 is", "64"]),
+        (
+            "ingress = \"flood\"\nvmac = \"01:00:5e:01:02:03\"",
+            ["cluster.vmac", "01:00:5e:01:02:03", "03:48:46"],
+        ),
+        ("vmac = \"03:48:46:00:00:64\"", ["cluster.vmac", "is a group address", "flood"]),
+    ] {
+        assert_says(&with_cluster(lines).unwrap_err().to_string(), &words);
+    }
+    assert!(with_cluster("ingress = \"flood\"\nvmac = \"03:48:46:00:00:64\"").is_ok());
+    let cloud = GOOD
+        .replace("name = \"lab\"\n", "name = \"lab\"\ningress = \"flood\"\n")
+        .replace("profile = \"af_packet\"", "profile = \"ena\"");
+    assert_says(&read(&cloud).unwrap_err().to_string(), &["cluster.ingress", "\"ena\"", "switch"]);
 }

@@ -8,7 +8,8 @@ use hw_profiles::Profile;
 use replication::KeyRing;
 
 use super::{
-    Cluster, ContentRoot, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer, Profiles,
+    Cluster, ContentRoot, Ingress, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer,
+    Profiles,
     addresses::{self, ADDRESS},
     checker::Checker,
     error::Problem,
@@ -105,14 +106,15 @@ fn cluster(
     }
     let encryption = check.choice("cluster.encryption", &section.encryption, &Encryption::CHOICES);
     let vips = addresses::vips(&section.vip, check);
-    let vmac = match &section.vmac {
-        Some(text) => vmac(text, check),
-        None => vips.as_ref().map(|vips| derived_vmac(&name, vips)),
-    };
     let detection_timeout_ms =
         section.detection_timeout_ms.unwrap_or(profiles.lan.timers.detection_timeout_ms);
     let detection_timeout_ms =
         check.range("cluster.detection_timeout_ms", detection_timeout_ms, 5, 60_000);
+    let ingress = ingress(section, detection_timeout_ms, &profiles.lan, check);
+    let vmac = match &section.vmac {
+        Some(text) => vmac(text, ingress, check),
+        None => vips.as_ref().map(|vips| derived_vmac(&name, vips)),
+    };
     let heartbeat_ms = section
         .heartbeat_ms
         .unwrap_or_else(|| profiles.lan.timers.heartbeat_ms.min((detection_timeout_ms / 4).max(1)));
@@ -140,6 +142,7 @@ fn cluster(
         encryption: encryption?,
         vips: vips?,
         vmac: vmac?,
+        ingress: ingress?,
         detection_timeout_ms,
         heartbeat_ms,
         shards,
@@ -162,12 +165,61 @@ fn memory(buffer_mib: u32, shards: u16, check: &mut Checker) {
     check.require((32..=128 << 20).contains(&share_kib), "cluster.buffer_mib", what, hint);
 }
 
-fn vmac(text: &str, check: &mut Checker) -> Option<MacAddress> {
+/// How long a takeover may take, for the default of `flood_keep_ms`: so many detection timeouts.
+const KEEP_TIMEOUTS: u32 = 4;
+const DEFAULT_KEEP_FRAMES: u32 = 8192;
+
+fn ingress(
+    section: &ClusterSection,
+    detection_timeout_ms: u32,
+    lan: &Profile,
+    check: &mut Checker,
+) -> Option<Ingress> {
+    let floods =
+        check.choice("cluster.ingress", &section.ingress, &[("switch", false), ("flood", true)])?;
+    let (keep_ms, keep_frames) = (section.flood_keep_ms, section.flood_keep_frames);
+    if !floods {
+        let hint = "expected ingress = \"flood\" beside it";
+        for (key, value) in
+            [("cluster.flood_keep_ms", keep_ms), ("cluster.flood_keep_frames", keep_frames)]
+        {
+            check.require(value.is_none(), key, "has no meaning here", hint);
+        }
+        return Some(Ingress::Switch);
+    }
+    let what = format!("profile \"{}\" is for networks that never flood", lan.name);
+    let hint = "expected \"switch\" there: such a network delivers by address alone";
+    check.require(lan.device.flooded, "cluster.ingress", what, hint);
+    let keep_ms = keep_ms.unwrap_or(detection_timeout_ms.saturating_mul(KEEP_TIMEOUTS));
+    let keep_ms = check.range("cluster.flood_keep_ms", keep_ms, 1, 240_000);
+    let what = format!("{keep_ms} ms: a takeover may take longer");
+    let hint = "expected at least twice cluster.detection_timeout_ms";
+    let enough = keep_ms >= detection_timeout_ms.saturating_mul(2);
+    check.require(enough, "cluster.flood_keep_ms", what, hint);
+    let keep_frames = keep_frames.unwrap_or(DEFAULT_KEEP_FRAMES);
+    let keep_frames = check.range("cluster.flood_keep_frames", keep_frames, 64, 1 << 20);
+    Some(Ingress::Flood { keep_ms, keep_frames })
+}
+
+/// Group addresses that mean something to switches: IPv4 and IPv6 multicast, which they forward by
+/// who listens, and what no bridge forwards (RFC 1112 6.4, RFC 2464 7, IEEE 802.1D 7.12.6).
+const GROUPS_IN_USE: [&[u8]; 4] =
+    [&[0x01, 0x00, 0x5e], &[0x33, 0x33], &[0x01, 0x80, 0xc2], &[0xff, 0xff]];
+
+fn vmac(text: &str, ingress: Option<Ingress>, check: &mut Checker) -> Option<MacAddress> {
     let expected = "six bytes in hex, e.g. \"02:48:46:00:00:64\"";
     let mac: MacAddress = check.parse("cluster.vmac", text, expected)?;
-    let hint = "expected an even first byte, e.g. \"02:48:46:00:00:64\"";
-    let what = format!("{mac} is a group address");
-    check.require(!mac.is_group(), "cluster.vmac", what, hint);
+    if mac.is_group() && matches!(ingress, Some(Ingress::Flood { .. })) {
+        let in_use = GROUPS_IN_USE.iter().any(|prefix| mac.0.starts_with(prefix));
+        let what = format!("{mac} is a group address that switches have a use for");
+        let hint = "expected one of nobody's, e.g. \"03:48:46:00:00:64\"";
+        check.require(!in_use, "cluster.vmac", what, hint);
+    } else {
+        let what = format!("{mac} is a group address");
+        let hint =
+            "expected an even first byte, e.g. \"02:48:46:00:00:64\", or ingress = \"flood\"";
+        check.require(!mac.is_group(), "cluster.vmac", what, hint);
+    }
     Some(mac)
 }
 

@@ -7,6 +7,7 @@ mod cpu;
 mod devices;
 mod dpdk;
 mod finding;
+mod flooding;
 mod memory;
 mod network;
 mod offloads;
@@ -60,6 +61,7 @@ fn examine(config: Option<&NodeConfig>, system: &System) -> Report {
         memory::available(config, system, &mut report);
         devices::ports(config, system, &mut report);
         offloads::lan(config, system, &mut report);
+        flooding::lan(config, system, &mut report);
         network::addresses(config, system, &mut report);
         network::peer(config, system, &mut report);
         process::admin_socket(config, &mut report);

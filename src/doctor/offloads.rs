@@ -91,14 +91,15 @@ fn features_on<'a>(features: &str, wanted_off: &[(&'a str, &str)]) -> Vec<&'a st
     wanted_off.iter().filter(|(_, name)| is_on(name)).map(|(switch, _)| *switch).collect()
 }
 
-struct OtherEnd {
-    name: String,
+/// The other end of a veth.
+pub(super) struct OtherEnd {
+    pub name: String,
     /// Nothing: the same namespace as ours.
-    namespace: Option<String>,
+    pub namespace: Option<String>,
 }
 
 /// Finds a veth's other end here or in a named namespace.
-fn other_end(device: &str, system: &System) -> Option<OtherEnd> {
+pub(super) fn other_end(device: &str, system: &System) -> Option<OtherEnd> {
     let own = system.number(&format!("/sys/class/net/{device}/ifindex"))?;
     let other = system.number(&format!("/sys/class/net/{device}/iflink"))?;
     for name in system.names("/sys/class/net") {

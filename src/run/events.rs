@@ -91,6 +91,17 @@ fn worker_event(worker: u16, at_us: u64, event: &worker::Event) {
         Event::LastKick { after_us, kicked } => {
             info!(event = "last_kick", worker, at_us, after_us, kicked, "all connections kicked");
         }
+        Event::Replayed { frames, logged, took_us } => info!(
+            event = "replayed",
+            worker, at_us, frames, logged, took_us, "what clients had sent meanwhile is taken in"
+        ),
+        Event::NotFlooded => warn!(
+            event = "not_flooded",
+            worker,
+            at_us,
+            "the primary hears clients and this node does not: the switch sends what is for the \
+             virtual MAC to one port; see `ingress` in docs/operations.md"
+        ),
         Event::DigestMismatch(mismatch) => {
             error!(event = "digest_mismatch", worker, at_us, "{mismatch}");
         }

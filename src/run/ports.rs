@@ -6,7 +6,7 @@ use engine::hash::RSS_KEY;
 use hw_profiles::{Attach, Profile};
 use tracing::info;
 
-use crate::config::NodeConfig;
+use crate::config::{Ingress, NodeConfig};
 
 /// Both ports, opened and started.
 #[derive(Debug)]
@@ -53,11 +53,15 @@ pub fn start_eal(config: &NodeConfig) -> anyhow::Result<Eal> {
 pub fn open(eal: &Eal, config: &NodeConfig) -> anyhow::Result<Ports> {
     let (node, profiles) = (&config.node, &config.profiles);
     let workers = u16::try_from(node.cores.len()).unwrap_or(u16::MAX);
-    let wanted = Wanted { index: 0, name: "lan", workers, mtu: config.cluster.mtu };
+    let kept = match config.cluster.ingress {
+        Ingress::Switch => 0,
+        Ingress::Flood { keep_frames, .. } => keep_frames,
+    };
+    let wanted = Wanted { index: 0, name: "lan", workers, mtu: config.cluster.mtu, kept };
     let mut lan = open_port(eal, &profiles.lan, &node.lan.device, &wanted)
         .with_context(|| format!("node.lan.device \"{}\"", node.lan.device))?;
     lan.port.add_mac(config.cluster.vmac.0)?;
-    let wanted = Wanted { index: 1, name: "link", workers, mtu: node.link.mtu };
+    let wanted = Wanted { index: 1, name: "link", workers, mtu: node.link.mtu, kept: 0 };
     let link = open_port(eal, &profiles.link, &node.link.device, &wanted)
         .with_context(|| format!("node.link.device \"{}\"", node.link.device))?;
     Ok(Ports { lan, link })
@@ -71,6 +75,8 @@ struct Wanted {
     workers: u16,
     /// Bytes.
     mtu: u16,
+    /// Frames that each worker may keep, beside those that the profile counts.
+    kept: u32,
 }
 
 fn open_port(
@@ -79,14 +85,14 @@ fn open_port(
     device: &str,
     wanted: &Wanted,
 ) -> anyhow::Result<OpenPort> {
-    let Wanted { index, name, workers, mtu } = *wanted;
+    let Wanted { index, name, workers, mtu, kept } = *wanted;
     let too_wide = || format!("profile {} does not carry an MTU of {mtu}", profile.name);
     let mut config =
         PortConfig::from_profile(profile, index, device, workers, mtu).with_context(too_wide)?;
     config.rss_key = profile.offloads.rss.then_some(RSS_KEY);
     let mut mempool = config.mempool(profile).with_context(too_wide)?;
     // The profile counts frames for each queue, but each worker holds frames, queue or not.
-    mempool.mbufs = mempool.mbufs.div_ceil(config.queues.into()) * u32::from(workers);
+    mempool.mbufs = (mempool.mbufs.div_ceil(config.queues.into()) + kept) * u32::from(workers);
     let pool = Mempool::new(eal, name, &mempool)?;
     let port = Port::open(eal, &config, &pool)?;
     info!(

@@ -29,9 +29,14 @@ pub struct Lab {
 impl Lab {
     /// Namespaces, LAN and link; no node runs yet.
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// The same, with arguments of `lab up`.
+    pub fn up_with(arguments: &[&str]) -> Self {
         let only = ONE_LAB.lock().unwrap_or_else(PoisonError::into_inner);
         lab(&["down"]);
-        lab(&["up"]);
+        lab(&[&["up"], arguments].concat());
         Self { scratch: tempfile::tempdir().unwrap(), _only: only }
     }
 

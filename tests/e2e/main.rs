@@ -5,6 +5,7 @@
 //! `holdfast-probe`, `curl` and `socat`; here the trouble is made and the verdicts are collected.
 
 mod guard;
+mod ingress;
 mod input;
 mod ipv6;
 mod keys;

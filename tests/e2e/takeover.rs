@@ -49,7 +49,16 @@ pub fn survives(
     trouble: impl Fn(&Lab),
     recovered: impl Fn(&Lab) -> bool,
 ) -> Lab {
-    let lab = Lab::up();
+    survives_in(Lab::up(), prepare, trouble, recovered)
+}
+
+/// The same in a lab that is up.
+pub fn survives_in(
+    lab: Lab,
+    prepare: &[&[&str]],
+    trouble: impl Fn(&Lab),
+    recovered: impl Fn(&Lab) -> bool,
+) -> Lab {
     let bytes: Vec<u8> =
         (0..48_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     lab.offer("big.bin", &bytes);

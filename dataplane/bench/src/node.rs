@@ -15,7 +15,7 @@ use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
 use replication::{Directive, Epoch, GateMode, Incarnation, Path, Protection, Report, Role};
 use worker::nic::Frame;
-use worker::{AddressConfig, At, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
+use worker::{AddressConfig, At, Ingress, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
 
 use crate::clients;
 use crate::nic::{PoolFrame, PoolNic, Queue};
@@ -189,6 +189,7 @@ fn node_config(index: u8, size: (u32, u16), protection: Protection) -> NodeConfi
     NodeConfig {
         incarnation: Incarnation(index.into()),
         vmac: VMAC,
+        ingress: Ingress::Switch,
         lan: port(77),
         link: port(78),
         control_port: worker::config::DEFAULT_CONTROL_PORT,

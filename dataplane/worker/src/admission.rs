@@ -197,15 +197,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if self.fault.is_some() {
             return false;
         }
-        let result = self.admit_some();
+        let result = self.admit_some(now_us);
         result.unwrap_or_else(|fault| {
             self.fail(now_us, fault);
             true
         })
     }
 
-    fn admit_some(&mut self) -> Result<bool, Fault> {
+    fn admit_some(&mut self, now_us: u64) -> Result<bool, Fault> {
         let Worker { admission, channels, shards, counters, node, board, index, .. } = self;
+        shards.applied_us = now_us;
         let made = Made { config: &node.shard, content: &node.content, board, worker: *index };
         let mut left = RECORDS_PER_LOOP;
         for channel in channels.iter_mut() {

@@ -35,6 +35,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         // A backup may ask in its own name for those whom it would have to answer after a takeover.
         let silent = self.is_silent();
         let Worker { channels, shards, counters, lan, .. } = self;
+        let segments_before = counters.segments_applied;
+        shards.applied_us = now_us;
         for channel in channels.iter_mut() {
             let result = apply_log(&mut channel.log, shards, most - applied, counters);
             match result {
@@ -49,6 +51,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     break;
                 }
             }
+        }
+        if self.kept.is_on() && self.counters.segments_applied > segments_before {
+            self.board.clients_logged(self.index, now_us);
         }
         applied
     }
@@ -98,6 +103,7 @@ pub(crate) fn apply_record<F>(
     counters: &mut Counters,
 ) -> Result<Option<Addr>, Fault> {
     let refuse = |reason| Fault::Refused { shard: record.shard, reason };
+    let applied_us = shards.applied_us;
     let slot = shards.slot_mut(record.shard).ok_or(refuse(RefusedRecord::Shard));
     let slot = slot.inspect_err(|_| counters.records_refused += 1)?;
     if let Some(primary) = record.digest() {
@@ -115,6 +121,7 @@ pub(crate) fn apply_record<F>(
             counters.records_refused += 1;
             refuse(reason)
         })?;
+        slot.lag.note(applied_us, now);
         shards.logged(now);
         return Ok(None);
     }
@@ -139,6 +146,7 @@ pub(crate) fn apply_record<F>(
         RecordKind::Kick => slot.shard.kick(now, &mut egress),
         _ => slot.shard.step(now, &segments, &mut egress),
     }
+    slot.lag.note(applied_us, now);
     shards.logged(now);
     Ok(segments.last().map(|segment| segment.flow.remote.addr))
 }

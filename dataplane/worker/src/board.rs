@@ -44,6 +44,9 @@ struct Tick {
     unconfirmed_since_us: AtomicU64,
     first_packet_us: AtomicU64,
     last_kick_us: AtomicU64,
+    /// When clients were last heard that another node serves, and when they last were in its log.
+    clients_heard_us: AtomicU64,
+    clients_logged_us: AtomicU64,
     /// The epoch for whose takeover nothing is left to apply.
     applied_epoch: AtomicU64,
     /// Bits of `State`.
@@ -91,6 +94,8 @@ impl Board {
                 unconfirmed_since_us: AtomicU64::new(NONE),
                 first_packet_us: AtomicU64::new(NONE),
                 last_kick_us: AtomicU64::new(NONE),
+                clients_heard_us: AtomicU64::new(NONE),
+                clients_logged_us: AtomicU64::new(NONE),
                 applied_epoch: AtomicU64::new(NONE),
                 state: AtomicU64::new(0),
                 mismatch: Default::default(),
@@ -170,6 +175,24 @@ impl Board {
     /// A worker: its loop stood still for so long.
     pub fn stalled(&self, worker: u16, for_us: u64) {
         self.of(worker).stalled_us.fetch_max(for_us, Ordering::SeqCst);
+    }
+
+    /// A worker: it heard clients of the service that another node serves.
+    pub fn clients_heard(&self, worker: u16, now_us: u64) {
+        self.of(worker).clients_heard_us.store(now_us, Ordering::Relaxed);
+    }
+
+    /// A worker: the log that it applies had segments of clients.
+    pub fn clients_logged(&self, worker: u16, now_us: u64) {
+        self.of(worker).clients_logged_us.store(now_us, Ordering::Relaxed);
+    }
+
+    /// Lead: when any worker last said so, of each of the two.
+    pub fn clients_heard_and_logged(&self) -> (Option<u64>, Option<u64>) {
+        let last = |of: fn(&Tick) -> &AtomicU64| {
+            self.workers.iter().filter_map(|tick| some_time(of(tick))).max()
+        };
+        (last(|tick| &tick.clients_heard_us), last(|tick| &tick.clients_logged_us))
     }
 
     /// A worker: nothing is left to apply for the takeover of `epoch`.

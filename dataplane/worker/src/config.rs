@@ -89,6 +89,8 @@ pub struct NodeConfig {
     pub incarnation: Incarnation,
     /// The service's MAC address. It moves with the service.
     pub vmac: Mac,
+    /// How what clients send gets to the node that serves.
+    pub ingress: Ingress,
     /// The service LAN.
     pub lan: PortConfig,
     /// The replication link.
@@ -113,6 +115,36 @@ pub struct NodeConfig {
     /// Frames that may wait in the gate, for each worker; raised to what a step needs. Each is a
     /// frame of the LAN port's pool.
     pub gate_frames: usize,
+}
+
+/// How what clients send gets to the node that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// The switch learns from what is sent from the service's MAC address where that is.
+    Switch,
+    /// The switch floods: nothing is ever sent from the service's MAC address, or it is a group's.
+    /// So both nodes hear the clients, and who does not serve keeps what it hears for a while.
+    Flood(Keep),
+}
+
+/// How much of what it hears a node keeps while it does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Each frame for so long, in microseconds: longer than a takeover takes.
+    pub for_us: u64,
+    /// So many frames at most, for each worker. They are frames of the LAN port's pool.
+    pub frames: usize,
+}
+
+impl Ingress {
+    /// What a node keeps.
+    #[must_use]
+    pub fn keep(self) -> Option<Keep> {
+        match self {
+            Ingress::Switch => None,
+            Ingress::Flood(keep) => Some(keep),
+        }
+    }
 }
 
 impl NodeConfig {

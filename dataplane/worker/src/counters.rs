@@ -95,6 +95,10 @@ counters! {
     passed_on,
     /// Frames handed to another worker.
     handed_over,
+    /// Frames of clients that were kept while another node served.
+    kept,
+    /// Kept frames that were taken in after a takeover.
+    replayed,
     /// Not addressed to this node: flooded by the switch.
     drop_not_for_us,
     /// Shorter or longer than its headers say, or with fields that no host sends.
@@ -118,6 +122,10 @@ counters! {
     drop_martian,
     /// For the service address while this node does not serve.
     drop_not_serving,
+    /// Kept frames that the log had, too.
+    drop_kept_logged,
+    /// Kept frames pushed out by newer ones.
+    drop_kept_full,
     /// A reset or echo reply that the rate limit held back.
     drop_rate_limited,
     /// ICMP errors that are damaged, about nothing that is in flight, without news, or too many.

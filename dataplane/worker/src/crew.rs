@@ -16,7 +16,7 @@ use rustix::thread::set_current_timer_slack;
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::{NodeConfig, PortConfig};
+use crate::config::{Ingress, NodeConfig, PortConfig};
 use crate::events::{self, Events, Told};
 use crate::ingress::{Local, MAX_OWN, MAX_VIPS};
 use crate::nic::Nic;
@@ -127,11 +127,17 @@ pub fn crew<N: Nic, S: Steward>(
         let lan_local = local(Path::Lan, share.lan.mac(), &node.lan, vips.clone());
         let link_local = local(Path::Link, share.link.mac(), &node.link, ArrayVec::new());
         let (lan, link) = (node.lan.clone(), node.link.clone());
+        let service_mac = match node.ingress {
+            Ingress::Switch => node.vmac,
+            Ingress::Flood(_) => share.lan.mac(),
+        };
+        let mut lan_port = Port::new(share.lan, Path::Lan, lan, relay(lan_queues), capacity);
+        lan_port.service_mac = service_mac;
         crew.push(Worker::new(Parts {
             index,
             steward: steward.take(),
             board: Arc::clone(&board),
-            lan: Port::new(share.lan, Path::Lan, lan, relay(lan_queues), capacity),
+            lan: lan_port,
             link: Port::new(share.link, Path::Link, link, relay(link_queues), QUEUE_FRAMES),
             lan_local,
             link_local,

@@ -64,11 +64,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             port.learn(now_us, source, mac, &mut self.counters);
             self.spread.hand_to_all(|| Parcel::Learned(path, source, mac));
         }
-        let mac = if service && serving {
-            self.node.vmac
+        let (sender, mac) = if service && serving {
+            (port.service_mac, self.node.vmac)
         } else if !service && (!silent || source == port.net.peer) {
             // Silence is for the service's sake; the peer must be able to tell us our epoch.
-            port.mac
+            (port.mac, port.mac)
         } else {
             return;
         };
@@ -84,7 +84,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             false => (asked.source, asked.source_mac.unwrap_or(from)),
         };
         let packet = answer.to_bytes(destination);
-        if port.send_packet(mac, link, ETHERTYPE_IPV6, &packet, &mut self.counters) {
+        if port.send_packet(sender, link, ETHERTYPE_IPV6, &packet, &mut self.counters) {
             self.counters.neighbour_advertisements += 1;
         }
     }
@@ -107,7 +107,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     /// Tells all nodes of the LAN that a service address is at our VMAC (RFC 4861 7.2.6).
-    pub(crate) fn advertise(&mut self, vip: Addr) {
+    pub(crate) fn advertise(&mut self, vip: Addr, from: Mac) {
         let vmac = self.node.vmac;
         let told = Advertisement {
             target: vip.octets().into(),
@@ -117,7 +117,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         };
         let packet = told.to_bytes(ipv6::ALL_NODES);
         let group = Mac::of_group(ipv6::ALL_NODES);
-        if self.lan.send_packet(vmac, group, ETHERTYPE_IPV6, &packet, &mut self.counters) {
+        if self.lan.send_packet(from, group, ETHERTYPE_IPV6, &packet, &mut self.counters) {
             self.counters.unsolicited_advertisements += 1;
         }
     }

@@ -6,7 +6,6 @@
 use engine::guard::{Guard, MAX_ANSWER_LEN, Verdict};
 use engine::shard::Shard;
 use engine::time::Instant;
-use engine::wire::ethernet::Mac;
 use engine::wire::segment::{self, Segment};
 
 use crate::counters::Counters;
@@ -22,7 +21,6 @@ const _: () = assert!(MAX_SEGMENTS <= u64::BITS as usize && segment::RESET_LEN <
 pub(crate) struct Door<'a, N: Nic> {
     pub lan: &'a mut Port<N>,
     pub resets: &'a mut RateLimit,
-    pub vmac: Mac,
     pub now_us: u64,
     pub counters: &'a mut Counters,
 }
@@ -64,7 +62,7 @@ impl<N: Nic> Door<'_, N> {
             self.counters.suspects += u64::from(!stranger);
             if len > 0 {
                 let (frame, packet) = (&frames[number], &answer[..len]);
-                respond::return_to_sender(self.lan, frame, self.vmac, packet, self.counters);
+                respond::return_to_sender(self.lan, frame, packet, self.counters);
             }
         }
         refused

@@ -6,6 +6,7 @@ use crate::admission::Admission;
 use crate::channel;
 use crate::events::Event;
 use crate::handover::Handover;
+use crate::kept::Flooding;
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::shards::{Placement, Shards};
@@ -66,7 +67,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let at_rest = old.quiesce != 0 && self.is_settled();
         self.directive = new;
         if new.silent && !old.silent {
-            self.lan.forget_frames_from(self.node.vmac);
+            self.lan.forget_frames_of(&self.lan_local.vips);
         }
         match (self.duty, new.role) {
             (Duty::Spare, Role::Spare) => {}
@@ -141,7 +142,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     /// Says nothing in the service's name any more.
     pub(crate) fn leave_service(&mut self) {
-        self.lan.forget_frames_from(self.node.vmac);
+        self.lan.forget_frames_of(&self.lan_local.vips);
+        self.kept.clear();
+        self.flooding = Flooding::default();
         if self.steward.is_some() {
             self.board.cease();
         }

@@ -30,7 +30,6 @@ pub(crate) enum Way<'a, F> {
 pub(crate) struct FrameEgress<'a, N: Nic> {
     pub lan: &'a mut Port<N>,
     pub way: Way<'a, N::Frame>,
-    pub vmac: Mac,
     pub now_us: u64,
     pub counters: &'a mut Counters,
 }
@@ -72,7 +71,7 @@ impl<N: Nic> FrameEgress<'_, N> {
             ipv6::HEADER_LEN => ethernet::ETHERTYPE_IPV6,
             _ => ethernet::ETHERTYPE_IPV4,
         };
-        let source = self.vmac;
+        let source = self.lan.service_mac;
         link.copy_from_slice(
             &ethernet::Header { destination: unknown, source, ethertype }.to_bytes(),
         );

@@ -45,6 +45,18 @@ pub enum Event {
         /// Connections that were kicked.
         kicked: u64,
     },
+    /// What clients had sent around the takeover, and what was kept of it, is taken in.
+    Replayed {
+        /// So many frames were taken in.
+        frames: u64,
+        /// So many more were not: the log had them.
+        logged: u64,
+        /// Time since this worker began to serve.
+        took_us: u64,
+    },
+    /// The primary hears clients, and this node does not: the switch sends what is for the service
+    /// to one port.
+    NotFlooded,
     /// Our state is not the primary's.
     DigestMismatch(Mismatch),
     /// A log record could not be applied; applying stopped.

@@ -90,7 +90,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Way::Port
         };
         counters.steps += 1;
-        let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+        let mut egress = FrameEgress { lan, way, now_us, counters };
         slot.shard.icmp_error(now, error, &mut egress);
         slot.errors.remove(0);
         slot.touched = true;

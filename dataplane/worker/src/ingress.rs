@@ -140,8 +140,15 @@ fn parse(frame: &[u8], checksum: RxChecksum, local: &Local) -> Result<Class, Dro
         ethernet::ETHERTYPE_ARP if to_us || header.destination == Mac::BROADCAST => {
             let packet = arp::Packet::parse(packet)?;
             // RFC 826 names the sender twice; who lies in one place is not believed in the other.
-            let honest = packet.sender_mac == header.source && header.source.is_unicast();
-            if honest { Ok(Class::Arp(packet)) } else { Err(Drop::Malformed) }
+            // The serving node may name the service's address, which it need not send from.
+            let serving =
+                packet.sender_mac == local.vmac && local.vips.contains(&packet.sender_ip.into());
+            let honest = packet.sender_mac == header.source || serving;
+            if honest && header.source.is_unicast() {
+                Ok(Class::Arp(packet))
+            } else {
+                Err(Drop::Malformed)
+            }
         }
         tag if ETHERTYPE_VLAN.contains(&tag) => Err(Drop::Vlan),
         ethernet::ETHERTYPE_IPV4 | ethernet::ETHERTYPE_IPV6 | ethernet::ETHERTYPE_ARP => {
@@ -203,7 +210,7 @@ fn parse_ipv6(
         };
     }
     let service = is_service(destination, local)?;
-    if !link.destination.is_unicast() {
+    if !link.destination.is_unicast() && link.destination != local.vmac {
         return Err(Drop::NotForUs);
     }
     if ip.header.protocol == ipv6::PROTOCOL_ICMPV6 {
@@ -233,13 +240,15 @@ fn parse_icmpv6(
     let (kind, _, _) = icmpv6::message(ip, Checksums::Verify)?;
     // Only who is about to take an address may have none (RFC 4862 section 5.4.2).
     let probes = kind == icmpv6::NEIGHBOUR_SOLICITATION && source.is_unspecified();
-    let ours = local.is_ours(source.into()) && !is_the_serving_node(source.into(), link, local);
+    // The serving node tells where a service address is; others hear that.
+    let tells = kind == icmpv6::NEIGHBOUR_ADVERTISEMENT && local.vips.contains(&source.into());
+    let ours = local.is_ours(source.into()) && !tells;
     if !probes && is_martian_ipv6(source) || ours {
         return Err(Drop::Martian);
     }
     match kind {
         icmpv6::NEIGHBOUR_SOLICITATION | icmpv6::NEIGHBOUR_ADVERTISEMENT => {
-            neighbour(ndp::Message::parse(ip, Checksums::Trusted)?, link, local)
+            neighbour(ndp::Message::parse(ip, Checksums::Trusted)?, source, link, local)
         }
         icmpv6::MULTICAST_LISTENER_QUERY => {
             mld::check_query(ip, Checksums::Trusted)?;
@@ -255,29 +264,30 @@ fn parse_icmpv6(
     }
 }
 
-fn neighbour(message: ndp::Message, link: &ethernet::Header, local: &Local) -> Result<Class, Drop> {
+fn neighbour(
+    message: ndp::Message,
+    source: Ipv6Addr,
+    link: &ethernet::Header,
+    local: &Local,
+) -> Result<Class, Drop> {
     let (target, mac) = match message {
         ndp::Message::Solicitation(asked) => (asked.target.into(), asked.source_mac),
         ndp::Message::Advertisement(told) => (told.target.into(), told.target_mac),
     };
+    let service = local.vips.contains(&target);
+    let told = matches!(message, ndp::Message::Advertisement(_));
+    let serving = told && service && mac == Some(local.vmac);
     // As with ARP: who lies in one place is not believed in the other.
-    if !link.source.is_unicast() || mac.is_some_and(|mac| mac != link.source) {
+    let honest = mac.is_none_or(|mac| mac == link.source) || serving;
+    if !link.source.is_unicast() || !honest {
         return Err(Drop::Malformed);
     }
-    let service = local.vips.contains(&target);
-    match (message, local.is_ours(target)) {
-        (ndp::Message::Solicitation(_), false) => Err(Drop::NotForUs),
-        // Nobody else tells us where our own addresses are.
-        (ndp::Message::Advertisement(_), true) if !is_the_serving_node(target, link, local) => {
-            Err(Drop::Martian)
-        }
+    match (told, local.is_ours(target)) {
+        (false, false) => Err(Drop::NotForUs),
+        // Nobody else tells us where our own addresses are, or speaks from there.
+        (true, ours) if (ours || local.is_ours(source.into())) && !serving => Err(Drop::Martian),
         _ => Ok(Class::Neighbour { from: link.source, service, message }),
     }
-}
-
-/// Whether it is the serving node that speaks from a service address. Others hear that.
-fn is_the_serving_node(address: Addr, link: &ethernet::Header, local: &Local) -> bool {
-    link.source == local.vmac && local.vips.contains(&address)
 }
 
 /// Where in the frame a packet stands.
@@ -493,6 +503,36 @@ mod tests {
         let liar = arp::Packet::request(MAC, CLIENT, VIP);
         let bytes = frame(Mac::BROADCAST, ethernet::ETHERTYPE_ARP, &liar.to_bytes());
         assert_eq!(of(&bytes), Class::Drop(Drop::Malformed));
+    }
+
+    #[test]
+    fn serving_node_may_tell_of_the_service_from_an_address_of_its_own() {
+        let packet = arp::Packet::announcement(VMAC, VIP);
+        let bytes = frame(Mac::BROADCAST, ethernet::ETHERTYPE_ARP, &packet.to_bytes());
+        assert_eq!(of(&bytes), Class::Arp(packet));
+        let told = |target, target_mac| {
+            let (target_mac, solicited, replaces) = (Some(target_mac), false, true);
+            let told = ndp::Advertisement { target, target_mac, solicited, replaces };
+            of(&frame(Mac::of_group(ipv6::ALL_NODES), IPV6, &told.to_bytes(ipv6::ALL_NODES)))
+        };
+        assert!(matches!(told(VIP_V6, VMAC), Class::Neighbour { service: true, .. }));
+        assert_eq!(told(NODE_V6, VMAC), Class::Drop(Drop::Martian));
+        assert_eq!(told(VIP_V6, CLIENT_MAC), Class::Drop(Drop::Martian));
+    }
+
+    #[test]
+    fn group_address_of_the_service_is_heard() {
+        let vmac = Mac([3, 0, 0, 0, 0, 0x64]);
+        for (ethertype, packet) in
+            [(ethernet::ETHERTYPE_IPV4, segment(CLIENT, VIP)), (IPV6, segment(CLIENT_V6, VIP_V6))]
+        {
+            let local = Local { vmac, ..local(Path::Lan) };
+            let class = classify(&frame(vmac, ethertype, &packet), RxChecksum::Unknown, &local);
+            assert!(matches!(class, Class::Segment { port: 7, .. }), "{class:?}");
+            let other = Mac([3, 0, 0, 0, 0, 0x65]);
+            let class = classify(&frame(other, ethertype, &packet), RxChecksum::Unknown, &local);
+            assert_eq!(class, Class::Drop(Drop::NotForUs));
+        }
     }
 
     const IPV6: u16 = ethernet::ETHERTYPE_IPV6;

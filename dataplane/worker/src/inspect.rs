@@ -21,6 +21,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.channels.iter().map(|channel| channel.log.len()).sum()
     }
 
+    /// Frames of clients that it keeps, because another node serves.
+    #[must_use]
+    pub fn kept_frames(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Copies of its shards as a takeover at this moment would make them: all that was received is
     /// applied. None if the log cannot be followed. Slow.
     #[must_use]

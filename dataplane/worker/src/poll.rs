@@ -23,6 +23,7 @@ use crate::events::{Event, Events};
 use crate::handover::Handover;
 use crate::idle::{Idler, Load};
 use crate::ingress::Local;
+use crate::kept::{Flooding, Kept};
 use crate::latency::Recorder;
 use crate::limit::RateLimit;
 use crate::nic::{BURST, Nic};
@@ -95,6 +96,10 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) lan_polled_us: u64,
     pub(crate) link_idle: bool,
 
+    /// What clients send while this node does not serve, where it hears them.
+    pub(crate) kept: Kept<N::Frame>,
+    pub(crate) flooding: Flooding,
+
     pub(crate) announcer: Option<Announcer>,
     /// No switch has heard yet which groups this node is in.
     unreported: bool,
@@ -158,6 +163,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Shards::fresh(parts.index, placement, &parts.node.shard, &parts.node.content);
         let (idle, gate) = (parts.node.idle, parts.node.gate_packets());
         let protection = parts.node.protection.clone();
+        let keep = parts.node.ingress.keep();
         let shards = parts.node.shard.shards;
         Worker {
             index: parts.index,
@@ -195,6 +201,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             last_loop_us: None,
             lan_polled_us: 0,
             link_idle: true,
+            kept: Kept::new(keep),
+            flooding: Flooding::default(),
             announcer: None,
             unreported: parts.index == 0,
             claimed_us: None,
@@ -280,7 +288,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.board.stalled(self.index, gap_us);
             self.trusted = false;
             self.distrust_since_us = Some(now_us);
-            self.lan.forget_frames_from(self.node.vmac);
+            self.lan.forget_frames_of(&self.lan_local.vips);
             self.events.tell(now_us, Event::Stalled { for_us: gap_us });
         }
         gap_us
@@ -309,6 +317,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     fn ask_steward(&mut self, now_us: u64, gap_us: u64) -> Option<Directive> {
+        self.watch_flooding(now_us);
         let (standing, stalled_us) = self.board.survey(now_us);
         // Twice: what followers had handed to the lead to be sent has left since the first time.
         let quiet = standing.quiet != 0 && standing.quiet == self.directive.quiesce;
@@ -438,7 +447,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.release(now_us);
         }
         let since_us = self.serving_since_us.filter(|_| self.first_packet_us.is_none());
-        let first = since_us.filter(|_| self.lan.holds_packet_from(self.node.vmac));
+        let first = since_us.filter(|_| self.lan.holds_packet_of(&self.lan_local.vips));
         let waiting = self.lan.waiting();
         self.lan.flush(&mut self.spread);
         if let Some(since_us) = first {

@@ -24,6 +24,8 @@ pub(crate) struct Port<N: Nic> {
     pub nic: N,
     pub path: Path,
     pub mac: Mac,
+    /// What frames in the service's name have as their source.
+    pub service_mac: Mac,
     pub net: PortConfig,
     /// The worker that transmits for this one when the card has no queue for it.
     relay: u16,
@@ -38,6 +40,7 @@ impl<N: Nic> Port<N> {
     pub fn new(nic: N, path: Path, net: PortConfig, relay: u16, capacity: usize) -> Port<N> {
         Port {
             mac: nic.mac(),
+            service_mac: nic.mac(),
             nic,
             path,
             net,
@@ -310,11 +313,12 @@ impl<N: Nic> Port<N> {
         }
     }
 
-    /// Whether a packet from `mac` waits for the card; announcements of an address are none.
-    pub fn holds_packet_from(&self, mac: Mac) -> bool {
+    /// Whether a packet from one of `vips` waits for the card; announcements of an address are
+    /// none.
+    pub fn holds_packet_of(&self, vips: &[Addr]) -> bool {
         self.queue.iter().chain(&self.burst).any(|frame| {
             ethernet::Header::parse(frame.bytes()).is_ok_and(|(header, packet)| {
-                header.source == mac
+                is_of(vips, frame.bytes())
                     && match header.ethertype {
                         ethernet::ETHERTYPE_IPV4 => true,
                         ethernet::ETHERTYPE_IPV6 => ipv6::Packet::parse(packet)
@@ -325,10 +329,10 @@ impl<N: Nic> Port<N> {
         })
     }
 
-    /// Drops frames from `mac` that wait for the card or for a neighbour: this node may not speak
-    /// for it any more.
-    pub fn forget_frames_from(&mut self, mac: Mac) {
-        let is_other = |frame: &N::Frame| frame.bytes().get(6..12) != Some(&mac.0[..]);
+    /// Drops frames in the name of `vips` that wait for the card or for a neighbour: this node may
+    /// not speak for them any more.
+    pub fn forget_frames_of(&mut self, vips: &[Addr]) {
+        let is_other = |frame: &N::Frame| !is_of(vips, frame.bytes());
         self.queue.retain(is_other);
         self.burst.retain(|frame| is_other(frame));
         self.neighbours.keep_waiting(is_other);
@@ -418,6 +422,26 @@ fn push<F: Frame>(
     queue.push_back(frame);
 }
 
+/// Whether a frame speaks in the name of one of `vips`: a packet from there, or an announcement.
+fn is_of(vips: &[Addr], frame: &[u8]) -> bool {
+    let Ok((header, packet)) = ethernet::Header::parse(frame) else { return false };
+    let v4 = |at: usize| packet.get(at..)?.first_chunk().map(|v4| Addr::from_ipv4_octets(*v4));
+    let from = match header.ethertype {
+        ethernet::ETHERTYPE_IPV4 => v4(IPV4_SOURCE),
+        ethernet::ETHERTYPE_ARP => v4(ARP_SENDER),
+        ethernet::ETHERTYPE_IPV6 => {
+            packet.get(IPV6_SOURCE..).and_then(|rest| Some(Addr::from_octets(*rest.first_chunk()?)))
+        }
+        _ => None,
+    };
+    from.is_some_and(|from| vips.contains(&from))
+}
+
+/// Where a packet says who sends it: RFC 791 3.1, RFC 826, RFC 8200 3.
+const IPV4_SOURCE: usize = 12;
+const ARP_SENDER: usize = 14;
+const IPV6_SOURCE: usize = 8;
+
 fn set_destination(frame: &mut impl Frame, mac: Mac) {
     frame.bytes_mut()[..6].copy_from_slice(&mac.0);
 }
@@ -431,9 +455,10 @@ mod tests {
     use crate::nic_memory::{MemoryNic, Wire};
 
     const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
-    const VMAC: Mac = Mac([2, 0, 0, 0, 0, 0x64]);
     const CLIENT: Addr = Addr::from_ipv4_octets([10, 77, 0, 9]);
     const PEER: Addr = Addr::from_ipv4_octets([10, 77, 0, 2]);
+    const NODE: [u8; 4] = [10, 77, 0, 1];
+    const VIP: [u8; 4] = [10, 77, 0, 100];
 
     fn port() -> (Port<MemoryNic>, Wire) {
         let (nic, wire) = MemoryNic::new(OWN, 1500);
@@ -451,20 +476,46 @@ mod tests {
         packets.map(|packet| packet.target_ip.into()).collect()
     }
 
-    fn wait_for(port: &mut Port<MemoryNic>, source: Mac, to: Addr) {
+    fn wait_for(port: &mut Port<MemoryNic>, source: [u8; 4], to: Addr) {
         let mut frame = port.nic.allocate().expect("there are frames");
         let (destination, ethertype) = (Mac::default(), ethernet::ETHERTYPE_IPV4);
-        let header = ethernet::Header { destination, source, ethertype };
-        assert!(frame.append(&header.to_bytes()));
+        let header = ethernet::Header { destination, source: OWN, ethertype };
+        let (source, protocol) = (source.into(), ipv4::PROTOCOL_TCP);
+        let packet = ipv4::Header { source, destination: [10, 77, 0, 9].into(), protocol, ttl: 64 };
+        assert!(frame.append(&header.to_bytes()) && frame.append(&packet.to_bytes(0)));
         port.send_ip(0, frame, to, &mut Counters::default());
+    }
+
+    #[test]
+    fn what_speaks_for_the_service_is_known_by_its_address() {
+        let vip_v6: Addr = "fd77::64".parse().unwrap();
+        let vips = [Addr::from_ipv4_octets(VIP), vip_v6];
+        let framed = |ethertype, packet: &[u8]| {
+            let (destination, source) = (Mac::BROADCAST, OWN);
+            [&ethernet::Header { destination, source, ethertype }.to_bytes()[..], packet].concat()
+        };
+        let announced = |ip: [u8; 4]| {
+            let packet = arp::Packet::announcement(OWN, ip.into()).to_bytes();
+            is_of(&vips, &framed(ethernet::ETHERTYPE_ARP, &packet))
+        };
+        assert!(announced(VIP) && !announced(NODE));
+        let told = |target: &str| {
+            let target = target.parse().unwrap();
+            let (target_mac, solicited, replaces) = (Some(OWN), false, true);
+            let told = ndp::Advertisement { target, target_mac, solicited, replaces };
+            let packet = told.to_bytes(ipv6::ALL_NODES);
+            is_of(&vips, &framed(ethernet::ETHERTYPE_IPV6, &packet))
+        };
+        assert!(told("fd77::64") && !told("fd77::1"));
+        assert!(!is_of(&vips, &framed(ethernet::ETHERTYPE_IPV6, &[0x60; 20])));
     }
 
     #[test]
     fn silent_node_asks_for_nobody_but_its_peer() {
         for (silent, expected) in [(false, vec![CLIENT, PEER]), (true, vec![PEER])] {
             let (mut port, _wire) = port();
-            wait_for(&mut port, VMAC, CLIENT);
-            wait_for(&mut port, OWN, PEER);
+            wait_for(&mut port, VIP, CLIENT);
+            wait_for(&mut port, NODE, PEER);
             assert_eq!(asked_for(&mut port), [CLIENT, PEER]);
             port.poll_neighbours(10_000, silent, &mut Counters::default());
             assert_eq!(asked_for(&mut port), expected);
@@ -474,13 +525,13 @@ mod tests {
     #[test]
     fn what_waits_for_a_neighbour_is_forgotten_with_the_rest() {
         let (mut port, _wire) = port();
-        wait_for(&mut port, VMAC, CLIENT);
-        wait_for(&mut port, OWN, CLIENT);
+        wait_for(&mut port, VIP, CLIENT);
+        wait_for(&mut port, NODE, CLIENT);
         port.queue.clear();
-        port.forget_frames_from(VMAC);
+        port.forget_frames_of(&[Addr::from_ipv4_octets(VIP)]);
         port.learn(1, CLIENT, Mac([2, 0, 0, 0, 0, 9]), &mut Counters::default());
         let sources: Vec<_> =
-            port.queue.iter().map(|frame| frame.bytes()[6..12].to_vec()).collect();
-        assert_eq!(sources, [OWN.0.to_vec()]);
+            port.queue.iter().map(|frame| frame.bytes()[26..30].to_vec()).collect();
+        assert_eq!(sources, [NODE]);
     }
 }

@@ -126,7 +126,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             parse_waiting(&slot.waiting[..take], &mut segments);
             let screen = slot.shard.look_up(&mut segments) || slot.shard.is_beset(now);
             if screen && slot.screened < take {
-                let mut door = Door { lan, resets, vmac: node.vmac, now_us, counters };
+                let mut door = Door { lan, resets, now_us, counters };
                 let (shard, guard) = (&slot.shard, &mut slot.guard);
                 let frames = &slot.waiting[..take];
                 refused = door.screen(shard, guard, now, &segments, frames, slot.screened);
@@ -157,7 +157,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 };
                 counters.steps += 1;
                 counters.segments += segments.len() as u64;
-                let mut egress = FrameEgress { lan, way, vmac: node.vmac, now_us, counters };
+                let mut egress = FrameEgress { lan, way, now_us, counters };
                 // What another node began, and did not end, comes before our own.
                 slot.kick_due &= kind == Kind::Step || slot.shard.kicks_next().is_some();
                 run(&mut slot.shard, now, &segments, kind, &mut egress);

@@ -10,6 +10,7 @@ use crate::board::worker_of_channel;
 use crate::ingress::{Class, classify};
 use crate::nic::{BURST, Frame, Nic, RxChecksum};
 use crate::poll::Worker;
+use crate::replay::is_for_service;
 use crate::spread::Parcel;
 use crate::steward::Steward;
 
@@ -33,12 +34,20 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             let checksum = frame.rx_checksum();
             self.take(now_us, Path::Link, frame, checksum);
         }
+        if self.kept.is_on() {
+            busy |= self.look_after_kept(now_us);
+        }
         if self.may_poll_lan(now_us) {
             self.lan.nic.receive(&mut frames);
             busy |= !frames.is_empty();
+            let keeps = self.keeps();
             for frame in frames.drain(..) {
                 self.counters.lan_rx_frames += 1;
                 self.counters.lan_rx_bytes += frame.bytes().len() as u64;
+                if keeps && is_for_service(frame.bytes(), self.node.vmac) {
+                    self.hear(now_us, frame);
+                    continue;
+                }
                 let checksum = frame.rx_checksum();
                 self.take(now_us, Path::Lan, frame, checksum);
             }
@@ -69,6 +78,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         match parcel {
             // The worker that handed it over has verified the checksums.
             Parcel::Received(path, frame) => self.take(now_us, path, frame, RxChecksum::Good),
+            Parcel::Kept(at_us, frame) => self.keep(at_us, frame),
             Parcel::Transmit(Path::Lan, frame) => self.lan.push(frame, &mut self.counters),
             Parcel::Transmit(Path::Link, frame) => self.link.push(frame, &mut self.counters),
             Parcel::Learned(Path::Lan, address, mac) => {
@@ -80,7 +90,13 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    fn take(&mut self, now_us: u64, path: Path, mut frame: N::Frame, checksum: RxChecksum) {
+    pub(crate) fn take(
+        &mut self,
+        now_us: u64,
+        path: Path,
+        mut frame: N::Frame,
+        checksum: RxChecksum,
+    ) {
         let local = match path {
             Path::Lan => &self.lan_local,
             Path::Link => &self.link_local,

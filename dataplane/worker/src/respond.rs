@@ -18,6 +18,9 @@ use crate::spread::Parcel;
 use crate::steward::Steward;
 use crate::switchover::came_to;
 
+/// How long after the claim a switch that learned the service's address is told where that is.
+const TEACHING_US: u64 = 1_000_000;
+
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Learns from an ARP packet and answers it if it asks for an address that we own at the
     /// moment.
@@ -44,16 +47,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if packet.operation != Operation::Request {
             return;
         }
-        let mac = if for_service && serving {
-            self.node.vmac
+        let (from, mac) = if for_service && serving {
+            (port.service_mac, self.node.vmac)
         } else if for_node && (!silent || sender == port.net.peer) {
             // Silence is for the service's sake; the peer must be able to tell us our epoch.
-            port.mac
+            (port.mac, port.mac)
         } else {
             return;
         };
         let reply = packet.reply(mac);
-        if port.send_arp(mac, packet.sender_mac, &reply, &mut self.counters) {
+        if port.send_arp(from, packet.sender_mac, &reply, &mut self.counters) {
             self.counters.arp_replies += 1;
         }
     }
@@ -64,18 +67,28 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return;
         }
         let vmac = self.node.vmac;
+        let from = self.announces_from(now_us);
         for at in 0..self.lan_local.vips.len() {
             match self.lan_local.vips[at].as_ipv4() {
                 Some(vip) => {
                     let packet = Packet::announcement(vmac, vip);
-                    if self.lan.send_arp(vmac, Mac::BROADCAST, &packet, &mut self.counters) {
+                    if self.lan.send_arp(from, Mac::BROADCAST, &packet, &mut self.counters) {
                         self.counters.gratuitous_arps += 1;
                     }
                 }
-                None => self.advertise(self.lan_local.vips[at]),
+                None => self.advertise(self.lan_local.vips[at], from),
             }
         }
         self.report_groups(Path::Lan);
+    }
+
+    /// The source of an announcement. Where the switch is to flood it must not learn the service's
+    /// address, unless it did already: then it has to learn where that is now, and may forget it in
+    /// time.
+    fn announces_from(&self, now_us: u64) -> Mac {
+        let claimed_us = self.claimed_us.unwrap_or(now_us);
+        let teaches = self.flooding.missed && now_us.saturating_sub(claimed_us) <= TEACHING_US;
+        if teaches && self.node.vmac.is_unicast() { self.node.vmac } else { self.lan.service_mac }
     }
 
     /// Turns an echo request around in its own frame.
@@ -108,7 +121,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Path::Lan => &mut self.lan,
             Path::Link => &mut self.link,
         };
-        let source = if service { self.node.vmac } else { port.mac };
+        let source = if service { port.service_mac } else { port.mac };
         answer_link(link, source);
         frame.reuse();
         frame.truncate(ethernet::HEADER_LEN + len);
@@ -129,8 +142,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if len == 0 {
             return;
         }
-        let Worker { lan, node, counters, .. } = self;
-        if return_to_sender(lan, frame, node.vmac, &reset[..len], counters) {
+        let Worker { lan, counters, .. } = self;
+        if return_to_sender(lan, frame, &reset[..len], counters) {
             counters.resets += 1;
         }
     }
@@ -142,13 +155,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 pub(crate) fn return_to_sender<N: Nic>(
     lan: &mut Port<N>,
     frame: &N::Frame,
-    vmac: Mac,
     packet: &[u8],
     counters: &mut Counters,
 ) -> bool {
     let mut link = [0; ethernet::HEADER_LEN];
     link.copy_from_slice(&frame.bytes()[..ethernet::HEADER_LEN]);
-    if !came_to(frame, vmac) {
+    if came_to(frame, lan.mac) {
         let hop = destination_of(packet).map(|destination| lan.net.next_hop(destination));
         let Some(mac) = hop.and_then(|hop| lan.neighbours.known_mac(hop)) else {
             counters.drop_neighbour_silent += 1;
@@ -156,7 +168,7 @@ pub(crate) fn return_to_sender<N: Nic>(
         };
         link[6..12].copy_from_slice(&mac.0);
     }
-    answer_link(&mut link, vmac);
+    answer_link(&mut link, lan.service_mac);
     send(lan, &[&link, packet], counters)
 }
 

@@ -12,6 +12,7 @@ use engine::wire::icmp_error::IcmpError;
 
 use crate::board::worker_of_channel;
 use crate::input::MAX_SEGMENTS;
+use crate::kept::Lag;
 
 /// Which worker of a node holds a shard. A batch carries records of one worker's shards, so a
 /// backup follows the primary's grouping: what came over one channel stays with one worker, also
@@ -64,6 +65,9 @@ pub(crate) struct Slot<F> {
     pub touched: bool,
     /// The takeover's kick has not begun.
     pub kick_due: bool,
+    /// What makes the log's time local, and what came before that: it is in the log.
+    pub lag: Lag,
+    pub logged_until_us: u64,
     /// Its records go into the log although the gate is open: a node that joins has its snapshot.
     pub logged: bool,
 }
@@ -80,6 +84,8 @@ impl<F> Slot<F> {
             waiting_since_ns: 0,
             touched: false,
             kick_due: false,
+            lag: Lag::default(),
+            logged_until_us: 0,
             logged: false,
         }
     }
@@ -122,6 +128,8 @@ pub(crate) struct Shards<F> {
     offset_us: u64,
     /// The latest time that any of the shards was given.
     last: Instant,
+    /// Local time of the loop that applies the log.
+    pub applied_us: u64,
 }
 
 impl<F> Shards<F> {
@@ -133,6 +141,7 @@ impl<F> Shards<F> {
             owners: vec![0; count.into()].into_boxed_slice(),
             offset_us: 0,
             last: Instant::ZERO,
+            applied_us: 0,
         }
     }
 

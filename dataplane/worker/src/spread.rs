@@ -14,6 +14,8 @@ const RING: usize = 1024;
 pub enum Parcel<F> {
     /// A frame that was received on a port and is the other worker's to handle.
     Received(Path, F),
+    /// A frame of a client that was kept since that time, in microseconds.
+    Kept(u64, F),
     /// A finished frame for a port whose queue the other worker owns.
     Transmit(Path, F),
     /// A neighbour that answered.

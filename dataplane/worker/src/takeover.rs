@@ -75,6 +75,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             let now = self.shards.time(now_us);
             self.shards.slots.iter_mut().for_each(|slot| slot.guard.take_over(now));
         }
+        self.begin_replay(now_us);
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);
         // Who is handed the service by a node that follows has missed nothing: nobody waits.

@@ -47,6 +47,20 @@ pub struct Checker {
     off: bool,
 }
 
+/// Whether a frame comes from the service's MAC address, or from one of its addresses, or says where
+/// one of these is.
+fn speaks_for_service(frame: &[u8]) -> bool {
+    let v4 = |at: usize| frame.get(at..at + 4).and_then(|v4| <[u8; 4]>::try_from(v4).ok());
+    let v6 = |at: usize| frame.get(at..at + 16).and_then(|v6| <[u8; 16]>::try_from(v6).ok());
+    let from = match frame.get(12..14) {
+        Some([0x08, 0x00]) => v4(26).map(IpAddr::from),
+        Some([0x08, 0x06]) => v4(28).map(IpAddr::from),
+        Some([0x86, 0xdd]) => v6(22).map(IpAddr::from),
+        _ => None,
+    };
+    frame.get(6..12) == Some(&VMAC.0) || from.is_some_and(is_vip)
+}
+
 impl Checker {
     /// Of a service that may answer a SYN `stateless`ly, or not.
     #[must_use]
@@ -105,7 +119,7 @@ impl Checker {
         if self.off {
             return Ok(None);
         }
-        if frame.get(6..12) == Some(&VMAC.0) && !matches!(directive.role, Role::Primary(_)) {
+        if speaks_for_service(frame) && !matches!(directive.role, Role::Primary(_)) {
             return Err("a node that is not the primary speaks for the service".to_owned());
         }
         if frame.len() > usize::from(mtu) + 14 {

@@ -16,7 +16,8 @@ use engine::wire::ethernet::Mac;
 use replication::{Directive, Incarnation, KeyRing, Protection, Role, frame};
 use worker::query::{Place, Summary};
 use worker::{
-    AddressConfig, Clock, Event, LOG_VERSION, NodeConfig, PortConfig, Query, Shares, Worker, crew,
+    AddressConfig, Clock, Event, Ingress, LOG_VERSION, NodeConfig, PortConfig, Query, Shares,
+    Worker, crew,
 };
 
 use crate::net;
@@ -380,6 +381,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
     NodeConfig {
         incarnation,
         vmac: crate::plan::VMAC,
+        ingress: machine.keep.map_or(Ingress::Switch, Ingress::Flood),
         lan: port(&machine.lan, LAN),
         link: port(&[machine.link], LINK),
         control_port: 7400,

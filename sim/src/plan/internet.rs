@@ -107,6 +107,7 @@ pub fn features(plan: &Plan) -> Vec<&'static str> {
         _ => "both IP versions on the LAN",
     }];
     features.extend((machine.link == V6).then_some("IPv6 on the link"));
+    features.extend(plan.floods().then_some("a switch that floods"));
     for host in &plan.hosts {
         features.push(match (host.stack, host.ecn) {
             (Stack::Foreign { .. }, false) => "client with smoltcp",

@@ -13,6 +13,7 @@ use engine::config::{
 };
 use engine::content::{Content, SourceFile};
 use engine::wire::ethernet::Mac;
+use worker::Keep;
 
 use crate::host::work::{self, FILES};
 use crate::net::{LineId, Place, Router, Way, Weather};
@@ -56,6 +57,8 @@ pub struct Machine {
     pub pending_log_bytes: usize,
     /// Packets that may wait for the log.
     pub gate_frames: usize,
+    /// What it keeps of what the switch floods; nothing where the switch learns.
+    pub keep: Option<Keep>,
     /// What a loop costs.
     pub loop_ns: u64,
     /// What its clock shows at the start of the world.
@@ -103,11 +106,25 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
+        let mut plan = Plan::learning(seed);
+        flood(&mut plan, &mut Random::new(seed, 8));
+        plan
+    }
+
+    /// The same with a switch that learns.
+    #[must_use]
+    pub fn learning(seed: u64) -> Plan {
         let mut plan = Plan::plain(seed);
         clients::close_early(&mut plan.hosts, &mut Random::new(seed, 7));
         internet::add(&mut plan, &mut Random::new(seed, 6));
         faults::add_orders(&mut plan.faults, &mut Random::new(seed, 8));
         plan
+    }
+
+    /// Whether the switch floods what is for the service.
+    #[must_use]
+    pub fn floods(&self) -> bool {
+        self.machines.iter().any(|machine| machine.keep.is_some())
     }
 
     /// The same with IPv4 alone, with paths that take all that Ethernet takes and mark nothing, and
@@ -145,6 +162,7 @@ fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
             link_mtu,
             pending_log_bytes,
             gate_frames,
+            keep: None,
             loop_ns: random.magnitude(2, 60) * US,
             clock_ns: random.magnitude(S, 1 << 45),
             drift_ppm: random.between(0, 400) as i64 - 200,
@@ -153,6 +171,18 @@ fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
         .collect();
     let diverges = random.permille(40).then(|| diverge(random, &mut machines[1].shard));
     (machines, diverges)
+}
+
+/// In some worlds both nodes hear the clients.
+fn flood(plan: &mut Plan, random: &mut Random) {
+    if !random.permille(300) {
+        return;
+    }
+    let keep = Keep {
+        for_us: random.magnitude(5_000, 2_000_000),
+        frames: random.magnitude(4, 4096) as usize,
+    };
+    plan.machines.iter_mut().for_each(|machine| machine.keep = Some(keep));
 }
 
 /// One number of the backup's configuration is another, which no manifest tells. Whatever it is,

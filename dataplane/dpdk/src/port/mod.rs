@@ -39,6 +39,8 @@ pub struct Port {
 pub enum MacFilter {
     /// The device filters by address and lets this one pass.
     Exact,
+    /// The device lets all group addresses pass.
+    AllMulticast,
     /// The device cannot; it now receives everything, and software must look.
     Promiscuous,
 }
@@ -139,13 +141,21 @@ impl Port {
         Ok(mac.addr_bytes)
     }
 
-    /// Receives frames to a further unicast address, by a filter if the device has one.
+    /// Receives frames to a further address, by a filter if the device has one; frames to a group's
+    /// address together with those to all other groups'.
     pub fn add_mac(&mut self, mac: [u8; 6]) -> Result<MacFilter, PortError> {
+        let is_group = mac[0] & 1 == 1;
         let mut address = sys::rte_ether_addr { addr_bytes: mac };
         // SAFETY: the port is open; the address is copied by the call.
-        let result = unsafe { sys::rte_eth_dev_mac_addr_add(self.open.id, &mut address, 0) };
+        let result = unsafe {
+            if is_group {
+                sys::rte_eth_allmulticast_enable(self.open.id)
+            } else {
+                sys::rte_eth_dev_mac_addr_add(self.open.id, &mut address, 0)
+            }
+        };
         if result == 0 {
-            return Ok(MacFilter::Exact);
+            return Ok(if is_group { MacFilter::AllMulticast } else { MacFilter::Exact });
         }
         self.set_promiscuous(true).map(|()| MacFilter::Promiscuous)
     }

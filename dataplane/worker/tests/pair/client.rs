@@ -15,6 +15,8 @@ use crate::network::Random;
 pub enum Work {
     /// Sends so many bytes, wants them back, then a FIN.
     Echo(u64),
+    /// As `Echo`, but a few bytes at a time, the next when the last are back.
+    Ask(u64),
     /// Asks for so many bytes of the pattern.
     Download(u64),
     /// Sends so many bytes that nobody answers.
@@ -26,12 +28,26 @@ pub enum Work {
 impl Work {
     fn port(self) -> u16 {
         match self {
-            Work::Echo(_) | Work::Idle(_) => 7,
+            Work::Echo(_) | Work::Ask(_) | Work::Idle(_) => 7,
             Work::Upload(_) => 9,
             Work::Download(_) => 20,
         }
     }
+
+    /// Bytes in all.
+    fn total(self) -> u64 {
+        match self {
+            Work::Echo(total)
+            | Work::Ask(total)
+            | Work::Download(total)
+            | Work::Upload(total)
+            | Work::Idle(total) => total,
+        }
+    }
 }
+
+/// Bytes of one question of [`Work::Ask`].
+const QUESTION: u64 = 64;
 
 #[derive(Debug)]
 struct Job {
@@ -116,6 +132,18 @@ impl Client {
         ports.collect()
     }
 
+    /// What each connection has got through so far, in bytes: what is acknowledged, or is back.
+    pub fn progress(&self) -> Vec<u64> {
+        let of = |job: &Job| match job.work {
+            Work::Upload(_) => {
+                let socket = self.sockets.get::<Socket<'_>>(job.handle);
+                job.sent - socket.send_queue() as u64
+            }
+            _ => job.received,
+        };
+        self.jobs.iter().map(of).collect()
+    }
+
     /// Idle connections go on.
     pub fn wake(&mut self) {
         self.jobs.iter_mut().for_each(|job| job.asleep = false);
@@ -140,7 +168,7 @@ impl Job {
         }
         let moved = self.send(socket) | self.receive(socket);
         match self.work {
-            Work::Echo(total) | Work::Idle(total) | Work::Download(total) => {
+            Work::Echo(total) | Work::Ask(total) | Work::Idle(total) | Work::Download(total) => {
                 let ended = !socket.may_recv() && socket.state() != State::SynSent;
                 if self.received == total && ended {
                     self.done = true;
@@ -161,6 +189,8 @@ impl Job {
         let before = self.sent;
         let total = match self.work {
             Work::Echo(total) | Work::Upload(total) => total,
+            Work::Ask(_) if self.received < self.sent => return false,
+            Work::Ask(total) => total.min(self.sent + QUESTION),
             Work::Idle(total) if self.asleep => total / 2,
             Work::Idle(total) => total,
             Work::Download(total) => {
@@ -177,7 +207,7 @@ impl Job {
             let bytes: Vec<u8> = (self.sent..self.sent + len).map(pattern).collect();
             self.sent += socket.send_slice(&bytes).unwrap() as u64;
         }
-        if self.sent == total && !self.asleep && !self.closed && socket.may_send() {
+        if self.sent == self.work.total() && !self.asleep && !self.closed && socket.may_send() {
             self.closed = true;
             socket.close();
         }

@@ -36,7 +36,7 @@ fn clients_of_a_quiet_pair_get_every_byte() {
     world.run_clients();
     let backup = world.counters(1);
     assert!(backup.records_applied > 100 && backup.digests_equal > 100, "{backup:?}");
-    assert_eq!(world.network.from_vmac[1].frames, 0, "the backup is silent");
+    assert_eq!(world.network.spoken[1].frames, 0, "the backup is silent");
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn takeover_is_announced_in_both_versions_and_the_groups_are_reported() {
         Advertisement { target: VIP_V6, target_mac: Some(VMAC), solicited: false, replaces: true };
     assert_eq!(told.last(), Some(&(VMAC, Message::Advertisement(expected))));
     assert!(before.unsolicited_advertisements >= 1 && before.gratuitous_arps >= 1);
-    let first = world.network.from_vmac[1].first.clone().expect("it serves");
+    let first = world.network.spoken[1].first.clone().expect("it serves");
     let (link, _) = Header::parse(&first).unwrap();
     assert_eq!(link.ethertype, ETHERTYPE_ARP, "announcements come before any packet");
 }

@@ -5,6 +5,7 @@
 
 mod client;
 mod flood;
+mod ingress;
 mod ipv6;
 mod keys;
 mod latency;
@@ -95,7 +96,7 @@ fn clients_of_a_quiet_pair_get_every_byte() {
     let backup = world.counters(1);
     assert!(backup.records_applied > 100 && backup.digests_equal > 100, "{backup:?}");
     assert_eq!(world.role(0), Role::Primary(GateMode::Confirmed));
-    assert_eq!(world.network.from_vmac[1].frames, 0, "the backup is silent");
+    assert_eq!(world.network.spoken[1].frames, 0, "the backup is silent");
     let digests = |world: &mut World, node| {
         let shards = world.summaries(node).into_iter().flat_map(|summary| summary.shards);
         shards.map(|shard| (shard.index, shard.digest)).collect::<Vec<_>>()
@@ -172,10 +173,10 @@ fn frozen_primary_steps_back_and_disturbs_nobody() {
         world.run_for(moment_us);
         world.freeze(0, 200_000);
         world.run_for(60_000);
-        let before = world.network.from_vmac[0].frames;
+        let before = world.network.spoken[0].frames;
         world.run_for(300_000);
         assert_eq!((world.role(0), world.role(1)), (Role::Spare, OPEN), "seed {seed}");
-        assert_eq!(world.network.from_vmac[0].frames, before, "a sleeper speaks, seed {seed}");
+        assert_eq!(world.network.spoken[0].frames, before, "a sleeper speaks, seed {seed}");
         world.run_clients();
     }
 }
@@ -269,7 +270,7 @@ fn backup_with_another_state_says_so_and_never_serves() {
     assert_eq!((world.role(0), world.role(1)), (OPEN, Role::Spare));
     world.kill(0);
     world.run_for(500_000);
-    assert_eq!(world.network.from_vmac[1].frames, 0);
+    assert_eq!(world.network.spoken[1].frames, 0);
 }
 
 #[test]
@@ -296,10 +297,10 @@ fn service_address_is_announced_only_by_who_holds_the_state() {
     world.run_for(10_000);
     world.kill(0);
     world.run_for(40_000);
-    assert_eq!(world.network.from_vmac[1].frames, 0, "before the timeout the backup is silent");
+    assert_eq!(world.network.spoken[1].frames, 0, "before the timeout the backup is silent");
     world.run(100_000, |world| world.is_serving(1));
     world.run_for(1_000);
-    let first = world.network.from_vmac[1].first.clone().expect("it serves");
+    let first = world.network.spoken[1].first.clone().expect("it serves");
     let packet = arp::Packet::parse(&first[14..]).expect("the announcement comes first");
     assert_eq!(packet, arp::Packet::announcement(VMAC, VIP));
     let order = |event: &Event| match event {

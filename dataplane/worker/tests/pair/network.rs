@@ -1,9 +1,13 @@
 //! The wires: a switch that learns, and a link. Both lose, delay, reorder and duplicate frames as
 //! the seed has it.
 
-use engine::wire::{checksum, ipv4, ipv6};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+
+use engine::wire::ethernet::Mac;
+use engine::wire::{checksum, ipv4, ipv6};
+
+use crate::world::{VIP, VIP_V6};
 
 /// SplitMix64: enough for weather, and the same on every machine.
 #[derive(Clone, Debug)]
@@ -49,7 +53,7 @@ const LINK_DELAY_US: u64 = 20;
 
 pub type Arrival = Reverse<(u64, u64, Place, Vec<u8>)>;
 
-/// Frames from the service's address.
+/// Frames in the service's name.
 #[derive(Debug, Default)]
 pub struct Spoken {
     pub frames: u64,
@@ -65,7 +69,7 @@ pub struct Network {
     under_way: BinaryHeap<Arrival>,
     sequence: u64,
     /// What each node sent in the service's name.
-    pub from_vmac: [Spoken; 2],
+    pub spoken: [Spoken; 2],
     pub vmac: [u8; 6],
     /// What the service's packets may be long on their way; a router tells of longer ones.
     pub mtu: usize,
@@ -86,7 +90,7 @@ impl Network {
             places,
             under_way: BinaryHeap::new(),
             sequence: 0,
-            from_vmac: Default::default(),
+            spoken: Default::default(),
             vmac,
             mtu: usize::MAX,
             watch: None,
@@ -154,15 +158,16 @@ impl Network {
     }
 
     fn switch(&mut self, now_us: u64, from: Place, frame: Vec<u8>) {
-        if let (Place::Lan(node), true) = (from, frame[6..12] == self.vmac) {
-            self.from_vmac[node].frames += 1;
-            self.from_vmac[node].first.get_or_insert_with(|| frame.clone());
+        let of_service = frame[6..12] == self.vmac || speaks_for_service(&frame);
+        if let (Place::Lan(node), true) = (from, of_service) {
+            self.spoken[node].frames += 1;
+            self.spoken[node].first.get_or_insert_with(|| frame.clone());
         }
         if let Some((_, frames)) = self.tapped.as_mut().filter(|(place, _)| *place == from) {
             frames.push(frame.clone());
         }
         self.stations.insert(frame[6..12].to_vec(), from);
-        if frame[6..12] == self.vmac && frame.len() > ETHERNET_LEN.saturating_add(self.mtu) {
+        if of_service && frame.len() > ETHERNET_LEN.saturating_add(self.mtu) {
             let answer = match frame[12..14] {
                 [0x86, 0xdd] => packet_too_big(&frame, self.mtu),
                 _ => fragmentation_needed(&frame, self.mtu),
@@ -179,6 +184,21 @@ impl Network {
                 self.deliver(now_us + LAN_DELAY_US, place, frame.clone());
             }
         }
+    }
+
+    /// Where the switch believes an address to be.
+    pub fn learned(&self, mac: Mac) -> Option<Place> {
+        self.stations.get(&mac.0[..]).copied()
+    }
+
+    /// Lets the switch believe that an address is there.
+    pub fn teach(&mut self, mac: Mac, place: Place) {
+        self.stations.insert(mac.0.to_vec(), place);
+    }
+
+    /// The switch's table entry ages.
+    pub fn forget(&mut self, mac: Mac) {
+        self.stations.remove(&mac.0[..]);
     }
 
     fn deliver(&mut self, at_us: u64, to: Place, frame: Vec<u8>) {
@@ -200,6 +220,16 @@ impl Network {
 }
 
 const ETHERNET_LEN: usize = 14;
+
+/// Whether a packet comes from one of the service's addresses, or says where one is.
+fn speaks_for_service(frame: &[u8]) -> bool {
+    match frame[12..14] {
+        [0x08, 0x00] => frame[26..30] == VIP.octets(),
+        [0x08, 0x06] => frame[28..32] == VIP.octets(),
+        [0x86, 0xdd] => frame[22..38] == VIP_V6.octets(),
+        _ => false,
+    }
+}
 
 /// RFC 1191 4: what a router says about a packet that the next hop does not take.
 pub fn fragmentation_needed(frame: &[u8], mtu: usize) -> Vec<u8> {

@@ -14,8 +14,8 @@ use replication::{Incarnation, KeyRing, Protection, Role};
 use worker::latency::Latency;
 use worker::query::{AfterReading, Summary};
 use worker::{
-    AddressConfig, At, Counters, Crew, Event, MemoryNic, NodeConfig, PortConfig, Query, Shares,
-    Steward, Wire, Worker, crew,
+    AddressConfig, At, Counters, Crew, Event, Ingress, MemoryNic, NodeConfig, PortConfig, Query,
+    Shares, Steward, Wire, Worker, crew,
 };
 
 use crate::client::{Client, Work};
@@ -50,6 +50,7 @@ pub struct World {
     pub clients: Vec<Client>,
     pub network: Network,
     pub random: Random,
+    ingress: Ingress,
 }
 
 pub fn shard_config() -> Config {
@@ -91,7 +92,7 @@ pub fn protection() -> Protection {
 }
 
 /// LAN and link have IPv6 alone if the service has.
-fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
+pub fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
     let port = |net| {
         let place =
@@ -112,6 +113,7 @@ fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfi
     NodeConfig {
         incarnation,
         vmac: VMAC,
+        ingress: Ingress::Switch,
         lan,
         link,
         control_port: 7400,
@@ -140,24 +142,41 @@ pub fn crew_of<S: Steward>(
     shard: Config,
     steward: S,
 ) -> (Crew<MemoryNic, S>, Wire, Wire) {
+    crew_from(config_of(index, incarnation, shard), index, workers, steward)
+}
+
+/// The same, of another configuration.
+pub fn crew_from<S: Steward>(
+    config: NodeConfig,
+    index: usize,
+    workers: u16,
+    steward: S,
+) -> (Crew<MemoryNic, S>, Wire, Wire) {
     let (lan, lan_wire) = MemoryNic::new(mac(index, 1), 1500);
     let (link, link_wire) = MemoryNic::new(mac(index, 2), 1500);
     let mut shares: Vec<_> = (1..workers)
         .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() })
         .collect();
     shares.insert(0, Shares { lan, link });
-    (crew(config_of(index, incarnation, shard), shares, steward).unwrap(), lan_wire, link_wire)
+    (crew(config, shares, steward).unwrap(), lan_wire, link_wire)
 }
 
-/// The first run of a node.
-fn node(index: usize, workers: u16, shard: Config) -> Node {
-    run_of(index, Incarnation(100 + index as u64), workers, shard)
-}
-
-fn run_of(index: usize, incarnation: Incarnation, workers: u16, shard: Config) -> Node {
+fn run_of(
+    index: usize,
+    incarnation: Incarnation,
+    workers: u16,
+    shard: Config,
+    ingress: Ingress,
+) -> Node {
     let order = Arc::new(AtomicU8::new(0));
     let steward = TestSteward::new(index, workers, incarnation, Arc::clone(&order));
-    let (crew, lan, link) = crew_of(index, incarnation, workers, shard, steward);
+    let config = NodeConfig { ingress, ..config_of(index, incarnation, shard) };
+    node_of(crew_from(config, index, workers, steward), order)
+}
+
+type TestCrew = (Crew<MemoryNic, TestSteward>, Wire, Wire);
+
+fn node_of((crew, lan, link): TestCrew, order: Arc<AtomicU8>) -> Node {
     Node {
         workers: crew.workers,
         queries: crew.queries,
@@ -171,6 +190,13 @@ fn run_of(index: usize, incarnation: Incarnation, workers: u16, shard: Config) -
     }
 }
 
+impl Node {
+    /// Clients' frames that it keeps.
+    pub fn kept(&self) -> usize {
+        self.workers.iter().map(Worker::kept_frames).sum()
+    }
+}
+
 impl World {
     /// A pair that is in sync.
     pub fn new(seed: u64, clients: usize) -> World {
@@ -178,14 +204,39 @@ impl World {
     }
 
     pub fn with(seed: u64, clients: usize, workers: [u16; 2], shards: [Config; 2]) -> World {
-        let mut random = Random(seed);
+        World::made(seed, clients, workers, shards, Ingress::Switch)
+    }
+
+    pub fn made(
+        seed: u64,
+        clients: usize,
+        workers: [u16; 2],
+        shards: [Config; 2],
+        ingress: Ingress,
+    ) -> World {
         let [first, second] = shards;
+        let node = |index: usize, shard| {
+            let incarnation = Incarnation(100 + index as u64);
+            run_of(index, incarnation, workers[index], shard, ingress)
+        };
+        World::of_nodes(seed, clients, vec![node(0, first), node(1, second)], ingress)
+    }
+
+    /// A pair without clients.
+    pub fn of_crews(crews: [TestCrew; 2]) -> World {
+        let nodes = crews.map(|crew| node_of(crew, Arc::default()));
+        World::of_nodes(0, 0, nodes.into(), Ingress::Switch)
+    }
+
+    fn of_nodes(seed: u64, clients: usize, nodes: Vec<Node>, ingress: Ingress) -> World {
+        let mut random = Random(seed);
         let mut world = World {
             now_us: 0,
-            nodes: vec![node(0, workers[0], first), node(1, workers[1], second)],
+            nodes,
             clients: (0..clients).map(|index| Client::new(index, random.next())).collect(),
             network: Network::new(random.next(), clients, VMAC.0),
             random,
+            ingress,
         };
         world.run(100_000, |world| world.is_serving(0) && world.role(1) == Role::Backup);
         world.run_for(20_000);
@@ -283,7 +334,7 @@ impl World {
     /// Starts a node again that was killed; the other one will give it its state.
     pub fn revive(&mut self, index: usize, workers: u16) {
         let incarnation = Incarnation(200 + self.random.below(1_000_000));
-        self.nodes[index] = run_of(index, incarnation, workers, shard_config());
+        self.nodes[index] = run_of(index, incarnation, workers, shard_config(), self.ingress);
     }
 
     /// Wants something of a node's steward.
