@@ -342,6 +342,8 @@ mod tests {
             incarnation: None,
             standing: None,
             in_sync: true,
+            drained: false,
+            versions: None,
             keys: keys.iter().map(ToString::to_string).collect(),
             link: path,
             lan: path,
