@@ -71,7 +71,7 @@ pub fn flow_label(flow: &Flow) -> u32 {
 }
 
 /// 2^64 divided by the golden ratio: multiplying by it spreads neighbours apart.
-pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The shard, in `0..shards`, of a flow with this hash. `shards` must not be 0.
 #[inline]

@@ -147,6 +147,7 @@ pub(crate) fn apply_record<F>(
         _ => slot.shard.step(now, &segments, &mut egress),
     }
     slot.lag.note(applied_us, now);
+    segments.iter().for_each(|segment| shards.seen.note(segment.packet));
     shards.logged(now);
     Ok(segments.last().map(|segment| segment.flow.remote.addr))
 }

@@ -9,6 +9,7 @@ use crate::handover::Handover;
 use crate::kept::Flooding;
 use crate::nic::Nic;
 use crate::poll::Worker;
+use crate::seen::Seen;
 use crate::shards::{Placement, Shards};
 use crate::steward::Steward;
 use crate::takeover::Kicks;
@@ -165,6 +166,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn join(&mut self) {
         // What was made for a start is of no use here, and takes memory.
         self.made_ahead = None;
+        self.shards.seen = Seen::new(self.kept.most());
         self.follow_log();
         self.duty = Duty::Joining;
     }
@@ -175,6 +177,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.shards = fitting.map(|(_, shards)| shards).unwrap_or_else(|| {
             Shards::fresh(self.index, placement, &self.node.shard, &self.node.content)
         });
+        self.shards.seen = Seen::new(self.kept.most());
         self.shards.slots.iter().for_each(|slot| self.board.own(self.index, slot.index));
     }
 

@@ -13,7 +13,7 @@ use crate::config::Keep;
 const DRIFT_PART: u64 = 5_000;
 /// How long a frame may have waited on the primary, in its card or for room in the log, before it
 /// was logged: so much before the last record's time, it may be that the log lacks it. What it
-/// does have is a duplicate, which TCP can bear.
+/// does have of that is known by itself (`seen.rs`).
 const SLACK_US: u64 = 10_000;
 /// The log had segments for so long while none of them was heard: the switch does not flood.
 const PATIENCE_US: u64 = 1_000_000;
@@ -48,6 +48,11 @@ impl<F> Kept<F> {
     /// Whether anything is ever kept.
     pub fn is_on(&self) -> bool {
         self.keep.is_some()
+    }
+
+    /// Frames that are kept at most.
+    pub fn most(&self) -> usize {
+        self.keep.map_or(0, |keep| keep.frames)
     }
 
     pub fn len(&self) -> usize {

@@ -49,6 +49,7 @@ mod primary;
 mod receive;
 mod replay;
 mod respond;
+mod seen;
 mod shards;
 mod switchover;
 mod takeover;

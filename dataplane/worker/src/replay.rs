@@ -1,7 +1,9 @@
 //! Flooded frames: kept while another node serves, taken in when this one does.
 
 use engine::hash::shard_of;
+use engine::wire::Checksums;
 use engine::wire::ethernet::{self, Mac};
+use engine::wire::segment::Segment;
 
 use crate::duty::Duty;
 use crate::events::Event;
@@ -116,12 +118,13 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 };
             }
             if let Some(slot) = self.shards.slot_mut(shard) {
-                if at_us < slot.logged_until_us {
+                let (logged_until_us, full) = (slot.logged_until_us, slot.waiting.is_full());
+                if at_us < logged_until_us || self.is_logged(frame.bytes()) {
                     self.kept.replay.logged += 1;
                     self.counters.drop_kept_logged += 1;
                     return Ok(());
                 }
-                if slot.waiting.is_full() {
+                if full {
                     return Err(frame);
                 }
             }
@@ -130,6 +133,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.counters.replayed += 1;
         self.take(now_us, Path::Lan, frame, verified);
         Ok(())
+    }
+
+    /// Whether the log had this frame's segment among the last.
+    fn is_logged(&mut self, frame: &[u8]) -> bool {
+        let parsed = Segment::parse(&frame[ethernet::HEADER_LEN..], Checksums::Trusted);
+        parsed.is_ok_and(|segment| self.shards.seen.has(segment.packet))
     }
 
     /// Whether the switch floods, as far as the lead of a backup can tell.

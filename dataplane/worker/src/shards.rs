@@ -13,6 +13,7 @@ use engine::wire::icmp_error::IcmpError;
 use crate::board::worker_of_channel;
 use crate::input::MAX_SEGMENTS;
 use crate::kept::Lag;
+use crate::seen::Seen;
 
 /// Which worker of a node holds a shard. A batch carries records of one worker's shards, so a
 /// backup follows the primary's grouping: what came over one channel stays with one worker, also
@@ -130,6 +131,8 @@ pub(crate) struct Shards<F> {
     last: Instant,
     /// Local time of the loop that applies the log.
     pub applied_us: u64,
+    /// The packets that the log had last, where anybody will ask.
+    pub seen: Seen,
 }
 
 impl<F> Shards<F> {
@@ -142,6 +145,7 @@ impl<F> Shards<F> {
             offset_us: 0,
             last: Instant::ZERO,
             applied_us: 0,
+            seen: Seen::default(),
         }
     }
 
