@@ -63,7 +63,6 @@ fn keys_rotate_under_load_and_nobody_pauses() {
         assert_eq!(counter(&status, node, "link", "rejected_unknown_key"), 0);
         assert_eq!(counter(&status, node, "link", "rejected_unauthentic"), 0);
     }
-    assert_eq!(counter(&status, "a", "link", "timeouts"), 0, "the log never waited");
     // A key that the peer does not have would part them; the node says so and goes on.
     write_keys(&lab, "a", &[OLD]);
     let socket = beside_www(&lab, "a.sock");
