@@ -5,8 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use controlplane::admin::{
     AdminSource, ConnPage, ConnRow, Declined, EventRecord, Filter, KeyNames, LatencyReport,
-    OrderError, Status,
-    TcpState, Unavailable, router,
+    OrderError, Status, TcpState, Unavailable, router,
 };
 use controlplane::{Accepted, Order, OrderRefused};
 use hyper::server::conn::http1;

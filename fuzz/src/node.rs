@@ -22,7 +22,8 @@ use replication::{
     Report, Role,
 };
 use worker::{
-    AddressConfig, At, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire, crew,
+    AddressConfig, At, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire,
+    crew,
 };
 
 use crate::packets::{self, Segment};
@@ -362,7 +363,8 @@ impl World {
         let mut datagram = frame::encode(&address, confirm.as_ref(), data.as_ref()).to_vec();
         datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
         let mut sealer = Sealer::new(address, &protection());
-        datagram.extend_from_slice(&sealer.seal(&mut self.numbers, &mut datagram));
+        let seal = sealer.seal(&mut self.numbers, &mut datagram);
+        datagram.extend_from_slice(&seal);
         let ports = (7401, CONTROL_PORT + 1);
         let (ethertype, mut packet) = if self.link_over_ipv6 {
             let (source, protocol) = (LINK_PEER_V6, ipv6::PROTOCOL_UDP);

@@ -44,10 +44,15 @@ impl KeySource {
         };
         let text = fs::read_to_string(path)
             .map_err(|source| KeyError::Read { path: path.clone(), source })?;
-        let secrets = secrets(&text, path)?;
+        self.ring_of(&text, path)
+    }
+
+    /// The keys of a file's text.
+    fn ring_of(&self, text: &str, path: &Path) -> Result<KeyRing, KeyError> {
+        let secrets = secrets(text, path)?;
         let secrets: Vec<&[u8]> = secrets.iter().map(<[u8; 32]>::as_slice).collect();
         KeyRing::new(&self.cluster, &secrets)
-            .map_err(|source| KeyError::Ring { path: path.clone(), source })
+            .map_err(|source| KeyError::Ring { path: path.to_owned(), source })
     }
 }
 
@@ -77,10 +82,7 @@ mod tests {
     }
 
     fn of_file(text: &str) -> Result<KeyRing, KeyError> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("link.keys");
-        fs::write(&file, text).unwrap();
-        source(Some(file)).read()
+        source(None).ring_of(text, Path::new("link.keys"))
     }
 
     #[test]
