@@ -1,18 +1,16 @@
 //! Limits and floods: what goes beyond is refused and counted, and others do not notice.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::Command;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-use crate::lab::{Client, ECHO, Lab, VIP, wait_for};
+use crate::flood::{Kind, flood, flood_v6};
+use crate::lab::{Client, ECHO, Lab, VIP, VIP6, count, wait_for};
 
 /// Ports of services that the lab does not have by itself.
 const OPEN: u16 = 1001;
@@ -74,17 +72,6 @@ impl Lab {
         lab
     }
 
-    /// Runs `work` where the client's sockets are. Its sources are 10.77.0.21 to .24.
-    fn as_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let within = || {
-            let namespace = File::open("/run/netns/hf-client").expect("the lab is up");
-            let net = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), net).expect("we are root");
-            work()
-        };
-        std::thread::scope(|scope| scope.spawn(within).join().expect("the client's work is done"))
-    }
-
     /// Another address of the client's: a source of its own.
     fn add_source(&self, source: Ipv4Addr) -> Ipv4Addr {
         let address = format!("{source}/24");
@@ -103,23 +90,16 @@ impl Lab {
         count(&self.service(service)["counters"][format!("refused_{reason}")])
     }
 
-    /// A counter of node a's workers.
-    fn counter(&self, name: &str) -> u64 {
-        let status = self.status();
-        let workers = status["a"]["details"]["workers"].as_array().expect("workers").clone();
-        workers.iter().map(|worker| count(&worker["counters"][name])).sum()
-    }
-
     /// What node a has sent to b of its log, in bytes.
     fn log_bytes(&self) -> u64 {
         count(&self.status()["a"]["details"]["link"]["counters"]["bytes_sent"])
     }
 
-    /// Clients of a service without limits, from a source of their own, until `stop` appears.
-    fn others(&self) -> (Client, impl FnOnce(Client)) {
+    /// Clients of the service at `target`, which has no limits, until `end` is called.
+    fn others(&self, target: &str) -> (Client, impl FnOnce(Client)) {
         let stop = self.scratch("stop");
         let path = stop.to_str().expect("UTF-8").to_owned();
-        let echo = ["echo", "--target", ECHO, "-n", "20", "--interval", "10", "--duration", "60"];
+        let echo = ["echo", "--target", target, "-n", "20", "--interval", "10", "--duration", "60"];
         let client = self.probe(&[&echo[..], &["--until-file", &path]].concat());
         let end = move |client: Client| {
             std::fs::write(&stop, "").expect("the stop file");
@@ -129,13 +109,11 @@ impl Lab {
     }
 }
 
-fn count(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("expected a count, found {value}"))
-}
-
 /// Connects from `source`; `None` if that is refused.
-fn open(source: Ipv4Addr, port: u16) -> Option<TcpStream> {
-    connect_from(source, port, socket(AddressFamily::INET, SocketType::STREAM, None))
+fn open(source: impl Into<IpAddr>, port: u16) -> Option<TcpStream> {
+    let source = source.into();
+    let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    connect_from(source, port, socket(family, SocketType::STREAM, None))
 }
 
 /// The same for a client that has hardly room for what comes.
@@ -143,19 +121,19 @@ fn open_narrow(source: Ipv4Addr, port: u16) -> Option<TcpStream> {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None);
     let narrow = socket.as_ref().map(|socket| set_socket_recv_buffer_size(socket, 4096));
     assert_eq!(narrow, Ok(Ok(())));
-    connect_from(source, port, socket)
+    connect_from(source.into(), port, socket)
 }
 
 fn connect_from(
-    source: Ipv4Addr,
+    source: IpAddr,
     port: u16,
     socket: rustix::io::Result<OwnedFd>,
 ) -> Option<TcpStream> {
     let socket = socket.expect("a socket");
     set_socket_timeout(&socket, Timeout::Send, Some(Duration::from_secs(5))).expect("a timeout");
     bind(&socket, &SocketAddr::from((source, 0))).expect("the address is ours");
-    let to: SocketAddrV4 = format!("{VIP}:{port}").parse().expect("an address");
-    match connect(&socket, &SocketAddr::V4(to)) {
+    let to: IpAddr = if source.is_ipv4() { VIP } else { VIP6 }.parse().expect("an address");
+    match connect(&socket, &SocketAddr::from((to, port))) {
         Ok(()) => Some(TcpStream::from(socket)),
         Err(rustix::io::Errno::CONNREFUSED) => None,
         Err(error) => panic!("neither connected nor refused: {error}"),
@@ -163,7 +141,8 @@ fn connect_from(
 }
 
 /// Opens so many, one after the other, and keeps those that were not refused.
-fn open_many(source: Ipv4Addr, port: u16, many: usize) -> Vec<TcpStream> {
+fn open_many(source: impl Into<IpAddr>, port: u16, many: usize) -> Vec<TcpStream> {
+    let source = source.into();
     (0..many).filter_map(|_| open(source, port)).collect()
 }
 
@@ -178,7 +157,7 @@ fn echoes(stream: &mut TcpStream) {
 #[test]
 fn each_limit_holds_is_counted_and_leaves_others_alone() {
     let lab = Lab::with_limits();
-    let (others, end) = lab.others();
+    let (others, end) = lab.others(ECHO);
     connections_of_a_service(&lab);
     rate_of_a_service(&lab);
     memory_of_a_service(&lab);
@@ -285,27 +264,20 @@ fn full_table_refuses_the_next_client() {
     streams.iter_mut().for_each(echoes);
 }
 
-/// Floods with `hping3`, 50,000 packets in a second.
-fn flood(lab: &Lab, seconds: &str, arguments: &[&str]) {
-    let mut timeout: Command = lab.client("timeout");
-    timeout.args([seconds, "hping3", "-q", "-n", "-i", "u20"]).args(arguments).arg(VIP);
-    // It ends by a signal.
-    let output = timeout.output().expect("timeout runs");
-    assert_ne!(output.status.code(), Some(127), "hping3 is not there: run scripts/setup");
-}
+/// Where the floods' client is, over IPv4 and over IPv6.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 10));
+const CLIENT_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x10));
 
-#[test]
-fn forged_syns_cost_neither_log_nor_memory_and_clients_come_by_cookie() {
+type Flood = fn(&Lab, u64, u16, Kind);
+
+fn forged_syns_cost_little(echo: &str, source: IpAddr, flood: Flood) {
     let lab = Lab::with_limits();
-    let (others, end) = lab.others();
+    let (others, end) = lab.others(echo);
     wait_for("the others", 10, || lab.status()["a"]["connections"] == 20);
     let memory = || lab.status()["a"]["memory"]["pool_blocks_used"].as_u64();
     let before = (lab.log_bytes(), lab.counter("segments"), memory());
-    let port = COOKIES.to_string();
-    let source = Ipv4Addr::new(10, 77, 0, 10);
-    let arguments = ["-S", "-p", &port, "--rand-source"];
     let opened = std::thread::scope(|scope| {
-        let flooded = scope.spawn(|| flood(&lab, "4", &arguments));
+        let flooded = scope.spawn(|| flood(&lab, 4, COOKIES, Kind::Syns));
         std::thread::sleep(Duration::from_secs(1));
         // A SYN of these may have to come again, as among all else that fills a card.
         let mut streams = lab.as_client(|| open_many(source, COOKIES, 20));
@@ -333,25 +305,40 @@ fn forged_syns_cost_neither_log_nor_memory_and_clients_come_by_cookie() {
 }
 
 #[test]
-fn guesses_on_a_connection_of_a_client_are_not_logged() {
+fn forged_syns_cost_neither_log_nor_memory_and_clients_come_by_cookie() {
+    forged_syns_cost_little(ECHO, CLIENT, flood);
+}
+
+#[test]
+fn forged_syns_over_ipv6_cost_neither_log_nor_memory_and_clients_come_by_cookie() {
+    forged_syns_cost_little(&format!("[{VIP6}]:7"), CLIENT_V6, flood_v6);
+}
+
+fn guesses_are_not_logged(source: IpAddr, flood: Flood) {
     let lab = Lab::with_limits();
-    let source = Ipv4Addr::new(10, 77, 0, 10);
     let mut stream = lab.as_client(|| open(source, OPEN)).expect("it is open");
     echoes(&mut stream);
-    let from = stream.local_addr().expect("it has one").port().to_string();
-    let port = OPEN.to_string();
-    for flags in
-        [&["-S"][..], &["-R"], &["-A"], &["-F", "-P", "-U"], &["-S", "-A"], &[], &["-R", "-A"]]
-    {
+    let from = stream.local_addr().expect("it has one").port();
+    // SYN, RST, ACK, FIN with PSH and URG, SYN with ACK, none, RST with ACK.
+    for flags in [0x02, 0x04, 0x10, 0x29, 0x12, 0x00, 0x14] {
         let before = (lab.counter("segments"), lab.counter("suspects"));
-        let tuple = ["-a", "10.77.0.10", "-s", &from, "-k", "-p", &port, "-d", "20"];
-        flood(&lab, "1", &[flags, &tuple].concat());
+        flood(&lab, 1, OPEN, Kind::Guesses { flags, from });
         let logged = lab.counter("segments") - before.0;
         let kept = lab.counter("suspects") - before.1;
         // A thousand that are ignored in a second, half as many again that are challenged at most;
         // it touches three seconds.
-        assert!(logged <= 8_000 && kept > 2_000, "{flags:?}: {logged} logged, {kept} kept out");
+        assert!(logged <= 8_000 && kept > 2_000, "{flags:#x}: {logged} logged, {kept} kept out");
         echoes(&mut stream);
     }
     assert_eq!(lab.status()["in_sync"], true);
+}
+
+#[test]
+fn guesses_on_a_connection_of_a_client_are_not_logged() {
+    guesses_are_not_logged(CLIENT, flood);
+}
+
+#[test]
+fn guesses_over_ipv6_on_a_connection_of_a_client_are_not_logged() {
+    guesses_are_not_logged(CLIENT_V6, flood_v6);
 }

@@ -1,10 +1,13 @@
 //! The lab as a value: up when made, down when dropped.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 pub const VIP: &str = "10.77.0.100";
@@ -116,9 +119,32 @@ impl Lab {
         in_namespace("hf-client", program)
     }
 
+    /// Runs `work` on a thread whose sockets are in the client's namespace.
+    pub fn as_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let within = || {
+            let namespace = File::open("/run/netns/hf-client").expect("the lab is up");
+            let net = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), net).expect("we are root");
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(within).join().expect("the client's work is done"))
+    }
+
+    /// A counter of node a's workers.
+    pub fn counter(&self, name: &str) -> u64 {
+        let status = self.status();
+        let workers = status["a"]["details"]["workers"].as_array().expect("workers").clone();
+        workers.iter().map(|worker| count(&worker["counters"][name])).sum()
+    }
+
     /// Starts `holdfast-probe` with these arguments in the client's namespace.
     pub fn probe(&self, arguments: &[&str]) -> Client {
-        let mut command = self.client(&probe_path());
+        self.probe_in("hf-client", arguments)
+    }
+
+    /// The same in another namespace.
+    pub fn probe_in(&self, namespace: &str, arguments: &[&str]) -> Client {
+        let mut command = in_namespace(namespace, &probe_path());
         command.args(arguments).arg("--json");
         Client::start(arguments.join(" "), command)
     }
@@ -175,6 +201,11 @@ impl Client {
         assert!(output.status.success(), "client '{}' failed:\n{stdout}\n{stderr}", self.what);
         stdout
     }
+}
+
+/// A number of a status.
+pub fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("expected a count, found {value}"))
 }
 
 /// Polls until `condition` holds; panics naming `what` after `seconds`.
