@@ -51,7 +51,7 @@ fn mean(control: CongestionControl, rtt_ms: u64, loss_permille: u64) -> f64 {
 fn floors(control: CongestionControl) -> [[f64; 4]; 3] {
     match control {
         CongestionControl::Cubic => {
-            [[94.0, 94.0, 82.0, 34.0], [93.0, 25.0, 6.7, 2.5], [75.0, 11.5, 1.7, 0.58]]
+            [[94.0, 94.0, 80.0, 27.5], [93.0, 23.5, 6.2, 2.25], [75.0, 11.5, 1.7, 0.58]]
         }
         CongestionControl::NewReno => {
             [[94.0, 94.0, 80.0, 33.0], [93.0, 21.5, 6.5, 2.4], [75.0, 7.0, 1.5, 0.56]]
