@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     cli::CheckArgs,
-    config::{self, Encryption, Ingress, NodeConfig, content_manifest},
+    config::{self, Encryption, Ingress, NodeConfig, Register, content_manifest},
     content_loader, text,
 };
 
@@ -27,7 +27,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config).context("the configuration is wrong")?;
     let content = content_loader::load(&config.content_roots)?;
     let text = if args.manifest {
-        format!("{}{}", config.cluster.manifest().text(), content_manifest(&content).text())
+        format!("{}{}", config.manifest().text(), content_manifest(&content).text())
     } else if args.json {
         serde_json::to_string_pretty(&Plan::of(&config, &content))? + "\n"
     } else {
@@ -68,9 +68,26 @@ impl<'a> Plan<'a> {
             content_roots: &config.content_roots,
             content_files: content.len(),
             content_bytes: content.size(),
-            manifest_digest: hex(config.cluster.manifest().digest()),
+            manifest_digest: hex(config.manifest().digest()),
             keys: config.keys.ids().map(|key| key.to_string()).collect(),
             content_digest: hex(content_manifest(content).digest()),
+        }
+    }
+}
+
+fn register(register: &Register) -> String {
+    match register {
+        Register::Pair(None) => {
+            "the pair alone: two nodes that cannot hear each other both serve".into()
+        }
+        Register::Pair(Some(fence)) => {
+            format!("the pair alone, a silent peer is fenced: {}", fence.command.join(" "))
+        }
+        Register::Raft(raft) => {
+            let others: Vec<String> =
+                raft.others.iter().map(|(name, address)| format!("{name} at {address}")).collect();
+            let folder = raft.folder.display();
+            format!("votes at {} with {}, memory in {folder}", raft.address, others.join(", "))
         }
     }
 }
@@ -100,6 +117,7 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     line("buffers", text::bytes(u64::from(cluster.buffer_mib) << 20));
     let timers = format!("after {} ms of silence", cluster.detection_timeout_ms);
     line("takeover", format!("{timers}, a heartbeat every {} ms", cluster.heartbeat_ms));
+    line("register", register(&config.register));
     let keys: Vec<String> = config.keys.ids().map(|key| key.to_string()).collect();
     let log = match cluster.encryption {
         Encryption::Aes256Gcm => "log encrypted",
@@ -111,7 +129,7 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     text.push_str(&services(config));
     text.push_str(&format!(
         "\nmanifest  {}\ncontent   {}  (files: {}, {})\n",
-        hex(cluster.manifest().digest()),
+        hex(config.manifest().digest()),
         hex(content_manifest(content).digest()),
         text::count(content.len() as u64),
         text::bytes(content.size()),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use controlplane::NodeName;
+use replication::Incarnation;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,6 +39,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     Check(CheckArgs),
     Run(RunArgs),
+    Witness(WitnessArgs),
     Status(StatusArgs),
     Conns(ConnsArgs),
     Switchover(SwitchoverArgs),
@@ -114,6 +116,41 @@ pub struct RunArgs {
     /// Instead of [log] level: error, warn, info, debug, trace, or e.g. info,worker=debug
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// Make the memory of this node's vote; once, when a cluster's register is new
+    #[arg(long)]
+    pub init: bool,
+    /// Take it that this run of a node has ended, which nothing proves; `status` names it
+    #[arg(long, value_name = "RUN", value_parser = run_number)]
+    pub assume_ended: Vec<Incarnation>,
+}
+
+fn run_number(text: &str) -> Result<Incarnation, String> {
+    let number = u64::from_str_radix(text, 16).ok().filter(|number| *number != 0);
+    number.map(Incarnation).ok_or_else(|| "expected up to 16 hexadecimal digits".into())
+}
+
+/// Run a witness: the third vote about who is primary
+///
+/// Small enough for any machine that neither node depends on: it keeps a vote and no connections,
+/// and needs no DPDK and no privileges. Its file has [cluster] name and secret, [register] as the
+/// nodes have it, and [witness] name.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast witness -c witness.toml --init     the first time
+  holdfast witness -c witness.toml            from then on
+
+Ends with SIGTERM or SIGINT (exit code 0), or when its memory cannot be saved (exit code 1).")]
+pub struct WitnessArgs {
+    /// The witness's configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Instead of [log] level: error, warn, info, debug, trace, or e.g. info,quorum=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Make the memory of this vote; once, when a cluster's register is new
+    #[arg(long)]
+    pub init: bool,
 }
 
 /// Where a running node listens for questions.

@@ -21,6 +21,7 @@ mod run;
 mod status;
 mod text;
 mod upgrade_check;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Check(args) => check::check(&args),
         Command::Run(args) => run::run(&args),
+        Command::Witness(args) => witness::witness(&args),
         Command::Status(args) => status::status(&args),
         Command::Conns(args) => conns::conns(&args),
         Command::Switchover(args) => roles::switchover(&args),

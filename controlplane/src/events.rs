@@ -183,6 +183,11 @@ pub enum Event {
     LogRefused,
     TwoPrimaries { epoch: Epoch, peer: NodeName, we_stay: bool },
     Intrusion { path: Path, key: Option<KeyId>, refused: u64 },
+    RegisterDelays { what: &'static str, for_us: u64 },
+    AwaitsHolder { holder: NodeId },
+    StartsAfresh { epoch: Epoch },
+    Fencing { peer: NodeName, what: &'static str },
+    FenceFailed { peer: NodeName },
 }
 
 impl Event {
@@ -211,6 +216,8 @@ impl Event {
             | Event::AdmissionAbandoned { .. }
             | Event::SwitchoverFailed { .. }
             | Event::Drained
+            | Event::StartsAfresh { .. }
+            | Event::Fencing { .. }
             | Event::DoubtLapsed { .. }
             | Event::Intrusion { .. }
             | Event::OwnStall { .. } => Severity::Warning,
@@ -228,6 +235,9 @@ impl Event {
             | Event::Refused { .. }
             | Event::Diverged { .. }
             | Event::LogRefused
+            | Event::RegisterDelays { .. }
+            | Event::AwaitsHolder { .. }
+            | Event::FenceFailed { .. }
             | Event::TwoPrimaries { .. } => Severity::Error,
         }
     }
@@ -268,6 +278,11 @@ impl Event {
             Event::LogRefused => "log_refused",
             Event::TwoPrimaries { .. } => "two_primaries",
             Event::Intrusion { .. } => "intrusion",
+            Event::RegisterDelays { .. } => "register_delays",
+            Event::AwaitsHolder { .. } => "awaits_holder",
+            Event::StartsAfresh { .. } => "starts_afresh",
+            Event::Fencing { .. } => "fencing",
+            Event::FenceFailed { .. } => "fence_failed",
         }
     }
 }
@@ -450,8 +465,39 @@ impl fmt::Display for Event {
                     ),
                 }
             }
+            Event::RegisterDelays { what, for_us } => write!(
+                f,
+                "asked the register {what}, and no majority of it has answered for {}; nothing \
+                 changes until it does; check that a majority of its voters runs and is reached",
+                Ms(*for_us)
+            ),
+            Event::AwaitsHolder { holder } => f.write_str(&awaits_holder(*holder)),
+            Event::Fencing { peer, what } => {
+                write!(f, "{peer} is silent on all paths and may live: fences it first, {what}")
+            }
+            Event::FenceFailed { peer } => write!(
+                f,
+                "{peer} could not be fenced, so it may live: nothing is done without it; the log \
+                 says why the command failed; it is run again"
+            ),
+            Event::StartsAfresh { epoch } => write!(
+                f,
+                "nobody is left that holds the connections of epoch {epoch}: starts afresh, \
+                 clients' old connections get a RST"
+            ),
         }
     }
+}
+
+/// Why a node starts nothing, in words.
+#[must_use]
+pub fn awaits_holder(holder: NodeId) -> String {
+    let run = holder.incarnation;
+    format!(
+        "waits for {holder} (run {run}), which may hold the connections and is not heard; start \
+         {holder}, or, if it is gone for good, restart this node with --assume-ended {run}: \
+         connections are lost then"
+    )
 }
 
 fn fmt_removal(

@@ -8,7 +8,7 @@
 //! What this crate must never do: let two members of one cluster serve at once while any path
 //! between them works; let a node serve that does not hold the state; trust a datagram.
 //!
-//! Start reading at `member/mod.rs`, then `register.rs` and `detector.rs`. `message.rs` is what
+//! Start reading at `member/mod.rs`, then `register/mod.rs` and `detector.rs`. `message.rs` is what
 //! nodes say to each other, `admin/types.rs` what operators read.
 
 pub mod admin;
@@ -32,6 +32,9 @@ pub use manifest::Manifest;
 pub use member::Member;
 pub use message::MessageError;
 pub use order::{Accepted, Order, OrderRefused};
-pub use register::{PairRegister, Register, View};
+pub use register::{
+    AnyRegister, FenceLines, FencedRegister, PairRegister, QuorumLines, QuorumRegister, Register,
+    View,
+};
 pub use status::MemberStatus;
 pub use timeline::Timeline;

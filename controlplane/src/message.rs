@@ -98,6 +98,12 @@ impl Condition {
     pub fn holds_service(self) -> bool {
         matches!(self, Condition::Primary | Condition::Backup)
     }
+
+    /// Whether the sender's run holds nothing, whatever it held before.
+    #[must_use]
+    pub fn holds_nothing(self) -> bool {
+        matches!(self, Condition::Starting | Condition::Spare | Condition::Withdrawn)
+    }
 }
 
 const SILENT: u8 = 1;

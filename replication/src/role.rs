@@ -13,6 +13,12 @@ impl Epoch {
     pub fn next(self) -> Epoch {
         Epoch(self.0.saturating_add(1))
     }
+
+    /// The epoch that this one follows.
+    #[must_use]
+    pub fn previous(self) -> Epoch {
+        Epoch(self.0.saturating_sub(1))
+    }
 }
 
 impl fmt::Display for Epoch {

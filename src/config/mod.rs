@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod parts;
 mod profiles;
+mod register;
 mod schema;
 mod services;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 mod types;
 mod validate;
 pub mod versions;
+pub mod witness;
 
 use std::{
     net::IpAddr,
@@ -33,6 +35,7 @@ pub use error::ConfigError;
 pub use keys::KeySource;
 pub use parts::content_manifest;
 pub use profiles::Profiles;
+pub use register::{Fence, Raft, Register};
 pub use types::{Cidr, Encryption, MacAddress, Secret};
 
 /// A checked `node.toml`.
@@ -43,6 +46,7 @@ pub struct NodeConfig {
     pub content_roots: Vec<ContentRoot>,
     pub node: Node,
     pub peer: Peer,
+    pub register: Register,
     pub admin_socket: PathBuf,
     pub log: Log,
     pub profiles: Profiles,

@@ -1,25 +1,28 @@
 //! What each part of the appliance runs with, taken from a checked configuration.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use controlplane::{Identity, Manifest, MemberConfig, NodeName};
 use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
 use replication::{Incarnation, Protection};
 use worker::{AddressConfig, PortConfig};
 
-use super::{Cidr, Cluster, Encryption, Ingress, NodeConfig, limits, versions};
+use serde::Serialize;
+
+use super::{Cidr, Cluster, Encryption, Ingress, NodeConfig, limits, register::Common, versions};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
 const DETECTION_CEILING: u64 = 2;
 
-impl Cluster {
-    /// The lines that two nodes compare: one for each setting, by its path in the file, the secret
-    /// as a fingerprint.
-    pub fn manifest(&self) -> Manifest {
-        Manifest::of(&BTreeMap::from([("cluster", self)])).expect("plain data with string keys")
-    }
+/// What both nodes must have in common.
+#[derive(Serialize)]
+struct Compared<'a> {
+    cluster: &'a Cluster,
+    register: Common,
+}
 
+impl Cluster {
     /// The shards' configuration. It follows from the cluster's alone: equal on both nodes.
     pub fn engine(&self) -> engine::config::Config {
         let shards = u32::from(self.shards);
@@ -52,6 +55,13 @@ fn shard_connections(total: u32, shards: u32) -> u32 {
 }
 
 impl NodeConfig {
+    /// The lines that two nodes compare: one for each setting, by its path in the file, the secret
+    /// as a fingerprint.
+    pub fn manifest(&self) -> Manifest {
+        let compared = Compared { cluster: &self.cluster, register: self.register.common() };
+        Manifest::of(&compared).expect("plain data with string keys")
+    }
+
     /// How the node decides about its role.
     pub fn member(&self) -> MemberConfig {
         let us = |ms: u32| u64::from(ms) * 1000;
@@ -80,7 +90,7 @@ impl NodeConfig {
             incarnation,
             peer: NodeName::new(&self.peer.name)?,
             keys: self.keys.clone(),
-            config: self.cluster.manifest(),
+            config: self.manifest(),
             content: content_manifest(content),
             log_version: versions.log,
             link_version: versions.link,

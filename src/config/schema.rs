@@ -3,7 +3,7 @@
 //! Strings stay strings here, so that [`super::validate`] can report every wrong value of a file
 //! at once, each with its key. Units are part of the key's name.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
@@ -17,6 +17,9 @@ pub struct NodeFile {
     pub node: NodeSection,
     /// Where the other node is.
     pub peer: PeerSection,
+    /// Who decides which node is primary.
+    #[serde(default)]
+    pub register: RegisterSection,
     /// How `holdfast status` and its kin reach this node.
     #[serde(default)]
     pub admin: AdminSection,
@@ -235,6 +238,62 @@ pub struct PeerSection {
     pub link: String,
 }
 
+/// A whole `witness.toml`. Its `[cluster]` and `[register]` are written as in a `node.toml`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WitnessFile {
+    pub cluster: WitnessClusterSection,
+    pub register: RegisterSection,
+    pub witness: WitnessSection,
+    #[serde(default)]
+    pub log: LogSection,
+}
+
+/// What a witness needs of `[cluster]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WitnessClusterSection {
+    pub name: String,
+    pub secret: String,
+}
+
+/// `[witness]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct WitnessSection {
+    /// Its name among the voters.
+    pub name: String,
+}
+
+/// `[register]`: who decides which node is primary.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RegisterSection {
+    /// `pair` or `raft`.
+    #[serde(default = "default::register")]
+    pub kind: String,
+    /// Of `raft`: the three voters' names and UDP addresses; both nodes and a witness.
+    #[serde(default)]
+    pub voters: BTreeMap<String, String>,
+    /// Of `raft`: where this voter keeps its memory.
+    pub folder: Option<String>,
+    /// Of `pair`: a command that switches the peer off, run before this node goes on without a
+    /// peer that is not heard. Exit code 0 means that it is off.
+    #[serde(default)]
+    pub fence: Vec<String>,
+    /// How long that command may take.
+    #[serde(default = "default::fence_timeout_ms")]
+    pub fence_timeout_ms: u32,
+}
+
+impl Default for RegisterSection {
+    fn default() -> Self {
+        Self {
+            kind: default::register(),
+            voters: BTreeMap::new(),
+            folder: None,
+            fence: Vec::new(),
+            fence_timeout_ms: default::fence_timeout_ms(),
+        }
+    }
+}
+
 /// `[admin]`
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct AdminSection {
@@ -289,6 +348,12 @@ mod default {
     }
     pub(super) fn lone_start_ms() -> u32 {
         10_000
+    }
+    pub(super) fn fence_timeout_ms() -> u32 {
+        10_000
+    }
+    pub(super) fn register() -> String {
+        "pair".into()
     }
     pub(super) fn cores() -> Vec<u16> {
         vec![0]

@@ -180,13 +180,13 @@ fn unknown_profile_names_the_nearest() {
 #[test]
 fn manifest_holds_what_matters_and_no_secret() {
     let config = read(GOOD).unwrap();
-    let manifest = config.cluster.manifest();
+    let manifest = config.manifest();
     assert_says(
         manifest.text(),
         &["cluster.max_connections = 20000", "cluster.service[echo].port = 7"],
     );
     assert!(!manifest.text().contains("00112233"), "{}", manifest.text());
-    let digest = |old: &str, new: &str| *with(old, new).unwrap().cluster.manifest().digest();
+    let digest = |old: &str, new: &str| *with(old, new).unwrap().manifest().digest();
     assert_eq!(digest("cores = [0]", "cores = [1]"), *manifest.digest());
     assert_ne!(digest("port = 19", "port = 20"), *manifest.digest());
     assert_ne!(digest("vip =", "encryption = \"none\"\nvip ="), *manifest.digest());
@@ -292,7 +292,7 @@ fn switch_may_learn_or_flood() {
     assert_eq!(flood(""), Ingress::Flood { keep_ms: 200, keep_frames: 8192 });
     let lines = "flood_keep_ms = 500\nflood_keep_frames = 100";
     assert_eq!(flood(lines), Ingress::Flood { keep_ms: 500, keep_frames: 100 });
-    let manifest = |lines: &str| with_cluster(lines).unwrap().cluster.manifest();
+    let manifest = |lines: &str| with_cluster(lines).unwrap().manifest();
     assert_ne!(
         manifest("ingress = \"flood\"").digest(),
         manifest("ingress = \"flood\"\nflood_keep_ms = 500").digest()

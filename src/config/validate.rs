@@ -13,7 +13,7 @@ use super::{
     addresses::{self, ADDRESS},
     checker::Checker,
     error::Problem,
-    limits,
+    limits, register,
     schema::{ClusterSection, LogSection, NodeFile, NodeSection, PeerSection, TcpSection},
     services,
     types::{Cidr, Encryption, MacAddress, Secret},
@@ -39,14 +39,17 @@ pub fn validate(
         || PathBuf::from(format!("/run/holdfast/{}.sock", file.node.name)),
         |socket| base.join(socket),
     );
+    let (me, other) = (&file.node.name, &file.peer.name);
+    let register = register::of_node(&file.register, me, other, base, &mut check);
     let log = log(&file.log, &mut check);
     let key_file = file.node.key_file.as_ref().map(|path| base.join(path));
     let keys = cluster.as_ref().and_then(|(cluster, _)| keys(cluster, key_file, &mut check));
-    let (Some((cluster, content_roots)), Some(node), Some(peer), Some(log), Some(keys)) =
-        (cluster, node, peer, log, keys)
+    let (Some(cluster), Some(node), Some(peer), Some(register), Some(log), Some(keys)) =
+        (cluster, node, peer, register, log, keys)
     else {
         return Err(check.problems);
     };
+    let ((cluster, content_roots), (keys, key_source)) = (cluster, keys);
     addresses::together(&cluster, &node, &peer, &mut check);
     let lone_start_ms = node.lone_start_ms;
     let what = format!("{lone_start_ms} ms: a node would serve alone before it hears its peer");
@@ -59,12 +62,12 @@ pub fn validate(
     if !check.problems.is_empty() {
         return Err(check.problems);
     }
-    let (keys, key_source) = keys;
     Ok(NodeConfig {
         cluster,
         content_roots,
         node,
         peer,
+        register,
         admin_socket,
         log,
         profiles,
@@ -97,13 +100,7 @@ fn cluster(
     check: &mut Checker,
 ) -> Option<(Cluster, Vec<ContentRoot>)> {
     let name = check.name("cluster.name", &section.name);
-    let secret = section.secret.parse::<Secret>().ok();
-    if secret.is_none() {
-        // The value itself is not repeated: it may be a mistyped real secret.
-        let what = format!("has {} characters that do not fit", section.secret.chars().count());
-        let hint = "expected 64 hexadecimal digits; make one with: openssl rand -hex 32";
-        check.fail("cluster.secret", what, hint);
-    }
+    let secret = secret(&section.secret, check);
     let encryption = check.choice("cluster.encryption", &section.encryption, &Encryption::CHOICES);
     let vips = addresses::vips(&section.vip, check);
     let detection_timeout_ms =
@@ -155,6 +152,17 @@ fn cluster(
         services,
     };
     Some((cluster, roots))
+}
+
+pub fn secret(text: &str, check: &mut Checker) -> Option<Secret> {
+    let secret = text.parse::<Secret>().ok();
+    if secret.is_none() {
+        // The value itself is not repeated: it may be a mistyped real secret.
+        let what = format!("has {} characters that do not fit", text.chars().count());
+        let hint = "expected 64 hexadecimal digits; make one with: openssl rand -hex 32";
+        check.fail("cluster.secret", what, hint);
+    }
+    secret
 }
 
 /// What a shard's share of the buffers may be.
@@ -283,7 +291,7 @@ fn peer(section: &PeerSection, check: &mut Checker) -> Option<Peer> {
     Some(Peer { name, lan: lan?, link: link? })
 }
 
-fn log(section: &LogSection, check: &mut Checker) -> Option<Log> {
+pub fn log(section: &LogSection, check: &mut Checker) -> Option<Log> {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = check.choice("log.format", &section.format, &formats);
     let directives = section.level.parse::<tracing_subscriber::filter::Targets>().is_ok();

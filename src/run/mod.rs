@@ -1,13 +1,16 @@
 //! `holdfast run`: a node, put together from its parts.
 //!
 //! Threads: a worker on each core of `node.cores` (the first one carries the control plane's
-//! member), one for the log, one for the admin API, and the main thread, which waits for a signal.
+//! member), one for the log, one for the admin API, one that votes if the register has voters, and
+//! the main thread, which waits for a signal.
 
 mod admin;
 mod events;
+mod fence;
 mod logging;
 mod ports;
 mod process;
+pub mod register;
 mod steward;
 
 use std::{
@@ -21,9 +24,11 @@ use std::{
 };
 
 use anyhow::Context;
-use controlplane::{Member, admin::AdminSocket};
+use controlplane::{AnyRegister, Member, admin::AdminSocket};
 use dpdk::{Eal, ThreadRegistration};
 use engine::{content::Content, wire::ethernet::Mac};
+use quorum::keeper::Keeper;
+use replication::Incarnation;
 use tracing::{info, warn};
 use worker::{Clock, DpdkNic, MonotonicClock, Shares, Worker};
 
@@ -32,8 +37,9 @@ use crate::{
     config::{self, NodeConfig},
     content_loader,
 };
+pub use logging::install as install_log;
 use ports::{OpenPort, Ports};
-use process::EndSignals;
+pub use process::{EndSignals, incarnation};
 use steward::MemberSteward;
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -52,9 +58,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let content = Arc::new(content_loader::load(&config.content_roots)?);
     info!(files = content.len(), bytes = content.size(), "content is loaded");
 
+    let incarnation = incarnation()?;
+    // Before EAL, which binds this thread to a core and all that it starts from then on.
+    let (register, keeper) = register::open(&config, incarnation.0, args.init)?;
+
     let eal = Arc::new(ports::start_eal(&config)?);
     let mut ports = ports::open(&eal, &config)?;
-    let node = start(&config, content, &eal, &mut ports, socket)?;
+    let assumed_ended = args.assume_ended.clone();
+    let core = Core { incarnation, register, keeper, assumed_ended, content, socket };
+    let node = start(&config, core, &eal, &mut ports)?;
     info!(
         node = config.node.name,
         cluster = config.cluster.name,
@@ -66,25 +78,37 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a node is made of, apart from its devices.
+struct Core {
+    incarnation: Incarnation,
+    register: AnyRegister,
+    keeper: Option<Keeper>,
+    /// Runs that an operator vouches to have ended.
+    assumed_ended: Vec<Incarnation>,
+    content: Arc<Content>,
+    socket: AdminSocket,
+}
+
 /// The threads of a running node.
 struct Node {
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<Worker<DpdkNic, MemberSteward>>>,
     admin: admin::AdminThread,
     log: JoinHandle<()>,
+    keeper: Option<Keeper>,
 }
 
 fn start(
     config: &NodeConfig,
-    content: Arc<Content>,
+    core: Core,
     eal: &Arc<Eal>,
     ports: &mut Ports,
-    socket: AdminSocket,
 ) -> anyhow::Result<Node> {
+    let Core { incarnation, register, keeper, assumed_ended, content, socket } = core;
     let mut clock = MonotonicClock::since(Instant::now());
-    let incarnation = process::incarnation()?;
     let identity = config.identity(incarnation, &content)?;
-    let member = Member::new(config.member(), identity, clock.now_us())?;
+    let mut member = Member::with_register(config.member(), identity, register, clock.now_us())?;
+    assumed_ended.into_iter().for_each(|run| member.assume_ended(run));
     let (steward, lines) = MemberSteward::new(member);
     let workers = config.node.cores.len();
     let lan = shares(&mut ports.lan, workers)?;
@@ -95,17 +119,19 @@ fn start(
     let kept = Arc::new(admin::EventLog::default());
     let log = events::start(lines.events, crew.events, Arc::clone(&kept))
         .context("cannot start the log thread")?;
-    let sources = admin::Sources::new(config, clock, lines.questions, crew.queries, kept);
+    let voter = keeper.as_ref().map(Keeper::status);
+    let sources = admin::Sources::new(config, clock, lines.questions, crew.queries, kept, voter);
     let admin = admin::start(socket, sources)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::with_capacity(workers);
     for (worker, core) in crew.workers.into_iter().zip(&config.node.cores) {
         let (stop, eal) = (Arc::clone(&stop), Arc::clone(eal));
-        let thread =
-            worker::spawn(worker, Some(usize::from(*core)), clock, stop, move || register(&eal));
+        let thread = worker::spawn(worker, Some(usize::from(*core)), clock, stop, move || {
+            register_thread(&eal)
+        });
         threads.push(thread.context("cannot start a worker thread")?);
     }
-    Ok(Node { stop, workers: threads, admin, log })
+    Ok(Node { stop, workers: threads, admin, log, keeper })
 }
 
 /// One share of a port for each worker; the first ones get the queues that there are.
@@ -117,7 +143,7 @@ fn shares(open: &mut OpenPort, workers: usize) -> anyhow::Result<Vec<DpdkNic>> {
 }
 
 /// Gives the worker's thread a cache of its own in the frame pools.
-fn register(eal: &Eal) -> Option<ThreadRegistration> {
+fn register_thread(eal: &Eal) -> Option<ThreadRegistration> {
     let registration = ThreadRegistration::new(eal);
     if let Err(error) = &registration {
         warn!(%error, "this worker allocates frames more slowly");
@@ -138,6 +164,9 @@ impl Node {
         }
         // It ends by itself once the last worker is gone.
         let _panicked = self.log.join();
+        if let Some(Err(problem)) = self.keeper.map(Keeper::end) {
+            warn!(%problem, "this node's vote had ended before");
+        }
         info!("node ended");
     }
 }

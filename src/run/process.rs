@@ -1,6 +1,6 @@
 //! The process around the workers: its random run number, its signals, its panics.
 
-use std::{fs::File, io::Read, panic, process, thread};
+use std::{fs::File, io::Read, panic, process, thread, time::Duration};
 
 use anyhow::Context;
 use replication::Incarnation;
@@ -33,6 +33,15 @@ impl EndSignals {
     /// The kernel refuses.
     pub fn catch() -> anyhow::Result<Self> {
         Signals::new([SIGTERM, SIGINT]).map(Self).context("cannot catch SIGTERM and SIGINT")
+    }
+
+    /// Waits for the first one, for a while.
+    pub fn came_within(&mut self, patience: Duration) -> bool {
+        let came = self.0.pending().next().is_some();
+        if !came {
+            thread::sleep(patience);
+        }
+        came
     }
 
     /// Waits for the first one.

@@ -1,6 +1,6 @@
 //! The control plane's member, on the lead worker's thread.
 
-use controlplane::{Accepted, Event, Member, MemberStatus, Order, OrderRefused};
+use controlplane::{Accepted, AnyRegister, Event, Member, MemberStatus, Order, OrderRefused};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use replication::{Directive, KeyRing, Path, Report};
 use worker::Steward;
@@ -14,7 +14,7 @@ const QUESTIONS: usize = 16;
 /// Nothing here waits for anybody.
 #[derive(Debug)]
 pub struct MemberSteward {
-    member: Member,
+    member: Member<AnyRegister>,
     events: Sender<(u64, Event)>,
     questions: Receiver<Question>,
 }
@@ -41,7 +41,7 @@ pub struct StewardLines {
 
 impl MemberSteward {
     /// Puts `member` to work.
-    pub fn new(member: Member) -> (Self, StewardLines) {
+    pub fn new(member: Member<AnyRegister>) -> (Self, StewardLines) {
         let (events, their_events) = bounded(EVENTS);
         let (their_questions, questions) = bounded(QUESTIONS);
         let lines = StewardLines { events: their_events, questions: their_questions };

@@ -1,7 +1,7 @@
 //! A node's status for people.
 
 use controlplane::{
-    admin::{HandoverStatus, Status},
+    admin::{HandoverStatus, RegisterStatus, Status, VoterStatus},
     status::{Gate, PathStatus, Standing},
 };
 
@@ -27,6 +27,9 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     line("peer", peer(status));
     line("  link", path(&member.peer.link));
     line("  LAN", path(&member.peer.lan));
+    if let Some(register) = &status.register {
+        line("register", self::register(register));
+    }
     let counts = &status.connections;
     let limit = text::count(counts.limit);
     line(
@@ -101,6 +104,19 @@ fn path(path: &PathStatus) -> String {
         (_, None) => "never heard".into(),
     };
     format!("{heard}, counts as silent after {}", text::duration_us(path.timeout_us))
+}
+
+fn register(register: &RegisterStatus) -> String {
+    let voter = |voter: &VoterStatus| {
+        let heard = if voter.heard { "heard" } else { "SILENT" };
+        format!("{} {heard}", voter.name)
+    };
+    let others: Vec<String> = register.others.iter().map(voter).collect();
+    let leader = match &register.leader {
+        Some(leader) => format!("led by {leader}"),
+        None => "NO LEADER: nothing can change".into(),
+    };
+    format!("{} of {}, {leader}; {}", register.role, register.kind, others.join(", "))
 }
 
 fn memory(status: &Status) -> String {

@@ -17,3 +17,4 @@ mod scale;
 mod services;
 mod switchover;
 mod takeover;
+mod witness;

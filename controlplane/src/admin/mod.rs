@@ -28,5 +28,6 @@ pub use server::{AdminSource, Declined, OrderError, Unavailable, router, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{
     ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, HandoverStatus, KeyNames,
-    LinkStatus, MemoryStatus, ServiceStatus, Status, TcpState, VipStatus, WorkerStatus,
+    LinkStatus, MemoryStatus, RegisterStatus, ServiceStatus, Status, TcpState, VipStatus,
+    VoterStatus, WorkerStatus,
 };

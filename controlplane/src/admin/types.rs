@@ -34,6 +34,9 @@ pub struct Status {
     pub link: LinkStatus,
     #[serde(default)]
     pub handover: HandoverStatus,
+    /// How this node takes part in the register; `None`: the pair keeps it alone.
+    #[serde(default)]
+    pub register: Option<RegisterStatus>,
     pub workers: Vec<WorkerStatus>,
 }
 
@@ -103,6 +106,27 @@ pub struct HandoverStatus {
     pub shards_taken: u64,
     /// The longest that a connection waited because its shard was saved.
     pub longest_pause_us: u64,
+}
+
+/// The register, as this node's part in it sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterStatus {
+    pub kind: String,
+    /// `leader`, `follower` or `candidate`.
+    pub role: String,
+    /// Whom this node knows to lead the voters.
+    pub leader: Option<String>,
+    pub term: u64,
+    /// The other voters.
+    pub others: Vec<VoterStatus>,
+    pub datagrams_refused: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoterStatus {
+    pub name: String,
+    /// Within the last second.
+    pub heard: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,8 +15,9 @@ use replication::{Path, Report, Transfer};
 
 use crate::events::{Abandonment, Event, SpareReason};
 use crate::message::{Condition, Heartbeat};
-use crate::register::{Proposal, Register};
+use crate::register::Register;
 
+use super::change::Intent;
 use super::{Member, Partner, Phase, Serving};
 
 /// First pause after an attempt that failed; each further one doubles it, up to the second value.
@@ -67,14 +68,7 @@ impl<R: Register> Member<R> {
             return;
         }
         let (Some(id), workers) = (self.peer.id(), peer.workers) else { return };
-        let view = self.register.view();
-        let next = view.next(self.me, &[]);
-        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
-            return;
-        }
-        let partner = Partner { id, workers, log: next.epoch };
-        self.enter(now_us, Phase::Primary(Serving::Admitting { partner, closed: false }));
-        self.events.push(now_us, Event::AdmissionBegan { epoch: next.epoch, peer: id.name });
+        self.ask(now_us, &[], Intent::Admit { peer: id, workers });
     }
 
     pub(super) fn is_well_heard(&self, now_us: u64) -> bool {
@@ -105,19 +99,17 @@ impl<R: Register> Member<R> {
             Transfer::Complete if restored && !closed => {
                 self.enter(now_us, Phase::Primary(Serving::Admitting { partner, closed: true }));
             }
-            Transfer::Settled if restored && closed => self.count_in(now_us, partner),
+            Transfer::Settled if restored && closed => {
+                self.ask(now_us, &[partner.id], Intent::CountIn(partner));
+            }
             _ => {}
         }
     }
 
-    fn count_in(&mut self, now_us: u64, partner: Partner) {
-        let view = self.register.view();
-        let next = view.next(self.me, &[partner.id]);
-        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
-            return;
-        }
+    pub(super) fn has_counted_in(&mut self, now_us: u64, partner: Partner) {
         self.enter(now_us, Phase::Primary(Serving::With(partner)));
-        self.events.push(now_us, Event::PairFormed { epoch: next.epoch, backup: partner.id.name });
+        let epoch = self.register.view().epoch;
+        self.events.push(now_us, Event::PairFormed { epoch, backup: partner.id.name });
     }
 
     pub(super) fn abandonment(

@@ -4,15 +4,16 @@ use replication::Mismatch;
 
 use crate::events::{Event, SpareReason, Suspicion};
 use crate::message::Condition;
-use crate::register::{Proposal, Register};
+use crate::register::Register;
 use crate::timeline::Timeline;
 
+use super::change::Intent;
 use super::{Member, Phase, Serving};
 
 impl<R: Register> Member<R> {
     pub(super) fn watch(&mut self, now_us: u64) {
         // After an own stall the primary may have served without us: see `doubt.rs`.
-        if self.doubt.is_some() {
+        if self.doubt.is_some() && !self.register.is_binding() {
             return;
         }
         if let Some(suspicion) = self.suspicion(now_us) {
@@ -39,28 +40,36 @@ impl<R: Register> Member<R> {
     }
 
     fn take_over(&mut self, now_us: u64, suspicion: Suspicion) {
-        let view = self.register.view();
-        let next = view.next(self.me, &[]);
+        let next = self.register.view().epoch.next().0;
         let timeline = self.timeline.get_or_insert_default();
-        if timeline.epoch != next.epoch.0 {
+        if timeline.epoch != next {
             let last_heartbeat_us = self.peer.last_heard_us().unwrap_or(now_us);
             *timeline = Timeline {
-                epoch: next.epoch.0,
+                epoch: next,
                 last_heartbeat_us,
                 suspected_us: now_us,
                 ..Timeline::default()
             };
         }
-        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
+        self.ask(now_us, &[], Intent::TakeOver(suspicion));
+    }
+
+    /// The register has this node as primary. One that left the in-sync set meanwhile holds the
+    /// state no more, and says so; who hears that may begin afresh.
+    pub(super) fn begin_takeover(&mut self, now_us: u64, suspicion: Suspicion) {
+        if !matches!(self.phase, Phase::Backup { .. }) {
             return;
         }
+        let epoch = self.register.view().epoch;
+        let timeline = self.timeline.get_or_insert_default();
         timeline.epoch_won_us = now_us;
         let silent_us = now_us.saturating_sub(timeline.last_heartbeat_us);
         self.timeline_reported = false;
         // There is nobody else to serve now.
         self.drained = false;
+        self.doubt = None;
         self.enter(now_us, Phase::Primary(Serving::Alone));
-        self.events.push(now_us, Event::TookOver { epoch: next.epoch, suspicion, silent_us });
+        self.events.push(now_us, Event::TookOver { epoch, suspicion, silent_us });
     }
 
     /// The state here is not the primary's: leave the in-sync set, never take over.

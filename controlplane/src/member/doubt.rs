@@ -10,7 +10,9 @@
 //! backup's link queue with log, but each node has one path that carries little else than
 //! heartbeats. Had the peer changed the register, the node would have heard it within one
 //! detection timeout after the stall. After a longer stall nothing is known, and the node stays
-//! out: no service is better than bytes that contradict what clients were told.
+//! out: no service is better than bytes that contradict what clients were told. With a register
+//! that binds all nodes nobody has to guess: the change that follows from the silence is won or
+//! lost there.
 
 use replication::Path;
 
@@ -75,6 +77,11 @@ impl<R: Register> Member<R> {
             self.doubt = None;
             self.hasten(now_us);
             self.events.push(now_us, Event::DoubtSettled { after_us });
+            return;
+        }
+        // A register that binds all knows what happened meanwhile: who asks it for a change after
+        // the silence learns of it, so no guess is needed.
+        if self.register.is_binding() {
             return;
         }
         if !ended && !self.peer.is_silent(now_us) || after_us <= self.config.detection_timeout_us {

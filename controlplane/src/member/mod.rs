@@ -24,10 +24,15 @@
 
 mod admission;
 mod backup;
+mod change;
 mod doubt;
+#[cfg(test)]
+mod fence_tests;
 mod inquiry;
 mod intrusions;
 mod primary;
+#[cfg(test)]
+mod quorum_tests;
 mod report;
 mod startup;
 mod switchover;
@@ -35,23 +40,26 @@ mod switchover;
 mod tests;
 
 use arrayvec::ArrayVec;
-use replication::{Directive, Epoch, GateMode, KeyRing, Path, Report, Role};
+use replication::{Directive, Epoch, GateMode, Incarnation, KeyRing, Path, Report, Role};
 
 use crate::config::{ConfigError, MemberConfig};
 use crate::events::{Event, EventQueue, SpareReason};
 use crate::identity::{Identity, NodeId};
 use crate::message::{self, Body, Condition, Heartbeat, Message, MessageError, Which};
 use crate::peer::{Heard, Peer};
-use crate::register::{PairRegister, Register};
+use crate::register::{MAX_IN_SYNC, PairRegister, Register};
 use crate::status::{Handing, MemberCounters};
 use crate::timeline::Timeline;
 
 use admission::Retry;
+use change::Asked;
 use doubt::Doubt;
 use inquiry::Inquiry;
 use intrusions::Intrusions;
 use switchover::{Switchovers, Yielding};
 
+/// How often a node that has asked the register for a change looks for the answer.
+const REGISTER_US: u64 = 500;
 /// Manifest chunks that are answered in one poll.
 const ANSWERS: usize = 4;
 
@@ -95,6 +103,15 @@ pub struct Member<R = PairRegister> {
     drained: bool,
     /// The report says that all shards are restored.
     restored: bool,
+    /// What the register was asked for; until it has answered nothing else is decided.
+    asked: Option<Asked>,
+    /// The epoch of the newest view, and when this node learned of it.
+    view_epoch: Epoch,
+    view_since_us: u64,
+    /// Whom this node waits for, as far as it was told.
+    awaited: Option<NodeId>,
+    /// Runs that an operator vouches to have ended.
+    assumed_ended: ArrayVec<Incarnation, MAX_IN_SYNC>,
     unsettled: bool,
     last_report: Report,
     directive: Directive,
@@ -204,6 +221,11 @@ impl<R: Register> Member<R> {
             switchovers: Switchovers::default(),
             drained: false,
             restored: false,
+            asked: None,
+            view_epoch: Epoch::default(),
+            view_since_us: now_us,
+            awaited: None,
+            assumed_ended: ArrayVec::new(),
             unsettled: true,
             last_report: Report::default(),
             directive: Directive {
@@ -301,8 +323,12 @@ impl<R: Register> Member<R> {
             let soon_us = self.last_heartbeat_us + self.config.heartbeat_us / 8;
             self.next_heartbeat_us = self.next_heartbeat_us.min(soon_us);
         }
+        let ours = self.identity.config.digest();
         if let Some(newest) = self.peer.note(seq, heartbeat) {
-            self.register.observe(&newest.view);
+            // A peer that is configured otherwise may keep another register.
+            if !self.register.is_binding() || newest.config_digest == *ours {
+                self.register.observe(&newest.view);
+            }
         }
     }
 
@@ -318,6 +344,7 @@ impl<R: Register> Member<R> {
     ) -> Directive {
         let gap_us = report.stalled_for_us.max(now_us.saturating_sub(self.last_poll_us));
         self.last_poll_us = now_us;
+        self.unsettled |= self.register.refresh();
         if self.is_calm(now_us, gap_us, report) {
             return self.directive;
         }
@@ -325,22 +352,22 @@ impl<R: Register> Member<R> {
         self.note_stall(now_us, gap_us);
         self.note_report(now_us, report);
         self.note_restored(now_us, report);
+        self.note_view(now_us);
         self.settle_doubt(now_us);
+        self.pursue(now_us);
         self.reconcile(now_us);
         self.consider_leaving(now_us);
         self.note_peer_serves(now_us);
         match self.phase {
+            _ if self.asked.is_some() => {}
             Phase::Starting { unpaired_since_us } => self.start(now_us, unpaired_since_us),
             Phase::Forming(partner) => self.form(now_us, partner),
             Phase::Primary(serving) => self.serve(now_us, serving, report),
             Phase::Backup { .. } => self.watch(now_us),
             Phase::Joining(primary) => self.join_primary(now_us, primary, report),
-            Phase::Spare(reason)
-                if reason != SpareReason::Drained && self.is_left_alone(now_us) =>
-            {
-                self.start_over(now_us);
-            }
+            Phase::Spare(_) if self.may_start_afresh(now_us) => self.start_afresh(now_us),
             Phase::Spare(_) => {
+                self.tell_of_holder(now_us);
                 self.explain(now_us);
                 self.consider_joining(now_us);
             }
@@ -348,10 +375,8 @@ impl<R: Register> Member<R> {
         self.note_paths(now_us);
         self.send(now_us, emit);
         self.directive = self.decide(now_us);
-        self.wake_us =
-            self.peer.deadline_us(now_us).map_or(self.next_heartbeat_us, |deadline_us| {
-                self.next_heartbeat_us.min(deadline_us + 1)
-            });
+        let silence_us = self.peer.deadline_us(now_us).map_or(u64::MAX, |at_us| at_us + 1);
+        self.wake_us = self.next_heartbeat_us.min(silence_us).min(self.register_deadline_us());
         self.directive
     }
 
@@ -385,10 +410,7 @@ impl<R: Register> Member<R> {
             Phase::Backup { .. } if !view.has(self.me) => {
                 self.become_spare(now_us, SpareReason::Removed);
             }
-            // A proposal of its own that came to nothing makes nobody a backup.
-            Phase::Starting { .. } if view.has(self.me) && view.primary != Some(self.me) => {
-                self.join(now_us);
-            }
+            Phase::Starting { .. } if self.is_invited() => self.join(now_us),
             _ => {}
         }
     }
@@ -464,7 +486,7 @@ impl<R: Register> Member<R> {
         Directive {
             epoch,
             role,
-            silent: self.doubt.is_some(),
+            silent: self.doubt.is_some() || self.may_be_replaced(now_us),
             peer,
             peer_workers,
             hands_over: admits || by_snapshot,
@@ -565,11 +587,24 @@ impl<R: Register> Member<R> {
         }
     }
 
+    /// Vouches that `run` has ended, which nothing proves: a machine that burned, say. A node that
+    /// waits for that run then begins afresh without it.
+    pub fn assume_ended(&mut self, run: Incarnation) {
+        // There are no more runs than fit that could be waited for.
+        let _full = self.assumed_ended.try_push(run);
+    }
+
     /// Until when nothing happens here by itself, in microseconds. A datagram or a report may
     /// need [`Self::poll`] earlier.
     #[must_use]
     pub fn next_deadline_us(&self) -> u64 {
         if self.unsettled { self.last_poll_us } else { self.wake_us }
+    }
+
+    /// When to look whether the register has answered. It tells of an answer itself; this is for
+    /// what is said when there is none.
+    fn register_deadline_us(&self) -> u64 {
+        self.asked.as_ref().map_or(u64::MAX, |_| self.last_poll_us + REGISTER_US)
     }
 
     /// Goes on with other keys: says everything under the first of them, and hears any.

@@ -6,8 +6,9 @@ use replication::{Path, Report};
 
 use crate::events::{Event, Removal, SpareReason};
 use crate::message::Condition;
-use crate::register::{Proposal, Register};
+use crate::register::Register;
 
+use super::change::Intent;
 use super::{Member, Partner, Phase, Serving};
 
 /// A peer that was heard within so many heartbeat intervals is alive.
@@ -15,8 +16,9 @@ const LATELY_HEARTBEATS: u64 = 4;
 
 impl<R: Register> Member<R> {
     pub(super) fn serve(&mut self, now_us: u64, serving: Serving, report: &Report) {
-        // In doubt whether the partner took over meanwhile, nothing is decided against it.
-        if self.doubt.is_some() {
+        // In doubt whether the partner took over meanwhile, nothing is decided against it, unless
+        // the register can tell.
+        if self.doubt.is_some() && !self.register.is_binding() {
             return;
         }
         match serving {
@@ -27,7 +29,7 @@ impl<R: Register> Member<R> {
             Serving::Yielding(yielding) => self.yield_service(now_us, yielding, report),
             Serving::With(partner) => {
                 if let Some(removal) = self.removal(now_us, partner, report) {
-                    self.remove(now_us, partner, removal);
+                    self.ask(now_us, &[], Intent::Remove { partner, removal });
                 }
             }
             Serving::Removing { partner, since_us, .. } => {
@@ -78,18 +80,15 @@ impl<R: Register> Member<R> {
         (for_us > self.confirm_timeout_us()).then_some(Removal::LogUnconfirmed { for_us })
     }
 
-    pub(super) fn remove(&mut self, now_us: u64, partner: Partner, removal: Removal) {
-        let view = self.register.view();
-        let next = view.next(self.me, &[]);
-        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
-            return;
-        }
+    /// The register has the partner no more in its in-sync set.
+    pub(super) fn part_with(&mut self, now_us: u64, partner: Partner, removal: Removal) {
         self.retry.parted(now_us, now_us.saturating_sub(self.phase_since_us));
-        let (epoch, backup) = (next.epoch, partner.id.name);
+        let (epoch, backup) = (self.register.view().epoch, partner.id.name);
         self.events.push(now_us, Event::BackupRemoved { epoch, backup, removal });
         let serving = Serving::Removing { partner, since_us: now_us };
+        self.doubt = None;
         self.enter(now_us, Phase::Primary(serving));
-        if removal.is_final() {
+        if self.register.is_binding() || removal.is_final() {
             self.open_gate(now_us, now_us);
         }
     }
@@ -121,6 +120,9 @@ impl<R: Register> Member<R> {
     /// node that ranks higher stays. Both nodes come to the same result. A peer that is silent is no
     /// rival: what it said last may be of a view that was given up since.
     pub(super) fn settle_rivalry(&mut self, now_us: u64) {
+        if self.register.is_binding() {
+            return;
+        }
         let ours = self.register.view();
         let heard = !self.peer.is_silent(now_us);
         let Some(peer) = self.peer.heartbeat().filter(|_| heard).filter(|peer| {
@@ -147,9 +149,6 @@ impl<R: Register> Member<R> {
             self.become_spare(now_us, SpareReason::LostTie);
             return;
         }
-        let next = ours.next(self.me, &[]);
-        if self.register.compare_and_set(epoch, &next) == Proposal::Won {
-            self.enter(now_us, Phase::Primary(Serving::Alone));
-        }
+        self.ask(now_us, &[], Intent::Outvote);
     }
 }

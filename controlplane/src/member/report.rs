@@ -2,7 +2,7 @@
 
 use replication::{Directive, GateMode, Path, Report, Role};
 
-use crate::events::Event;
+use crate::events::{Event, awaits_holder};
 use crate::message::VERSION as CONTROL_VERSION;
 use crate::register::Register;
 use crate::status::{
@@ -105,6 +105,18 @@ impl<R: Register> Member<R> {
     }
 
     fn reason(&self, now_us: u64) -> Option<String> {
+        if let Some(asked) = &self.asked {
+            let for_ms = now_us.saturating_sub(asked.since_us) / 1_000;
+            let what = asked.intent.in_words();
+            let whom = if asked.assured { "asked the register" } else { "fences its peer" };
+            return Some(format!("{whom} {what}, since {for_ms} ms: no answer yet"));
+        }
+        if matches!(self.phase, Phase::Starting { .. } | Phase::Spare(_))
+            && self.awaits_holder()
+            && self.peer.is_silent(now_us)
+        {
+            return self.possible_holder().map(awaits_holder);
+        }
         let text = match self.phase {
             _ if self.doubt.is_some() => "stood still itself and waits to hear its peer",
             Phase::Starting { .. } if self.peer.is_silent(now_us) => {

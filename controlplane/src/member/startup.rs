@@ -2,17 +2,25 @@
 
 use replication::Path;
 
-use crate::events::{Difference, Event, SpareReason};
+use crate::events::{Difference, Event, Removal, SpareReason};
 use crate::message::{Condition, Heartbeat};
-use crate::register::{Proposal, Register};
+use crate::register::Register;
 
+use super::change::Intent;
+use super::inquiry::Inquiry;
 use super::{Member, Partner, Phase, Serving};
 
 impl<R: Register> Member<R> {
     pub(super) fn start(&mut self, now_us: u64, unpaired_since_us: Option<u64>) {
-        let Some(heartbeat) = self.peer.heartbeat().filter(|_| !self.peer.is_silent(now_us)) else {
+        let heard = self.peer.heartbeat().filter(|_| !self.peer.is_silent(now_us));
+        let serves = heard.is_some_and(|peer| peer.condition.holds_service());
+        if !serves && self.awaits_holder() {
+            self.tell_of_holder(now_us);
+            return;
+        }
+        let Some(heartbeat) = heard else {
             if self.is_left_alone(now_us) {
-                self.start_alone(now_us, false);
+                self.ask(now_us, &[], Intent::StartAlone { beside: None });
             }
             return;
         };
@@ -27,7 +35,9 @@ impl<R: Register> Member<R> {
         if heartbeat.condition == Condition::Starting && !differs && both_paths {
             if self.outranks(heartbeat) {
                 let workers = heartbeat.workers;
-                self.propose(now_us, workers);
+                if let Some(peer) = self.peer.id() {
+                    self.ask(now_us, &[peer], Intent::Form { peer, workers });
+                }
             }
             return;
         }
@@ -46,7 +56,8 @@ impl<R: Register> Member<R> {
                 let peer = self.peer.name;
                 self.events.push(now_us, Event::CannotPair { peer, hears_link, hears_lan });
             }
-            self.start_alone(now_us, true);
+            let beside = Some(self.peer.name);
+            self.ask(now_us, &[], Intent::StartAlone { beside });
         }
     }
 
@@ -56,11 +67,42 @@ impl<R: Register> Member<R> {
         self.peer.is_silent(now_us) && now_us.saturating_sub(since_us) > self.config.lone_start_us
     }
 
-    /// A spare whose peer is gone: nobody holds the connections any more, and new ones can be
-    /// served.
-    pub(super) fn start_over(&mut self, now_us: u64) {
+    /// Whether nobody holds the connections any more, so that a spare can serve new ones. A
+    /// register that binds all nodes tells; without one, being left alone has to do.
+    pub(super) fn may_start_afresh(&self, now_us: u64) -> bool {
+        let tells = self.register.is_binding() && self.register.view().primary.is_some();
+        let nobody_holds =
+            if tells { self.possible_holder().is_none() } else { self.is_left_alone(now_us) };
+        nobody_holds && !self.drained
+    }
+
+    /// A spare begins as if it had just been started.
+    pub(super) fn start_afresh(&mut self, now_us: u64) {
+        let epoch = self.register.view().epoch;
         self.register.begin_anew();
+        self.inquiry = Inquiry::default();
         self.enter(now_us, Phase::Starting { unpaired_since_us: None });
+        self.events.push(now_us, Event::StartsAfresh { epoch });
+    }
+
+    /// Connections may live on in a run that is not heard: then nothing begins afresh. In pair
+    /// mode nobody could tell, and nobody waits.
+    pub(super) fn awaits_holder(&self) -> bool {
+        self.register.is_binding() && self.possible_holder().is_some()
+    }
+
+    /// Says once of each run that this node, left alone, waits for.
+    pub(super) fn tell_of_holder(&mut self, now_us: u64) {
+        if !self.register.is_binding() || !self.is_left_alone(now_us) {
+            return;
+        }
+        let holder = self.possible_holder();
+        if holder != self.awaited {
+            self.awaited = holder;
+            if let Some(holder) = holder {
+                self.events.push(now_us, Event::AwaitsHolder { holder });
+            }
+        }
     }
 
     fn heard_both_ways(&self, heartbeat: &Heartbeat, now_us: u64) -> (bool, bool) {
@@ -70,24 +112,15 @@ impl<R: Register> Member<R> {
         )
     }
 
-    fn start_alone(&mut self, now_us: u64, beside: bool) {
+    /// The view has this run in it because the peer wants to form a pair, now. One that was decided
+    /// for a role that this run has lost since is no invitation: it would have to hold the state.
+    /// Nor is a proposal of its own that came to nothing.
+    pub(super) fn is_invited(&self) -> bool {
         let view = self.register.view();
-        let next = view.next(self.me, &[]);
-        if self.register.compare_and_set(view.epoch, &next) == Proposal::Won {
-            self.enter(now_us, Phase::Primary(Serving::Alone));
-            let beside = beside.then_some(self.peer.name);
-            self.events.push(now_us, Event::LoneStart { epoch: next.epoch, beside });
-        }
-    }
-
-    fn propose(&mut self, now_us: u64, workers: u16) {
-        let Some(id) = self.peer.id() else { return };
-        let view = self.register.view();
-        let next = view.next(self.me, &[id]);
-        if self.register.compare_and_set(view.epoch, &next) == Proposal::Won {
-            self.enter(now_us, Phase::Forming(Partner { id, workers, log: next.epoch }));
-            self.events.push(now_us, Event::Forming { epoch: next.epoch, peer: id.name });
-        }
+        let forming = |peer: &Heartbeat| peer.condition == Condition::Forming && peer.view == *view;
+        view.has(self.me)
+            && view.primary != Some(self.me)
+            && (!self.register.is_binding() || self.peer.heartbeat().is_some_and(forming))
     }
 
     /// The peer proposed a view with this run in it. That both hold the same (empty) state is
@@ -112,7 +145,12 @@ impl<R: Register> Member<R> {
         let acknowledged = self.peer.heartbeat().is_some_and(|peer| {
             peer.condition == Condition::Backup && peer.view == *self.register.view()
         });
-        if self.peer.has_ended(partner.id) || self.peer.is_silent(now_us) {
+        if self.register.is_binding() && !acknowledged {
+            // The peer is in the in-sync set already: it takes a change to leave it out.
+            if let Some(removal) = self.forming_failed(now_us, partner) {
+                self.ask(now_us, &[], Intent::Remove { partner, removal });
+            }
+        } else if self.peer.has_ended(partner.id) || self.peer.is_silent(now_us) {
             // The peer may have joined before it fell silent, and then serves: listen afresh.
             self.last_sign_us = now_us;
             self.doubt = None;
@@ -128,6 +166,19 @@ impl<R: Register> Member<R> {
         {
             self.doubt = None;
             self.enter(now_us, Phase::Starting { unpaired_since_us: None });
+        }
+    }
+
+    fn forming_failed(&self, now_us: u64, partner: Partner) -> Option<Removal> {
+        let condition = self.peer.heartbeat().map(|peer| peer.condition);
+        if self.peer.has_ended(partner.id) {
+            Some(Removal::RunEnded)
+        } else if self.peer.is_silent(now_us) {
+            Some(Removal::AllPathsSilent)
+        } else if matches!(condition, Some(Condition::Spare | Condition::Withdrawn)) {
+            Some(Removal::Left)
+        } else {
+            None
         }
     }
 

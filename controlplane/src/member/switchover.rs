@@ -22,10 +22,11 @@ use crate::events::{Difference, Event, SpareReason};
 use crate::identity::NodeId;
 use crate::message::{Condition, Heartbeat};
 use crate::order::{Accepted, Order, OrderRefused};
-use crate::register::{Proposal, Register};
+use crate::register::Register;
 use crate::status::{Handing, SwitchoverStatus};
 use crate::timeline::Timeline;
 
+use super::change::Intent;
 use super::{Member, Partner, Phase, Serving};
 
 /// How long a backup may be behind with the log: what is left of it adds to the pause.
@@ -44,8 +45,6 @@ pub(super) struct Yielding {
     pub by: Handing,
     /// The workers make no more steps.
     pub quiesces: bool,
-    /// The register was asked: what comes of it is not this node's to decide any more.
-    proposed: bool,
 }
 
 /// What a member knows of its switchovers.
@@ -95,25 +94,39 @@ impl<R: Register> Member<R> {
         if self.doubt.is_some() || !self.is_well_heard(now_us) {
             return Err(OrderRefused::PeerNotHeard { peer: self.peer.name });
         }
-        let yielding = match serving {
-            Serving::With(partner) => {
-                Yielding { partner, by: Handing::Log, quiesces: false, proposed: false }
-            }
-            Serving::Alone => self.begin_to_yield_by_snapshot()?,
+        let (partner, by) = match serving {
+            _ if self.asked.is_some() => return Err(OrderRefused::Busy),
+            Serving::With(partner) => (partner, Handing::Log),
+            Serving::Alone => (self.taker_of_snapshots()?, Handing::Snapshot),
             Serving::Removing { .. } | Serving::Admitting { .. } | Serving::Yielding(_) => {
                 return Err(OrderRefused::Busy);
             }
         };
         self.switchovers.attempts += 1;
-        let (attempt, to) = (self.switchovers.attempts, yielding.partner.id.name);
-        self.switchovers.last = Some(SwitchoverStatus::begun(attempt, to, yielding.by, now_us));
-        self.enter(now_us, Phase::Primary(Serving::Yielding(yielding)));
-        self.events.push(now_us, Event::SwitchoverBegan { to, by: yielding.by });
+        let (attempt, to) = (self.switchovers.attempts, partner.id.name);
+        self.switchovers.last = Some(SwitchoverStatus::begun(attempt, to, by, now_us));
+        self.events.push(now_us, Event::SwitchoverBegan { to, by });
+        let intent = Intent::Yield(partner, by);
+        match by {
+            Handing::Log if !self.register.is_binding() => {
+                self.begin_to_yield(now_us, partner, by);
+            }
+            // From when this node rests nobody serves before a register with a majority has
+            // answered: so it has to show first that it does.
+            Handing::Log => self.ask(now_us, &[partner.id], intent),
+            // The peer takes the state in an epoch of its own, as any node that joins.
+            Handing::Snapshot => self.ask(now_us, &[], intent),
+        }
         Ok(Accepted::Began { attempt })
     }
 
-    /// The peer takes the state in an epoch of its own, as any node that joins.
-    fn begin_to_yield_by_snapshot(&mut self) -> Result<Yielding, OrderRefused> {
+    pub(super) fn begin_to_yield(&mut self, now_us: u64, partner: Partner, by: Handing) {
+        let yielding = Yielding { partner, by, quiesces: by == Handing::Snapshot };
+        self.enter(now_us, Phase::Primary(Serving::Yielding(yielding)));
+    }
+
+    /// A peer that cannot follow the log and can take snapshots.
+    fn taker_of_snapshots(&self) -> Result<Partner, OrderRefused> {
         let (peer, id) = (self.peer.heartbeat(), self.peer.id());
         let (Some(peer), Some(id)) = (peer, id) else {
             return Err(OrderRefused::PeerNotHeard { peer: self.peer.name });
@@ -131,14 +144,7 @@ impl<R: Register> Member<R> {
             let differences = differences.iter().map(ToString::to_string).collect();
             return Err(OrderRefused::PeerUnfit { peer: name, differences });
         }
-        let workers = peer.workers;
-        let view = self.register.view();
-        let next = view.next(self.me, &[]);
-        if self.register.compare_and_set(view.epoch, &next) != Proposal::Won {
-            return Err(OrderRefused::Busy);
-        }
-        let partner = Partner { id, workers, log: next.epoch };
-        Ok(Yielding { partner, by: Handing::Snapshot, quiesces: true, proposed: false })
+        Ok(Partner { id, workers: peer.workers, log: self.register.view().epoch.next() })
     }
 
     /// The peer differs in nothing but the version of its log, and reads our snapshots.
@@ -178,15 +184,7 @@ impl<R: Register> Member<R> {
         let follows = by == Handing::Log && self.can_follow(partner);
         let others = [self.me];
         let next = view.next(partner.id, if follows { &others } else { &[] });
-        match self.register.compare_and_set(view.epoch, &next) {
-            Proposal::Won => self.note_handed_over(now_us, partner.id),
-            Proposal::Pending => {
-                let yielding = Yielding { proposed: true, ..yielding };
-                self.phase = Phase::Primary(Serving::Yielding(yielding));
-            }
-            // What stands instead decides, as soon as it is known.
-            Proposal::Lost => self.unsettled = true,
-        }
+        self.ask_for(now_us, next, Intent::HandOver(partner));
     }
 
     fn quiesce(&mut self, now_us: u64, yielding: Yielding) {
@@ -205,20 +203,21 @@ impl<R: Register> Member<R> {
 
     /// Whether there will be no switchover after all; then this node serves on.
     fn is_set_back(&mut self, now_us: u64, yielding: Yielding, report: &Report) -> bool {
-        let Yielding { partner, by, quiesces, proposed } = yielding;
+        let Yielding { partner, by, quiesces } = yielding;
         let took_us = now_us.saturating_sub(self.phase_since_us);
         match by {
             Handing::Log => {
                 if let Some(removal) = self.removal(now_us, partner, report) {
                     self.note_failure(now_us, partner.id, "the backup was removed from the pair");
-                    self.remove(now_us, partner, removal);
+                    self.enter(now_us, Phase::Primary(Serving::With(partner)));
+                    self.ask(now_us, &[], Intent::Remove { partner, removal });
                     return true;
                 }
                 let (patience_us, why) = match quiesces {
                     false => (CATCH_UP_US, "the backup is behind with the log"),
                     true => (LOG_PATIENCE_US, "the backup did not confirm in time"),
                 };
-                if took_us <= patience_us || proposed {
+                if took_us <= patience_us {
                     return false;
                 }
                 self.note_failure(now_us, partner.id, why);
@@ -226,7 +225,7 @@ impl<R: Register> Member<R> {
             }
             Handing::Snapshot => {
                 let why = self.abandonment(now_us, partner, report);
-                if proposed || why.is_none() && took_us <= SNAPSHOT_PATIENCE_US {
+                if why.is_none() && took_us <= SNAPSHOT_PATIENCE_US {
                     return false;
                 }
                 let slow = "it took too long to take the state in";
@@ -237,7 +236,7 @@ impl<R: Register> Member<R> {
         true
     }
 
-    fn note_failure(&mut self, now_us: u64, to: NodeId, why: &'static str) {
+    pub(super) fn note_failure(&mut self, now_us: u64, to: NodeId, why: &'static str) {
         if let Some(last) = &mut self.switchovers.last {
             last.failed = Some(why.to_owned());
         }
@@ -335,7 +334,8 @@ impl<R: Register> Member<R> {
             .peer
             .heartbeat()
             .is_some_and(|peer| peer.condition == Condition::Primary && peer.view.epoch >= epoch);
-        if self.drained && follows && served && !self.peer.is_silent(now_us) {
+        let free = self.asked.is_none();
+        if self.drained && free && follows && served && !self.peer.is_silent(now_us) {
             self.become_spare(now_us, SpareReason::Drained);
         }
     }

@@ -27,6 +27,14 @@ impl Checker {
         self.was[side as usize] = None;
     }
 
+    /// `side` has a role without the state that was there before, and may.
+    pub fn begins_afresh(&mut self, side: Side, role: Role) {
+        self.started(side);
+        if role != Role::Backup {
+            (self.began_with, self.promised) = (0, 0);
+        }
+    }
+
     pub fn check(&mut self, now_us: u64, awake: [Option<&Node>; 2], works: bool, states: bool) {
         for (index, node) in awake.iter().enumerate() {
             let Some(node) = node else { continue };

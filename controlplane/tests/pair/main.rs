@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checker;
+mod quorum;
 mod switchover;
+mod trio;
 mod world;
 
 use replication::{GateMode, Role};
@@ -16,9 +18,13 @@ const DETECTED_US: u64 = 115_000;
 
 /// Runs `schedule` for many seeds, or for the one that the environment names.
 fn for_seeds(count: u64, schedule: impl Fn(&mut World)) {
+    for_worlds(count, World::new, schedule);
+}
+
+fn for_worlds(count: u64, make: impl Fn(u64) -> World, schedule: impl Fn(&mut World)) {
     let one = std::env::var("PAIR_SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in one.map_or(0..count, |seed| seed..seed + 1) {
-        let mut world = World::new(seed);
+        let mut world = make(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             schedule(&mut world);
         }));
@@ -34,7 +40,7 @@ fn formed(world: &mut World) -> (Side, Side) {
     world.start(Side::A);
     world.run_random_us(0, 400_000);
     world.start(Side::B);
-    world.run_us(60_000);
+    world.run_us(if world.has_witness() { 2_000_000 } else { 60_000 });
     assert_eq!(world.role(Side::A), Role::Primary(GateMode::Confirmed), "a ranks higher");
     assert_eq!(world.role(Side::B), Role::Backup);
     world.run_random_us(100_000, 200_000);

@@ -7,10 +7,10 @@ use crate::world::{Fault, Side, World};
 use crate::{assert_solo, for_seeds, formed};
 
 const PAIRED: Role = Role::Primary(GateMode::Confirmed);
-const SWITCHOVER: Order = Order::Switchover { to: None };
+pub const SWITCHOVER: Order = Order::Switchover { to: None };
 
 #[track_caller]
-fn assert_pair(world: &World, primary: Side) {
+pub fn assert_pair(world: &World, primary: Side) {
     let roles = (world.role(primary), world.role(primary.other()));
     assert_eq!(roles, (PAIRED, Role::Backup), "{primary:?} serves, the other one follows");
 }

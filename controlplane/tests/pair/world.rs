@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use controlplane::{Identity, Manifest, Member, MemberConfig, NodeName, Order};
+use controlplane::{
+    AnyRegister, Identity, Manifest, Member, MemberConfig, NodeName, Order, PairRegister,
+};
 use replication::{
     Directive, Epoch, GateMode, Incarnation, KeyRing, Mismatch, Path, Position, Report, Role,
     Transfer,
 };
 
 use crate::checker::Checker;
+use crate::trio::{Trio, WITNESS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -43,7 +46,7 @@ pub enum Fault {
 
 /// One process, with a model of the log: a count of inputs stands for the state.
 pub struct Node {
-    member: Member,
+    member: Member<AnyRegister>,
     incarnation: Incarnation,
     pub directive: Directive,
     last_poll_us: u64,
@@ -68,9 +71,9 @@ pub struct Node {
     pub restored: bool,
 }
 
-/// How long the model's snapshots take.
 /// A node that hears nobody for so long serves alone.
 pub const LONE_START_US: u64 = 600_000;
+/// How long the model's snapshots take.
 const TRANSFER_US: u64 = 20_000;
 
 #[derive(Debug, Clone)]
@@ -99,6 +102,8 @@ pub struct World {
     /// `down[path][sender]`
     down: [[bool; 2]; 2],
     checker: Checker,
+    /// The register's voters, if it has any.
+    trio: Option<Trio>,
 }
 
 impl World {
@@ -117,7 +122,21 @@ impl World {
             sent: 0,
             down: [[false; 2]; 2],
             checker: Checker::default(),
+            trio: None,
         }
+    }
+
+    /// A world where a witness helps the two.
+    pub fn with_witness(seed: u64) -> World {
+        World { trio: Some(Trio::new(seed)), ..World::new(seed) }
+    }
+
+    pub fn has_witness(&self) -> bool {
+        self.trio.is_some()
+    }
+
+    pub fn trio(&mut self) -> &mut Trio {
+        self.trio.as_mut().expect("a world with a witness")
     }
 
     /// Uniform in `low..=high` (splitmix64).
@@ -146,7 +165,11 @@ impl World {
             snapshot_version: 1,
             workers: 1,
         };
-        let member = Member::new(config, identity, self.now_us).unwrap();
+        let register = match &mut self.trio {
+            Some(trio) => AnyRegister::Quorum(trio.start_node(side as usize)),
+            None => AnyRegister::Pair(PairRegister::default()),
+        };
+        let member = Member::with_register(config, identity, register, self.now_us).unwrap();
         self.journal.push(format!("{} start {side:?}", self.now_us));
         self.checker.started(side);
         self.nodes[side as usize] = Some(Node {
@@ -172,7 +195,7 @@ impl World {
     pub fn inflict(&mut self, fault: Fault) {
         self.journal.push(format!("{} {fault:?}", self.now_us));
         match fault {
-            Fault::Crash(side) => self.nodes[side as usize] = None,
+            Fault::Crash(side) => self.crash(side),
             Fault::Freeze(side, for_us) => {
                 if let Some(node) = &mut self.nodes[side as usize] {
                     node.frozen_until_us = self.now_us + for_us;
@@ -185,6 +208,28 @@ impl World {
                 if let Some(node) = &mut self.nodes[side as usize] {
                     node.diverged = true;
                 }
+            }
+        }
+    }
+
+    fn crash(&mut self, side: Side) {
+        self.nodes[side as usize] = None;
+        if let Some(trio) = &mut self.trio {
+            trio.crash(side as usize);
+        }
+    }
+
+    /// Everything works and runs again.
+    pub fn recover(&mut self) {
+        self.inflict(Fault::Heal);
+        let trio = self.trio();
+        trio.heal();
+        if !trio.runs(WITNESS) {
+            trio.start(WITNESS);
+        }
+        for side in [Side::A, Side::B] {
+            if !self.runs(side) {
+                self.start(side);
             }
         }
     }
@@ -227,6 +272,7 @@ impl World {
         while self.now_us < end_us {
             self.now_us += 250;
             self.deliver();
+            self.vote();
             for side in [Side::A, Side::B] {
                 self.turn(side);
             }
@@ -236,6 +282,38 @@ impl World {
                 .each_ref()
                 .map(|node| node.as_ref().filter(|node| node.frozen_until_us <= self.now_us));
             self.checker.check(self.now_us, awake, works, self.checks_state);
+        }
+    }
+
+    fn vote(&mut self) {
+        let Some(trio) = &mut self.trio else { return };
+        let is_frozen = |node: &Option<Node>| {
+            node.as_ref().is_some_and(|node| node.frozen_until_us > self.now_us)
+        };
+        trio.step(self.now_us, self.nodes.each_ref().map(is_frozen));
+        for side in [Side::A, Side::B] {
+            if self.runs(side) && !self.trio().runs(side as usize) {
+                self.journal.push(format!("{} {side:?} died writing", self.now_us));
+                self.crash(side);
+            }
+        }
+    }
+
+    /// A role without the state that was there before: right only if nobody holds that any more.
+    fn check_beginning(&mut self, side: Side) {
+        let Some(trio) = &self.trio else { return };
+        let Directive { epoch, role, .. } = self.node(side).directive;
+        let held = trio.view_before(epoch).is_some_and(|view| {
+            self.nodes[side.other() as usize].as_ref().is_some_and(|node| {
+                let holds = matches!(node.directive.role, Role::Primary(_) | Role::Backup);
+                let in_sync = view.in_sync.iter().any(|run| run.incarnation == node.incarnation);
+                holds && in_sync
+            })
+        });
+        assert!(!held, "{side:?} began afresh while the state was held");
+        self.checker.begins_afresh(side, role);
+        if let Some(node) = &mut self.nodes[side as usize] {
+            (node.applied, node.released) = (0, 0);
         }
     }
 
@@ -277,6 +355,12 @@ impl World {
         while let Some((at_us, event)) = node.member.next_event() {
             self.journal.push(format!("{at_us} {side:?}: {event}"));
         }
+        let roles = (before.role, node.directive.role);
+        let began = matches!(roles, (Role::Spare, Role::Primary(_) | Role::Backup));
+        if began {
+            self.check_beginning(side);
+        }
+        let Some(node) = &mut self.nodes[side as usize] else { return };
         node.work(now_us, before, &mut out);
         for (path, payload) in out {
             self.transmit(side, path, payload);

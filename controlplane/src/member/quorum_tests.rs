@@ -1,0 +1,465 @@
+//! The rules over a register that others keep: what waits for its answer, and what it decides.
+
+use replication::{Directive, Epoch, GateMode, Incarnation, KeyRing, Path, Report, Role, Transfer};
+
+use super::Member;
+use crate::config::MemberConfig;
+use crate::events::{Event, SpareReason};
+use crate::identity::{Identity, NodeId, NodeName};
+use crate::manifest::Manifest;
+use crate::order::{Accepted, Order, OrderRefused};
+use crate::register::{Change, QuorumLines, QuorumRegister, View};
+
+const A: usize = 0;
+const B: usize = 1;
+const LONE_START_MS: u64 = 3_000;
+
+fn id(side: usize, run: u64) -> NodeId {
+    let name = NodeName::new(["a", "b"][side]).unwrap();
+    NodeId { name, incarnation: Incarnation(run) }
+}
+
+struct Node {
+    member: Member<QuorumRegister>,
+    lines: QuorumLines,
+    waiting: Vec<Change>,
+    directive: Directive,
+    report: Report,
+    events: Vec<Event>,
+}
+
+/// Two members and a register that decides what reaches it.
+#[derive(Default)]
+struct World {
+    now_us: u64,
+    nodes: [Option<Node>; 2],
+    decided: View,
+    /// The register hears no changes of that side, and is not heard.
+    unreached: [bool; 2],
+    /// The register hears changes of that side, and is not heard.
+    unheard: [bool; 2],
+    cut: bool,
+    sent: Vec<(usize, Path, Vec<u8>)>,
+}
+
+impl World {
+    fn start(&mut self, side: usize, run: u64) {
+        let NodeId { name, incarnation } = id(side, run);
+        let identity = Identity {
+            name,
+            incarnation,
+            peer: id(1 - side, 1).name,
+            keys: KeyRing::single("lab", b"secret"),
+            config: Manifest::new("shards = 4\n"),
+            content: Manifest::new(""),
+            log_version: 1,
+            link_version: 1,
+            snapshot_version: 1,
+            workers: 1,
+        };
+        let config =
+            MemberConfig { lone_start_us: LONE_START_MS * 1_000, ..MemberConfig::default() };
+        let (register, lines) = QuorumRegister::new(View::default());
+        let member = Member::with_register(config, identity, register, self.now_us).unwrap();
+        let directive = member.directive();
+        let (waiting, report, events) = (Vec::new(), Report::default(), Vec::new());
+        let node = Node { member, lines, waiting, directive, report, events };
+        self.nodes[side] = Some(node);
+    }
+
+    /// Both run, a serves and b is in sync.
+    fn formed() -> World {
+        let mut world = World::default();
+        world.start(A, 1);
+        world.start(B, 2);
+        world.run_ms(50);
+        assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+        assert_eq!(world.role(B), Role::Backup);
+        world
+    }
+
+    fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now_us += 1_000;
+            for (from, path, bytes) in std::mem::take(&mut self.sent) {
+                if let Some(node) = self.nodes[1 - from].as_mut().filter(|_| !self.cut) {
+                    let _refused = node.member.receive(self.now_us, path, &bytes);
+                }
+            }
+            (0..2).for_each(|side| self.decide(side));
+            (0..2).for_each(|side| self.turn(side));
+        }
+    }
+
+    fn decide(&mut self, side: usize) {
+        let Some(node) = &mut self.nodes[side] else { return };
+        node.waiting.extend(node.lines.changes.try_recv());
+        if self.unreached[side] {
+            return;
+        }
+        for change in node.waiting.drain(..) {
+            if change.expected == self.decided.epoch {
+                self.decided = change.next;
+            }
+        }
+        if !self.unheard[side] {
+            node.lines.views.send_if_modified(|view| {
+                let news = view.epoch < self.decided.epoch;
+                view.clone_from(&self.decided);
+                news
+            });
+        }
+    }
+
+    fn turn(&mut self, side: usize) {
+        let Some(node) = &mut self.nodes[side] else { return };
+        let sent = &mut self.sent;
+        let mut emit = |path, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
+        node.directive = node.member.poll(self.now_us, &node.report, &mut emit);
+        node.events.extend(std::iter::from_fn(|| node.member.next_event()).map(|(_, event)| event));
+    }
+
+    #[track_caller]
+    fn node(&self, side: usize) -> &Node {
+        self.nodes[side].as_ref().expect("runs")
+    }
+
+    #[track_caller]
+    fn role(&self, side: usize) -> Role {
+        self.node(side).directive.role
+    }
+
+    fn report(&mut self, side: usize) -> &mut Report {
+        &mut self.nodes[side].as_mut().expect("runs").report
+    }
+
+    fn happened(&self, side: usize, event: impl Fn(&Event) -> bool) -> bool {
+        self.node(side).events.iter().any(event)
+    }
+
+    fn reason(&self, side: usize) -> String {
+        self.node(side).member.status(self.now_us).reason.unwrap_or_default()
+    }
+}
+
+#[test]
+fn pair_forms_when_the_register_has_decided_it() {
+    let mut world = World { unreached: [true; 2], ..World::default() };
+    world.start(A, 1);
+    world.start(B, 2);
+    world.run_ms(500);
+    assert_eq!((world.role(A), world.role(B)), (Role::Spare, Role::Spare));
+    assert!(world.reason(A).contains("to form a pair"), "{}", world.reason(A));
+    assert!(world.happened(A, |e| matches!(e, Event::RegisterDelays { .. })));
+    world.unreached = [false; 2];
+    world.run_ms(20);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+    assert_eq!(world.role(B), Role::Backup);
+}
+
+#[test]
+fn takeover_waits_for_the_register() {
+    let mut world = World::formed();
+    world.nodes[A] = None;
+    world.unreached[B] = true;
+    world.run_ms(2_000);
+    assert_eq!(world.role(B), Role::Backup);
+    assert!(world.reason(B).contains("to take over"), "{}", world.reason(B));
+    world.unreached[B] = false;
+    world.run_ms(2);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+    let timeline = world.node(B).member.status(world.now_us).takeover.unwrap();
+    assert!(timeline.epoch_won_us >= timeline.suspected_us + 1_900_000);
+}
+
+#[test]
+fn gate_opens_when_the_removal_is_decided_and_not_before() {
+    let mut world = World::formed();
+    world.nodes[B] = None;
+    world.unreached[A] = true;
+    world.run_ms(2_000);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+    assert!(world.node(A).directive.silent, "b may serve by now");
+    world.unreached[A] = false;
+    world.run_ms(2);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open));
+    assert!(!world.node(A).directive.silent);
+}
+
+#[test]
+fn decided_removal_needs_no_acknowledgement() {
+    let mut world = World::formed();
+    let now_us = world.now_us;
+    world.report(A).unconfirmed_since_us = Some(now_us);
+    let removed = |world: &World| world.happened(A, |e| matches!(e, Event::BackupRemoved { .. }));
+    while !removed(&world) {
+        assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+        world.run_ms(1);
+    }
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open), "at once");
+    world.run_ms(5);
+    assert!(matches!(world.role(B), Role::Spare | Role::Joining));
+}
+
+#[test]
+fn of_two_nodes_that_do_not_hear_each_other_one_serves() {
+    let mut world = World::formed();
+    world.cut = true;
+    for _ in 0..300 {
+        world.run_ms(1);
+        let serves = |side| world.role(side) == Role::Primary(GateMode::Open);
+        assert!(!(serves(A) && serves(B)));
+    }
+    let roles = [world.role(A), world.role(B)];
+    assert!(roles.contains(&Role::Primary(GateMode::Open)) && roles.contains(&Role::Spare));
+}
+
+#[test]
+fn node_that_the_register_does_not_reach_gives_way_when_it_hears_of_it() {
+    let mut world = World::formed();
+    world.cut = true;
+    world.unreached[A] = true;
+    world.run_ms(200);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+    assert!(world.node(A).directive.silent);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+    world.cut = false;
+    world.run_ms(10);
+    assert!(matches!(world.role(A), Role::Spare | Role::Joining));
+    let reason = SpareReason::Superseded;
+    assert!(world.happened(A, |e| *e == Event::BecameSpare { epoch: Epoch(2), reason }));
+}
+
+#[test]
+fn takeover_that_was_decided_is_carried_out_though_the_primary_is_heard_again() {
+    let mut world = World::formed();
+    world.cut = true;
+    world.unheard[B] = true;
+    world.unreached[A] = true;
+    world.run_ms(70);
+    assert_eq!(world.decided.primary, Some(id(B, 2)));
+    assert_eq!((world.role(A), world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
+    world.cut = false;
+    world.unreached[A] = false;
+    world.unheard[B] = false;
+    world.run_ms(10);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+    assert_ne!(world.role(A), Role::Primary(GateMode::Confirmed));
+}
+
+#[test]
+fn gate_stays_closed_while_the_register_may_count_the_joining_node_in() {
+    let mut world = World::formed();
+    world.nodes[A] = None;
+    world.run_ms(200);
+    world.start(A, 7);
+    world.run_ms(100);
+    world.report(A).transfer = Transfer::Complete;
+    world.report(B).transfer = Transfer::Complete;
+    world.run_ms(20);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Confirmed));
+    world.unreached[B] = true;
+    world.report(B).transfer = Transfer::Settled;
+    world.run_ms(20);
+    world.nodes[A] = None;
+    world.run_ms(500);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Confirmed), "a may be in sync");
+    world.unreached[B] = false;
+    world.run_ms(20);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open), "it was counted in, and removed");
+}
+
+#[test]
+fn stalled_backup_whose_primary_served_alone_never_takes_over() {
+    let mut world = World::formed();
+    world.cut = true;
+    world.unreached[B] = true;
+    world.report(B).stalled_for_us = 5_000_000;
+    world.run_ms(1);
+    world.report(B).stalled_for_us = 0;
+    world.run_ms(300);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open));
+    world.nodes[A] = None;
+    world.unreached[B] = false;
+    world.run_ms(300);
+    assert_eq!(world.role(B), Role::Spare);
+}
+
+#[test]
+fn stalled_backup_takes_over_if_the_register_lets_it() {
+    let mut world = World::formed();
+    world.nodes[A] = None;
+    world.report(B).stalled_for_us = 5_000_000;
+    world.run_ms(1);
+    world.report(B).stalled_for_us = 0;
+    world.run_ms(200);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open), "however long the stall was");
+    assert!(!world.node(B).directive.silent);
+}
+
+#[test]
+fn restarted_node_waits_for_a_run_that_may_hold_the_connections() {
+    let mut world = World::formed();
+    world.nodes = [None, None];
+    world.start(A, 7);
+    world.run_ms(10 * LONE_START_MS);
+    assert_eq!(world.role(A), Role::Spare);
+    assert!(world.reason(A).contains("--assume-ended 0000000000000002"), "{}", world.reason(A));
+    let holder = id(B, 2);
+    assert!(world.happened(A, |e| *e == Event::AwaitsHolder { holder }));
+    // Its end is proven by the next run of it.
+    world.start(B, 8);
+    world.run_ms(100);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+    assert_eq!(world.role(B), Role::Backup);
+}
+
+#[test]
+fn operator_can_vouch_that_a_run_has_ended() {
+    let mut world = World::formed();
+    world.nodes = [None, None];
+    world.start(A, 7);
+    world.nodes[A].as_mut().unwrap().member.assume_ended(Incarnation(2));
+    world.run_ms(LONE_START_MS + 10);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open));
+    assert_eq!(world.decided.in_sync.as_slice(), [id(A, 7)]);
+}
+
+#[test]
+fn node_that_served_alone_may_start_alone_again() {
+    let mut world = World::formed();
+    world.nodes[B] = None;
+    world.run_ms(200);
+    world.nodes[A] = None;
+    world.start(A, 7);
+    world.run_ms(LONE_START_MS + 10);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open));
+}
+
+#[test]
+fn former_backup_does_not_start_while_the_primary_that_removed_it_may_live() {
+    let mut world = World::formed();
+    world.nodes[B] = None;
+    world.run_ms(200);
+    world.cut = true;
+    world.start(B, 8);
+    world.run_ms(10 * LONE_START_MS);
+    assert_eq!(world.role(B), Role::Spare);
+    assert!(world.reason(B).contains("waits for a"), "{}", world.reason(B));
+    world.cut = false;
+    world.run_ms(50);
+    assert_eq!(world.role(B), Role::Joining);
+}
+
+#[test]
+fn spare_starts_afresh_when_every_holder_has_ended() {
+    let mut world = World::formed();
+    let now_us = world.now_us;
+    world.report(A).unconfirmed_since_us = Some(now_us);
+    world.run_ms(60);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open), "b is removed");
+    world.nodes[A] = None;
+    world.run_ms(LONE_START_MS / 2);
+    assert_eq!(world.role(B), Role::Spare, "a may still run");
+    world.start(A, 7);
+    world.run_ms(100);
+    assert!(world.happened(B, |e| matches!(e, Event::StartsAfresh { .. })));
+    assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
+    assert_eq!(world.role(B), Role::Backup);
+}
+
+const SWITCHOVER: Order = Order::Switchover { to: None };
+
+impl World {
+    fn order(&mut self, side: usize, order: &Order) -> Result<Accepted, OrderRefused> {
+        let now_us = self.now_us;
+        self.nodes[side].as_mut().expect("runs").member.order(now_us, order)
+    }
+
+    /// A has all confirmed, and has asked for b to be the primary.
+    fn handing_over(unreached: [bool; 2]) -> World {
+        let mut world = World::formed();
+        world.report(B).log_applied = true;
+        world.run_ms(20);
+        world.order(A, &SWITCHOVER).unwrap();
+        world.run_ms(20);
+        world.unreached = unreached;
+        assert_ne!(world.node(A).directive.quiesce, 0);
+        world.report(A).quiet = true;
+        world.run_ms(20);
+        world.report(A).quiet = false;
+        world
+    }
+}
+
+#[test]
+fn switchover_does_not_begin_without_the_register() {
+    let mut world = World::formed();
+    world.report(B).log_applied = true;
+    world.unreached = [true; 2];
+    world.run_ms(20);
+    world.order(A, &SWITCHOVER).unwrap();
+    world.run_ms(2_000);
+    assert_eq!(world.node(A).directive.quiesce, 0, "it serves on");
+    world.unreached = [false; 2];
+    world.run_ms(10);
+    assert_ne!(world.node(A).directive.quiesce, 0);
+    assert_eq!(world.role(B), Role::Backup);
+}
+
+#[test]
+fn switchover_waits_for_the_register() {
+    let mut world = World::handing_over([true; 2]);
+    world.run_ms(500);
+    let a = world.node(A).directive;
+    assert_eq!((a.role, world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
+    assert!(a.quiesce != 0 && !a.silent, "it makes no step, and what clients send waits");
+    assert!(world.reason(A).contains("to hand the service over"), "{}", world.reason(A));
+    assert_eq!(world.order(A, &SWITCHOVER), Err(OrderRefused::Busy));
+    world.unreached = [false; 2];
+    world.run_ms(10);
+    assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Primary(GateMode::Confirmed)));
+    assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2), id(A, 1)]);
+}
+
+#[test]
+fn switchover_that_was_decided_is_carried_out_though_the_backup_has_died() {
+    let mut world = World::handing_over([true, false]);
+    world.nodes[B] = None;
+    world.run_ms(300);
+    assert!(world.node(A).directive.silent, "b may serve by now");
+    world.unreached[A] = false;
+    world.run_ms(300);
+    assert!(world.happened(A, |e| matches!(e, Event::HandedOver { epoch: Epoch(3), .. })));
+    assert!(world.happened(A, |e| matches!(e, Event::TookOver { epoch: Epoch(4), .. })));
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open));
+}
+
+#[test]
+fn of_a_switchover_and_a_takeover_one_is_decided() {
+    let mut world = World::handing_over([true, false]);
+    world.cut = true;
+    world.run_ms(300);
+    assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)], "it took over");
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+    assert!(world.node(A).directive.silent);
+    world.unreached[A] = false;
+    world.run_ms(10);
+    assert_eq!(world.role(A), Role::Spare);
+}
+
+#[test]
+fn drained_backup_stays_while_it_may_be_made_primary() {
+    let mut world = World::formed();
+    world.cut = true;
+    world.unreached = [true; 2];
+    world.run_ms(100);
+    assert!(world.reason(B).contains("to take over"), "{}", world.reason(B));
+    world.order(B, &Order::Drain).unwrap();
+    world.cut = false;
+    world.run_ms(100);
+    assert_eq!(world.role(B), Role::Backup);
+    world.unreached[B] = false;
+    world.run_ms(2);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+}

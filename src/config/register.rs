@@ -1,0 +1,205 @@
+//! `[register]`: who decides which node is primary.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{checker::Checker, schema::RegisterSection};
+
+/// Who votes, when a witness helps the pair.
+const VOTERS: usize = 3;
+/// Where a voter keeps its memory unless told otherwise.
+const FOLDER: &str = "/var/lib/holdfast";
+
+/// The register that a node works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Register {
+    /// The two nodes alone, perhaps with a way to switch each other off.
+    Pair(Option<Fence>),
+    /// Both nodes and a witness, by majority.
+    Raft(Raft),
+}
+
+/// The voters, as one of them sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raft {
+    pub name: String,
+    pub address: SocketAddr,
+    pub others: Vec<(String, SocketAddr)>,
+    /// The one of all that is no node.
+    pub witness: String,
+    pub folder: PathBuf,
+}
+
+/// A command that switches the peer off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    pub timeout: Duration,
+}
+
+/// What both nodes must have in common of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Common {
+    kind: &'static str,
+    voters: Vec<String>,
+}
+
+impl Register {
+    pub fn common(&self) -> Common {
+        match self {
+            Self::Pair(_) => Common { kind: "pair", voters: Vec::new() },
+            Self::Raft(raft) => {
+                let others = raft.others.iter().map(|(name, _)| name.clone());
+                let mut voters: Vec<String> = others.chain([raft.name.clone()]).collect();
+                voters.sort();
+                Common { kind: "raft", voters }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Pair,
+    Raft,
+}
+
+/// The register of the node `me`, whose peer is `peer`.
+pub fn of_node(
+    section: &RegisterSection,
+    me: &str,
+    peer: &str,
+    base: &Path,
+    check: &mut Checker,
+) -> Option<Register> {
+    let kinds = [("pair", Kind::Pair), ("raft", Kind::Raft)];
+    match check.choice("register.kind", &section.kind, &kinds)? {
+        Kind::Pair => {
+            let what = "are given, but the register is the pair's own";
+            let hint = "expected register.kind = \"raft\", or no voters";
+            check.require(section.voters.is_empty(), "register.voters", what, hint);
+            Some(Register::Pair(fence(section, check)))
+        }
+        Kind::Raft => {
+            let hint = "expected register.kind = \"pair\": a majority needs nobody switched off";
+            check.require(section.fence.is_empty(), "register.fence", "is given", hint);
+            for (role, name) in [("this node", me), ("its peer", peer)] {
+                let what = format!("do not name {role}, \"{name}\"");
+                let hint = "expected both nodes and a witness, each with its address";
+                let named = section.voters.contains_key(name);
+                check.require(named, "register.voters", what, hint);
+            }
+            let witness = section.voters.keys().find(|name| *name != me && *name != peer);
+            let witness = witness.map_or("", String::as_str);
+            raft(section, me, witness, base, check).map(Register::Raft)
+        }
+    }
+}
+
+fn fence(section: &RegisterSection, check: &mut Checker) -> Option<Fence> {
+    let key = "register.fence_timeout_ms";
+    let timeout_ms = check.range(key, section.fence_timeout_ms, 100, 600_000);
+    let program = section.fence.first()?;
+    let hint = "expected a program by its path and its arguments, e.g. [\"/usr/local/sbin/off\"]";
+    check.require(program.starts_with('/'), "register.fence", format!("\"{program}\""), hint);
+    let timeout = Duration::from_millis(timeout_ms.into());
+    Some(Fence { command: section.fence.clone(), timeout })
+}
+
+/// The voters, as `me` sees them.
+pub fn raft(
+    section: &RegisterSection,
+    me: &str,
+    witness: &str,
+    base: &Path,
+    check: &mut Checker,
+) -> Option<Raft> {
+    let what = format!("are {}", section.voters.len());
+    let hint = "expected three: both nodes and a witness, e.g. voters = { a = \"192.0.2.1:7500\", \
+                b = \"192.0.2.2:7500\", witness = \"192.0.2.3:7500\" }";
+    check.require(section.voters.len() == VOTERS, "register.voters", what, hint);
+    let mut others = Vec::new();
+    let mut address = None;
+    for (name, text) in &section.voters {
+        let name = check.name("register.voters", name);
+        let expected = "an address and a port, e.g. \"192.0.2.1:7500\"";
+        let parsed: SocketAddr = check.parse("register.voters", text, expected)?;
+        if name == me {
+            address = Some(parsed);
+        } else {
+            others.push((name, parsed));
+        }
+    }
+    if address.is_none() {
+        let what = format!("do not name this voter, \"{me}\"");
+        check.fail("register.voters", what, "expected its name and address among the three");
+    }
+    let folder = section.folder.as_deref().map_or_else(|| Path::new(FOLDER).join(me), Into::into);
+    let (name, witness) = (me.to_owned(), witness.to_owned());
+    Some(Raft { name, address: address?, others, witness, folder: base.join(folder) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{GOOD, read};
+    use super::*;
+
+    fn with_register(text: &str) -> Result<Register, String> {
+        let file = format!("{GOOD}\n[register]\n{text}\n");
+        read(&file).map(|config| config.register).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn pair_is_what_there_is_without_a_word() {
+        assert_eq!(read(GOOD).unwrap().register, Register::Pair(None));
+    }
+
+    #[test]
+    fn fence_is_a_program_with_a_time_limit() {
+        let text = "fence = [\"/sbin/off\", \"b\"]\nfence_timeout_ms = 500";
+        let Register::Pair(Some(fence)) = with_register(text).unwrap() else { panic!("fence") };
+        assert_eq!(fence.command, ["/sbin/off", "b"]);
+        assert_eq!(fence.timeout, Duration::from_millis(500));
+        let said = with_register("fence = [\"off\"]").unwrap_err();
+        assert!(said.contains("by its path"), "{said}");
+    }
+
+    #[test]
+    fn three_voters_make_a_raft() {
+        let text = r#"kind = "raft"
+            voters = { a = "10.79.0.1:7500", b = "10.79.0.2:7500", w = "10.79.0.3:7500" }
+            folder = "state""#;
+        let Register::Raft(raft) = with_register(text).unwrap() else { panic!("raft") };
+        assert_eq!(raft.address, "10.79.0.1:7500".parse().unwrap());
+        assert_eq!(raft.others.len(), 2);
+        assert_eq!(raft.folder, Path::new("/etc/holdfast/state"));
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_the_voters() {
+        for (text, expected) in [
+            (r#"kind = "paxos""#, "\"pair\", \"raft\""),
+            (r#"kind = "raft""#, "expected three"),
+            (r#"voters = { a = "10.79.0.1:7500" }"#, "the pair's own"),
+            (
+                r#"kind = "raft"
+                voters = { a = "10.79.0.1:1", c = "10.79.0.2:1", w = "10.79.0.3:1" }"#,
+                "its peer, \"b\"",
+            ),
+            (
+                r#"kind = "raft"
+                voters = { a = "10.79.0.1", b = "10.79.0.2:1", w = "10.79.0.3:1" }"#,
+                "an address and a port",
+            ),
+        ] {
+            let said = with_register(text).unwrap_err();
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+    }
+}
