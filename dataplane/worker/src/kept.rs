@@ -14,7 +14,7 @@ const DRIFT_PART: u64 = 5_000;
 /// How long a frame may have waited on the primary, in its card or for room in the log, before it
 /// was logged: so much before the last record's time, it may be that the log lacks it. What it
 /// does have of that is known by itself (`seen.rs`).
-const SLACK_US: u64 = 10_000;
+pub(crate) const SLACK_US: u64 = 10_000;
 /// The log had segments for so long while none of them was heard: the switch does not flood.
 const PATIENCE_US: u64 = 1_000_000;
 
@@ -120,11 +120,11 @@ impl Lag {
         }
     }
 
-    /// What came before this, on the local clock, is in a log whose last record has time `last`.
-    /// Zero where no record has told.
-    pub fn logged_until_us(&self, last: Instant) -> u64 {
+    /// The end of a log whose last record has time `last`, on the local clock. Zero where no record
+    /// has told.
+    pub fn log_end_us(&self, last: Instant) -> u64 {
         let Some((lag_us, _)) = self.least else { return 0 };
-        let local_us = last.as_micros().wrapping_add(lag_us).wrapping_sub(SLACK_US);
+        let local_us = last.as_micros().wrapping_add(lag_us);
         if is_before(local_us, 0) { 0 } else { local_us }
     }
 }
@@ -202,24 +202,24 @@ mod tests {
         // The local clock is 1 s ahead; records take 30 µs at best.
         let mut lag = Lag::default();
         let logged = Instant::from_micros;
-        assert_eq!(lag.logged_until_us(logged(5_000_000)), 0);
+        assert_eq!(lag.log_end_us(logged(5_000_000)), 0);
         for (late_us, at_us) in [(90, 2_000_000), (30, 2_000_100), (700, 2_000_200)] {
             lag.note(1_000_000 + at_us + late_us, logged(at_us));
         }
-        assert_eq!(lag.logged_until_us(logged(3_000_000)), 4_000_030 - SLACK_US);
+        assert_eq!(lag.log_end_us(logged(3_000_000)), 4_000_030);
         // A backlog tells nothing; a difference that clocks may come to have does.
         lag.note(3_500_000 + 250, logged(2_500_000));
-        assert_eq!(lag.logged_until_us(logged(2_500_000)), 3_500_030 - SLACK_US);
+        assert_eq!(lag.log_end_us(logged(2_500_000)), 3_500_030);
         lag.note(12_000_000 + 600, logged(11_000_000));
-        assert_eq!(lag.logged_until_us(logged(11_000_000)), 12_000_600 - SLACK_US);
+        assert_eq!(lag.log_end_us(logged(11_000_000)), 12_000_600);
     }
 
     #[test]
     fn lag_may_be_negative() {
         let mut lag = Lag::default();
         lag.note(20_000, Instant::from_micros(9_000_000_000));
-        assert_eq!(lag.logged_until_us(Instant::from_micros(9_000_000_000)), 10_000);
-        assert_eq!(lag.logged_until_us(Instant::from_micros(8_000_000_000)), 0);
+        assert_eq!(lag.log_end_us(Instant::from_micros(9_000_000_000)), 20_000);
+        assert_eq!(lag.log_end_us(Instant::from_micros(8_000_000_000)), 0);
     }
 
     #[test]

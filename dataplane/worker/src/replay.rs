@@ -4,12 +4,13 @@ use engine::hash::shard_of;
 use engine::wire::Checksums;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
+use engine::wire::tcp::Flags;
 
 use crate::duty::Duty;
 use crate::events::Event;
 use crate::ingress::{Class, classify};
 use crate::input::MAX_SEGMENTS;
-use crate::kept::Replay;
+use crate::kept::{Replay, SLACK_US};
 use crate::nic::{Frame, Nic, RxChecksum};
 use crate::poll::Worker;
 use crate::spread::Parcel;
@@ -69,7 +70,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.kept.expire(now_us);
         self.kept.replay = Replay { since_us: Some(now_us), ..Replay::default() };
         for slot in &mut self.shards.slots {
-            slot.logged_until_us = slot.lag.logged_until_us(slot.shard.now());
+            slot.log_end_us = slot.lag.log_end_us(slot.shard.now());
+            let sure_us = slot.log_end_us.saturating_sub(SLACK_US);
+            slot.logged_until_us = slot.logged_until_us.max(sure_us);
         }
     }
 
@@ -118,8 +121,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 };
             }
             if let Some(slot) = self.shards.slot_mut(shard) {
-                let (logged_until_us, full) = (slot.logged_until_us, slot.waiting.is_full());
-                if at_us < logged_until_us || self.is_logged(frame.bytes()) {
+                let (sure_us, end_us) = (slot.logged_until_us, slot.log_end_us);
+                let full = slot.waiting.is_full();
+                if at_us < sure_us || self.is_over(frame.bytes(), at_us < end_us) {
                     self.kept.replay.logged += 1;
                     self.counters.drop_kept_logged += 1;
                     return Ok(());
@@ -135,10 +139,13 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         Ok(())
     }
 
-    /// Whether the log had this frame's segment among the last.
-    fn is_logged(&mut self, frame: &[u8]) -> bool {
+    /// Whether the log has this frame's segment, or goes on behind it: a SYN that a cookie answered
+    /// is in no log, but what the client said then is.
+    fn is_over(&mut self, frame: &[u8], before_end: bool) -> bool {
         let parsed = Segment::parse(&frame[ethernet::HEADER_LEN..], Checksums::Trusted);
-        parsed.is_ok_and(|segment| self.shards.seen.has(segment.packet))
+        parsed.is_ok_and(|segment| {
+            before_end && segment.flags.contains(Flags::SYN) || self.shards.seen.has(segment.packet)
+        })
     }
 
     /// Whether the switch floods, as far as the lead of a backup can tell.

@@ -66,9 +66,12 @@ pub(crate) struct Slot<F> {
     pub touched: bool,
     /// The takeover's kick has not begun.
     pub kick_due: bool,
-    /// What makes the log's time local, and what came before that: it is in the log.
+    /// What makes the log's time local.
     pub lag: Lag,
+    /// What came before this time is in the log, or in the snapshot that the shard came as.
     pub logged_until_us: u64,
+    /// When the log ends: whatever a client sent before a later segment of its own, it is over.
+    pub log_end_us: u64,
     /// Its records go into the log although the gate is open: a node that joins has its snapshot.
     pub logged: bool,
 }
@@ -87,6 +90,7 @@ impl<F> Slot<F> {
             kick_due: false,
             lag: Lag::default(),
             logged_until_us: 0,
+            log_end_us: 0,
             logged: false,
         }
     }
@@ -168,7 +172,8 @@ impl<F> Shards<F> {
     pub fn insert(&mut self, shard: Shard, config: &Arc<Config>) {
         self.last = self.last.max(shard.now());
         self.places[usize::from(shard.index())] = u16::try_from(self.slots.len()).ok();
-        self.slots.push(Slot::new(shard, config));
+        let slot = Slot::new(shard, config);
+        self.slots.push(Slot { logged_until_us: self.applied_us, ..slot });
     }
 
     /// Whether the shard with this number is held here.

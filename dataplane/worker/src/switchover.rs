@@ -8,6 +8,7 @@ use replication::Path;
 
 use crate::channel::{self, Channel};
 use crate::duty::{Duty, LogId};
+use crate::kept::Lag;
 use crate::nic::{Frame, Nic};
 use crate::poll::Worker;
 use crate::steward::Steward;
@@ -64,6 +65,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let Worker { index, node, directive, channels, protection, idle_channels, .. } = self;
         *channels =
             channel::incoming(*index, workers, node, most, directive, protection, idle_channels);
+        // Each log has a time of its own.
+        self.shards.slots.iter_mut().for_each(|slot| slot.lag = Lag::default());
         self.follows_a_log = true;
         self.log_of = Some(LogId::of(&self.directive));
     }
