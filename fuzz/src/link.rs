@@ -21,7 +21,7 @@ const PATIENCE: usize = 3_000;
 
 const CONFIG: SessionConfig = SessionConfig {
     channel: CHANNEL,
-    max_datagram: 256,
+    max_datagram: 280,
     window_frames: 16,
     max_batch_bytes: 1_500,
     confirm_every_bytes: 600,
