@@ -33,7 +33,8 @@ pub use keys::{KeyId, KeyRing, KeyRingError};
 pub use pending::PendingLog;
 pub use record::{Record, RecordKind};
 pub use role::{
-    Directive, Epoch, GateMode, Incarnation, Mismatch, Path, Position, Report, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Mismatch, Path, PeerIndex, Position,
+    Report, Role, Transfer,
 };
 pub use seal::{Numbers, Protection, Sending};
 pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};

@@ -94,29 +94,72 @@ pub enum Role {
     Primary(GateMode),
 }
 
+/// The most other nodes that a node can have.
+pub const MAX_PEERS: usize = 3;
+
+/// One of the other nodes: its place among the peers of this node's configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIndex(pub u8);
+
+impl PeerIndex {
+    /// Every place that there can be.
+    pub fn all() -> impl Iterator<Item = PeerIndex> {
+        (0..MAX_PEERS as u8).map(PeerIndex)
+    }
+
+    /// As an index of an array of all places.
+    #[must_use]
+    pub fn place(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A log between this node and another one: ours for it, or its for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The configuration in which it began. With the two runs it tells this log from every other;
+    /// its sessions are opened with it.
+    pub epoch: Epoch,
+    /// The other node's run.
+    pub run: Incarnation,
+    /// How many workers the other node has.
+    pub workers: u16,
+    /// At a primary: the other node is in sync, or is about to be, or cannot be known not to be.
+    /// What clients are sent waits for its confirmation.
+    pub counts: bool,
+    /// At a primary: the state is handed over in this log, to a node that joins. It stays so when
+    /// the log counts, and when the other node is in sync.
+    pub hands_over: bool,
+}
+
+impl Log {
+    /// Whether both are the same log, whatever it is used for.
+    #[must_use]
+    pub fn is_same(&self, other: &Log) -> bool {
+        let names = |log: &Log| (log.epoch, log.run, log.workers);
+        names(self) == names(other)
+    }
+}
+
 /// What the control plane tells a worker in each loop. The worker compares it with the previous
 /// one and acts on the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Directive {
-    /// The configuration that the role belongs to. Sessions are opened with it.
+    /// The newest configuration that this node knows.
     pub epoch: Epoch,
     pub role: Role,
     /// Transmit nothing on the service LAN, not even ARP: this node suspects itself, since its own
     /// poll loop stood still longer than the detection timeout.
     pub silent: bool,
-    /// The other node's run, once it is known and its configuration is accepted: the session's
-    /// peer. `None`: no session.
-    pub peer: Option<Incarnation>,
-    /// How many workers, hence session channels, the peer has. 0 when `peer` is `None`.
-    pub peer_workers: u16,
-    /// A primary: hand the state over to the peer, which joins. It stays so when the gate closes,
-    /// and when the peer is in sync, until another log begins.
-    pub hands_over: bool,
-    /// A primary: make no more steps, since the service is about to be the peer's. Each order to do
+    /// The log with each of the other nodes, by their places: those that a primary writes, or the
+    /// one that a backup follows and a joining node is given.
+    pub logs: [Option<Log>; MAX_PEERS],
+    /// A primary: make no more steps, since the service is about to be a peer's. Each order to do
     /// so has a number of its own, from 1 on; 0: none.
     pub quiesce: u32,
-    /// A node that handed the service over: segments for it that still come here go on to the peer.
-    pub passes_on: bool,
+    /// A node that handed the service over: segments for it that still come here go on to that
+    /// peer.
+    pub passes_on: Option<PeerIndex>,
 }
 
 /// The backup's state is not the primary's.
@@ -163,9 +206,10 @@ pub enum Transfer {
 pub struct Report {
     /// How long this poll loop stood still: the time since the previous report.
     pub stalled_for_us: u64,
-    /// Since when the oldest unconfirmed batch waits for the peer; `None` when nothing waits.
-    pub unconfirmed_since_us: Option<u64>,
-    /// Sessions are open with the directive's epoch and peer.
+    /// Since when the oldest unconfirmed batch waits for each of the other nodes; `None` when
+    /// nothing waits.
+    pub unconfirmed_since_us: [Option<u64>; MAX_PEERS],
+    /// The sessions of all logs of the directive are open.
     pub session_open: bool,
     /// The first difference between the primary's state and ours, if there is one.
     pub digest_mismatch: Option<Mismatch>,
