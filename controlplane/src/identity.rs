@@ -1,10 +1,10 @@
-//! Who a node is, and what it must have in common with its peer.
+//! Who a node is, and what it must have in common with its peers.
 
 use std::fmt;
 use std::str::FromStr;
 
-use arrayvec::ArrayString;
-use replication::{Incarnation, KeyRing};
+use arrayvec::{ArrayString, ArrayVec};
+use replication::{Incarnation, KeyRing, MAX_PEERS};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -96,8 +96,8 @@ pub struct Identity {
     pub name: NodeName,
     /// Random for each process start, never zero.
     pub incarnation: Incarnation,
-    /// The other node of the pair. Messages of anybody else are refused.
-    pub peer: NodeName,
+    /// The other nodes, in the order of their places. Messages of anybody else are refused.
+    pub peers: ArrayVec<NodeName, MAX_PEERS>,
     /// What both share. Its first key seals what this node says.
     pub keys: KeyRing,
     /// The replicated configuration, without secrets: the peer may ask for it to explain a

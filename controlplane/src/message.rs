@@ -28,7 +28,7 @@ use crate::register::{MAX_IN_SYNC, View};
 
 const MAGIC: [u8; 4] = *b"HFCP";
 /// Version of these datagrams.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 const LENGTH_AT: usize = 6;
 const CLEAR_BYTES: usize = 28;
 
@@ -47,7 +47,7 @@ pub enum MessageError {
     Malformed,
     #[error(
         "control message has version {0}, this node speaks version {VERSION}; run the same release on \
-         both nodes"
+         all nodes"
     )]
     Version(u8),
     #[error(
@@ -58,7 +58,7 @@ pub enum MessageError {
     UnknownKey(KeyId),
     #[error("control message was forged, or damaged on the way: its seal does not fit")]
     Unauthentic,
-    #[error("control message comes from node {0}, which is not the configured peer")]
+    #[error("control message comes from node {0}, which is not among the configured peers")]
     Stranger(NodeName),
     #[error("control message is older than one already seen on this path, or a repetition")]
     Replayed,
@@ -106,16 +106,20 @@ impl Condition {
     }
 }
 
-const SILENT: u8 = 1;
-const ANSWER: u8 = 2;
-const HEARS_LINK: u8 = 4;
-const HEARS_LAN: u8 = 8;
-const PENDING: u8 = 16;
-const RESTORED: u8 = 32;
-const DRAINED: u8 = 64;
-const YIELDS: u8 = 128;
+const SILENT: u16 = 1;
+const ANSWER: u16 = 2;
+const HEARS_LINK: u16 = 4;
+const HEARS_LAN: u16 = 8;
+const PENDING: u16 = 16;
+const RESTORED: u16 = 32;
+const DRAINED: u16 = 64;
+const YIELDS: u16 = 128;
+const ADMITS: u16 = 256;
+/// All of them.
+const FLAGS: u16 = 2 * ADMITS - 1;
 
-/// The state of the sender, sent every heartbeat interval on every path.
+/// The state of the sender, and what it says to this receiver alone; sent every heartbeat interval
+/// on every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     pub priority: u16,
@@ -135,8 +139,11 @@ pub struct Heartbeat {
     pub restored: bool,
     /// An operator took the sender out; it must not be given the state.
     pub drained: bool,
-    /// The run that the sender, a primary, gives its state to.
-    pub admits: Option<Incarnation>,
+    /// The epoch in which the log began that the sender, a primary or about to be one, writes for
+    /// the receiver.
+    pub log: Option<Epoch>,
+    /// The state comes in that log, and the receiver is to take it in.
+    pub admits: bool,
     /// And with the state, as soon as it has all of it, the service.
     pub yields: bool,
     /// The shared keys that the sender has. It seals with the first.
@@ -290,7 +297,7 @@ impl Body<'_> {
 
 impl Heartbeat {
     fn write(&self, out: &mut Writer) {
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flag = |set: bool, bit: u16| if set { bit } else { 0 };
         let flags = flag(self.silent, SILENT)
             | flag(self.answer, ANSWER)
             | flag(self.pending, PENDING)
@@ -298,14 +305,16 @@ impl Heartbeat {
             | flag(self.hears_lan, HEARS_LAN)
             | flag(self.restored, RESTORED)
             | flag(self.drained, DRAINED)
-            | flag(self.yields, YIELDS);
+            | flag(self.yields, YIELDS)
+            | flag(self.admits, ADMITS);
         out.u16(self.priority);
-        out.put(&[self.condition as u8, flags]);
+        out.put(&[self.condition as u8]);
+        out.u16(flags);
         out.u16(self.log_version);
         out.u16(self.link_version);
         out.u16(self.snapshot_version);
         out.u16(self.workers);
-        out.u64(self.admits.map_or(0, |run| run.0));
+        out.u64(self.log.map_or(0, |epoch| epoch.0));
         out.put(&[self.keys.len() as u8]);
         self.keys.iter().for_each(|key| out.u32(key.0));
         out.u64(self.echo_sent_us);
@@ -320,11 +329,11 @@ impl Heartbeat {
     fn read(reader: &mut Reader<'_>) -> Option<Heartbeat> {
         let priority = reader.u16()?;
         let condition = Condition::from_byte(reader.u8()?)?;
-        let flags = reader.u8()?;
+        let flags = reader.u16().filter(|flags| flags & !FLAGS == 0)?;
         let log_version = reader.u16()?;
         let (link_version, snapshot_version) = (reader.u16()?, reader.u16()?);
         let workers = reader.u16()?;
-        let admits = reader.incarnation()?;
+        let log = reader.epoch()?;
         let mut keys = ArrayVec::new();
         for _ in 0..reader.u8()? {
             keys.try_push(KeyId(reader.u32()?)).ok()?;
@@ -348,7 +357,8 @@ impl Heartbeat {
             hears_lan: flags & HEARS_LAN != 0,
             restored: flags & RESTORED != 0,
             drained: flags & DRAINED != 0,
-            admits,
+            log,
+            admits: flags & ADMITS != 0,
             yields: flags & YIELDS != 0,
             keys,
             log_version,
@@ -423,6 +433,10 @@ impl<'a> Reader<'a> {
     fn incarnation(&mut self) -> Option<Option<Incarnation>> {
         self.u64().map(|number| (number != 0).then_some(Incarnation(number)))
     }
+    /// Outer `None`: too short. Inner `None`: none was given.
+    fn epoch(&mut self) -> Option<Option<Epoch>> {
+        self.u64().map(|number| (number != 0).then_some(Epoch(number)))
+    }
     fn name(&mut self) -> Option<NodeName> {
         let length = usize::from(self.u8()?);
         let bytes = self.take(length.min(MAX_NAME_BYTES + 1))?;
@@ -466,8 +480,9 @@ mod tests {
         fn any_heartbeat()(
             numbers in any::<(u16, u16, u16, u64, u64, u16, u16)>(),
             condition in 1u8..=7,
-            flags in any::<(bool, bool, bool, bool, bool, bool, bool, bool)>(),
-            admits in prop::option::of((1..u64::MAX).prop_map(Incarnation)),
+            flags in any::<(bool, bool, bool, bool, bool, bool, bool)>(),
+            admits_and_yields in any::<(bool, bool)>(),
+            log in prop::option::of((1..u64::MAX).prop_map(Epoch)),
             keys in prop::collection::vec(any::<u32>(), 0..=MAX_KEYS),
             digests in any::<([u8; 32], [u8; 32])>(),
             primary in prop::option::of(any_node()),
@@ -483,8 +498,9 @@ mod tests {
                 hears_lan: flags.3,
                 restored: flags.5,
                 drained: flags.6,
-                admits,
-                yields: flags.7,
+                log,
+                admits: admits_and_yields.0,
+                yields: admits_and_yields.1,
                 keys: keys.into_iter().map(KeyId).collect(),
                 log_version: numbers.1,
                 link_version: numbers.6,

@@ -9,9 +9,9 @@ use crate::timeline::Timeline;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// Listens for its peer; holds no state.
+    /// Listens for its peers; holds no state.
     Starting,
-    /// Proposed itself as primary and waits for the peer's acknowledgement.
+    /// Proposed itself as primary and waits for the peers' acknowledgement.
     Forming,
     Primary,
     Backup,
@@ -44,9 +44,10 @@ pub struct MemberStatus {
     pub epoch: u64,
     pub primary: Option<String>,
     pub in_sync: Vec<String>,
-    /// Primary and backup hold the same state and both know it.
+    /// There is a backup, and all that are in sync are heard and agree on that.
     pub pair_in_sync: bool,
-    pub peer: PeerStatus,
+    /// The other nodes, in the order of the configuration.
+    pub peers: Vec<PeerStatus>,
     /// Names of the shared keys that this node has, the one that it seals with first.
     #[serde(default)]
     pub keys: Vec<String>,

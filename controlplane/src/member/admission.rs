@@ -1,24 +1,24 @@
-//! A node comes back while the other one serves: the primary gives it the state, and then counts it
+//! A node comes back while another one serves: the primary gives it the state, and then counts it
 //! as in sync.
 //!
 //! Each attempt has an epoch of its own, so that its log can be told from every other one. The log
-//! of the attempt goes on when the joining node is in sync: it is the pair's from then on.
+//! of the attempt goes on when the joining node is in sync: it is that backup's from then on.
 //!
 //! | at the primary | at the joining node |
 //! |---|---|
 //! | sees a spare with equal manifests, begins an epoch and admits it | sees that, and is `Joining` |
-//! | shards are handed over, the gate stays open | restores them, and follows their log |
-//! | all is handed over and the peer has restored it: closes the gate | |
+//! | shards are handed over, nothing waits for that | restores them, and follows their log |
+//! | all is handed over and the peer has restored it: the gate waits for it, too | |
 //! | the peer has the log of all that left before: the peer is in sync | sees the view: `Backup` |
 
-use replication::{Path, Report, Transfer};
+use replication::{Epoch, PeerIndex, Report, Transfer};
 
 use crate::events::{Abandonment, Event, SpareReason};
 use crate::message::{Condition, Heartbeat};
 use crate::register::Register;
 
 use super::change::Intent;
-use super::{Member, Partner, Phase, Serving};
+use super::{Act, Member, Partner, Partners, Phase, Serving};
 
 /// First pause after an attempt that failed; each further one doubles it, up to the second value.
 const PAUSE_US: u64 = 1_000_000;
@@ -54,60 +54,71 @@ impl Retry {
 }
 
 impl<R: Register> Member<R> {
-    /// The primary, alone: admits a peer that can follow.
-    pub(super) fn consider_admission(&mut self, now_us: u64) {
-        let Some(peer) = self.peer.heartbeat().filter(|_| self.is_well_heard(now_us)) else {
-            return;
-        };
-        let idle = matches!(peer.condition, Condition::Spare | Condition::Withdrawn);
-        if !idle
-            || peer.drained
-            || now_us < self.retry.not_before_us
-            || !self.differences(peer).is_empty()
-        {
-            return;
+    /// The primary, with nothing else to do: admits a peer that can follow.
+    pub(super) fn consider_admission(&mut self, now_us: u64, serving: Serving) {
+        let candidate = self.places().find_map(|at| self.candidate(now_us, at, serving.backups));
+        if let Some(partner) = candidate {
+            self.ask(now_us, &serving.backups.ids(), Intent::Admit(partner));
         }
-        let (Some(id), workers) = (self.peer.id(), peer.workers) else { return };
-        self.ask(now_us, &[], Intent::Admit { peer: id, workers });
     }
 
-    pub(super) fn is_well_heard(&self, now_us: u64) -> bool {
-        self.peer.heartbeat().is_some_and(|peer| peer.hears_link && peer.hears_lan)
-            && self.peer.hears(Path::Link, now_us)
-            && self.peer.hears(Path::Lan, now_us)
+    fn candidate(&self, now_us: u64, at: PeerIndex, backups: Partners) -> Option<Partner> {
+        let said = self.peer(at).heartbeat().filter(|_| self.is_well_heard(at, now_us))?;
+        let idle = matches!(said.condition, Condition::Spare | Condition::Withdrawn);
+        let fit = idle
+            && !said.drained
+            && backups.at(at).is_none()
+            && now_us >= self.retries[at.place()].not_before_us
+            && self.differences(said).is_empty();
+        let partner = self.partner_at(at, self.register.view().epoch.next(), now_us)?;
+        fit.then_some(Partner { was_given: true, ..partner })
+    }
+
+    /// The present run of that peer, for the log that begins in epoch `log`.
+    pub(super) fn partner_at(&self, at: PeerIndex, log: Epoch, since_us: u64) -> Option<Partner> {
+        let (id, workers) = (self.peer(at).id()?, self.peer(at).heartbeat()?.workers);
+        Some(Partner { id, at, workers, log, was_given: false, since_us })
     }
 
     /// The primary, while it gives its state to `partner`.
     pub(super) fn admit_partner(
         &mut self,
         now_us: u64,
+        serving: Serving,
         partner: Partner,
         closed: bool,
         report: &Report,
     ) {
         if let Some(why) = self.abandonment(now_us, partner, report) {
-            self.retry.failed(now_us);
-            self.enter(now_us, Phase::Primary(Serving::Alone));
+            self.retries[partner.at.place()].failed(now_us);
+            self.set_about(now_us, Act::Nothing);
             self.events.push(now_us, Event::AdmissionAbandoned { peer: partner.id.name, why });
             return;
         }
-        let restored = self
-            .peer
-            .heartbeat()
-            .is_some_and(|peer| peer.condition == Condition::Joining && peer.restored);
+        let restored = self.has_restored(partner);
         match report.transfer {
             Transfer::Complete if restored && !closed => {
-                self.enter(now_us, Phase::Primary(Serving::Admitting { partner, closed: true }));
+                self.set_about(now_us, Act::Admitting { partner, closed: true });
             }
             Transfer::Settled if restored && closed => {
-                self.ask(now_us, &[partner.id], Intent::CountIn(partner));
+                let others = serving.backups.with(partner).ids();
+                self.ask(now_us, &others, Intent::CountIn(partner));
             }
             _ => {}
         }
     }
 
+    /// The joining partner says that it holds all of the state.
+    pub(super) fn has_restored(&self, partner: Partner) -> bool {
+        self.peer(partner.at)
+            .heartbeat()
+            .is_some_and(|said| said.condition == Condition::Joining && said.restored)
+    }
+
     pub(super) fn has_counted_in(&mut self, now_us: u64, partner: Partner) {
-        self.enter(now_us, Phase::Primary(Serving::With(partner)));
+        let Phase::Primary(serving) = self.phase else { return };
+        let backups = serving.backups.with(Partner { since_us: now_us, ..partner });
+        self.enter(now_us, Phase::Primary(Serving { backups, act: Act::Nothing }));
         let epoch = self.register.view().epoch;
         self.events.push(now_us, Event::PairFormed { epoch, backup: partner.id.name });
     }
@@ -118,19 +129,20 @@ impl<R: Register> Member<R> {
         partner: Partner,
         report: &Report,
     ) -> Option<Abandonment> {
-        if self.peer.has_ended(partner.id) {
+        let peer = self.peer(partner.at);
+        if peer.has_ended(partner.id) {
             return Some(Abandonment::RunEnded);
         }
-        if self.peer.is_silent(now_us) || !self.is_well_heard(now_us) {
+        if peer.is_silent(now_us) || !self.is_well_heard(partner.at, now_us) {
             return Some(Abandonment::Silent);
         }
         if report.transfer == Transfer::Failed {
             return Some(Abandonment::NoRoom);
         }
-        let condition = self.peer.heartbeat()?.condition;
-        let waits_us = now_us.saturating_sub(self.phase_since_us);
-        match condition {
-            _ if self.peer.heartbeat()?.drained => Some(Abandonment::Left),
+        let said = peer.heartbeat()?;
+        let waits_us = now_us.saturating_sub(partner.since_us);
+        match said.condition {
+            _ if said.drained => Some(Abandonment::Left),
             Condition::Joining => None,
             Condition::Spare | Condition::Withdrawn if waits_us <= PATIENCE_US => None,
             _ => Some(Abandonment::Left),
@@ -139,25 +151,21 @@ impl<R: Register> Member<R> {
 
     /// A spare: begins to join when the primary admits this run of it.
     pub(super) fn consider_joining(&mut self, now_us: u64) {
-        let Some(peer) = self.peer.heartbeat() else { return };
-        let by_log = self.differences(peer).is_empty();
-        let able = by_log || peer.yields && self.can_take_snapshots(peer);
-        if !self.admits_me(peer) || !able || self.drained {
+        if self.drained {
             return;
         }
-        let Some(id) = self.peer.id() else { return };
-        let primary = Partner { id, workers: peer.workers, log: peer.view.epoch };
+        let primary = self.places().find_map(|at| {
+            let said = self.peer(at).heartbeat().filter(|said| admits_me(said))?;
+            let by_log = self.differences(said).is_empty();
+            let able = by_log || said.yields && self.can_take_snapshots(said);
+            self.partner_at(at, said.log?, now_us).filter(|_| able)
+        });
         // One attempt, one log: an epoch that this node has already tried is over.
-        if self.tried >= primary.log {
-            return;
-        }
+        let Some(primary) = primary.filter(|primary| self.tried < primary.log) else { return };
         self.tried = primary.log;
         self.enter(now_us, Phase::Joining(primary));
-        self.events.push(now_us, Event::Joining { epoch: primary.log, primary: id.name });
-    }
-
-    fn admits_me(&self, peer: &Heartbeat) -> bool {
-        peer.condition == Condition::Primary && peer.admits == Some(self.me.incarnation)
+        let (epoch, primary) = (primary.log, primary.id.name);
+        self.events.push(now_us, Event::Joining { epoch, primary });
     }
 
     /// The primary waits to hear of it while this node joins. A backup is behind now and then.
@@ -165,7 +173,7 @@ impl<R: Register> Member<R> {
         let joining = matches!(self.phase, Phase::Joining(_));
         let restored = match self.phase {
             Phase::Joining(_) => report.transfer == Transfer::Complete,
-            Phase::Backup { .. } => report.log_applied,
+            Phase::Backup(_) => report.log_applied,
             _ => false,
         };
         if restored != self.restored {
@@ -181,17 +189,24 @@ impl<R: Register> Member<R> {
         let view = self.register.view();
         if view.has(self.me) && view.primary == Some(primary.id) {
             let epoch = view.epoch;
-            self.enter(now_us, Phase::Backup { log: primary.log });
+            self.enter(now_us, Phase::Backup(Partner { since_us: now_us, ..primary }));
             let primary = primary.id.name;
             self.events.push(now_us, Event::BecameBackup { epoch, primary });
             return;
         }
-        let admitted = self.peer.heartbeat().is_some_and(|peer| self.admits_me(peer));
-        let over = self.peer.has_ended(primary.id) || self.peer.is_silent(now_us) || !admitted;
+        let peer = self.peer(primary.at);
+        let admitted =
+            peer.heartbeat().is_some_and(|said| admits_me(said) && said.log == Some(primary.log));
+        let over = peer.has_ended(primary.id) || peer.is_silent(now_us) || !admitted;
         if report.transfer == Transfer::Failed {
             self.become_spare(now_us, SpareReason::RefusedLog);
         } else if over {
             self.become_spare(now_us, SpareReason::NotAdmitted);
         }
     }
+}
+
+/// What a primary says to a run of ours is said to that run alone.
+fn admits_me(said: &Heartbeat) -> bool {
+    said.condition == Condition::Primary && said.admits
 }

@@ -8,45 +8,45 @@ use crate::register::Register;
 use crate::timeline::Timeline;
 
 use super::change::Intent;
-use super::{Member, Phase, Serving};
+use super::{Member, Partner, Phase, Serving};
 
 impl<R: Register> Member<R> {
-    pub(super) fn watch(&mut self, now_us: u64) {
+    pub(super) fn watch(&mut self, now_us: u64, primary: Partner) {
         // After an own stall the primary may have served without us: see `doubt.rs`.
         if self.doubt.is_some() && !self.register.is_binding() {
             return;
         }
-        if let Some(suspicion) = self.suspicion(now_us) {
-            self.take_over(now_us, suspicion);
+        if let Some(suspicion) = self.suspicion(now_us, primary) {
+            self.take_over(now_us, primary, suspicion);
         }
     }
 
     /// The loss of one path alone is never a reason: the primary, which is heard on the other,
     /// removes this node from the in-sync set if it has to.
-    fn suspicion(&self, now_us: u64) -> Option<Suspicion> {
-        let primary = self.register.view().primary?;
-        if self.peer.has_ended(primary) {
+    fn suspicion(&self, now_us: u64, primary: Partner) -> Option<Suspicion> {
+        let peer = self.peer(primary.at);
+        if peer.has_ended(primary.id) {
             return Some(Suspicion::RunEnded);
         }
-        if self.peer.is_silent(now_us) {
+        if peer.is_silent(now_us) {
             return Some(Suspicion::AllPathsSilent);
         }
         // A peer that was handed the service and has not heard of it yet gives nothing up.
-        let gave_up = self.peer.heartbeat().is_some_and(|peer| {
-            !matches!(peer.condition, Condition::Primary | Condition::Forming)
-                && peer.view.epoch >= self.register.view().epoch
+        let gave_up = peer.heartbeat().is_some_and(|said| {
+            !matches!(said.condition, Condition::Primary | Condition::Forming)
+                && said.view.epoch >= self.register.view().epoch
         });
         gave_up.then_some(Suspicion::GaveUp)
     }
 
-    fn take_over(&mut self, now_us: u64, suspicion: Suspicion) {
+    fn take_over(&mut self, now_us: u64, primary: Partner, suspicion: Suspicion) {
         let next = self.register.view().epoch.next().0;
+        let last_heard_us = self.peer(primary.at).last_heard_us();
         let timeline = self.timeline.get_or_insert_default();
         if timeline.epoch != next {
-            let last_heartbeat_us = self.peer.last_heard_us().unwrap_or(now_us);
             *timeline = Timeline {
                 epoch: next,
-                last_heartbeat_us,
+                last_heartbeat_us: last_heard_us.unwrap_or(now_us),
                 suspected_us: now_us,
                 ..Timeline::default()
             };
@@ -55,9 +55,10 @@ impl<R: Register> Member<R> {
     }
 
     /// The register has this node as primary. One that left the in-sync set meanwhile holds the
-    /// state no more, and says so; who hears that may begin afresh.
+    /// state no more, and says so; who hears that may begin afresh. Other backups may have taken
+    /// in more of the log than this one, or less: they join again.
     pub(super) fn begin_takeover(&mut self, now_us: u64, suspicion: Suspicion) {
-        if !matches!(self.phase, Phase::Backup { .. }) {
+        if !matches!(self.phase, Phase::Backup(_)) {
             return;
         }
         let epoch = self.register.view().epoch;
@@ -68,7 +69,7 @@ impl<R: Register> Member<R> {
         // There is nobody else to serve now.
         self.drained = false;
         self.doubt = None;
-        self.enter(now_us, Phase::Primary(Serving::Alone));
+        self.enter(now_us, Phase::Primary(Serving::default()));
         self.events.push(now_us, Event::TookOver { epoch, suspicion, silent_us });
     }
 

@@ -9,7 +9,7 @@ use crate::identity::{NodeId, NodeName};
 use crate::register::{Assurance, Proposal, Register, View};
 use crate::status::Handing;
 
-use super::{Member, Partner, Phase, Serving};
+use super::{Act, Member, Partner, Partners, Phase, Serving};
 
 /// A change whose outcome is not known yet.
 #[derive(Debug)]
@@ -30,19 +30,15 @@ pub(super) enum Intent {
         /// A peer that is there, and with which no pair can be formed.
         beside: Option<NodeName>,
     },
-    Form {
-        peer: NodeId,
-        workers: u16,
-    },
+    /// With these. Their log begins with the change.
+    Form(Partners),
     TakeOver(Suspicion),
     Remove {
         partner: Partner,
         removal: Removal,
     },
-    Admit {
-        peer: NodeId,
-        workers: u16,
-    },
+    /// Its log begins with the change.
+    Admit(Partner),
     CountIn(Partner),
     /// Give the service to the partner, which holds the state.
     HandOver(Partner),
@@ -59,8 +55,8 @@ impl Intent {
             Intent::TakeOver(suspicion) => suspicion == Suspicion::AllPathsSilent,
             Intent::Remove { removal, .. } => removal == Removal::AllPathsSilent,
             Intent::StartAlone { beside } => beside.is_none(),
-            Intent::Form { .. }
-            | Intent::Admit { .. }
+            Intent::Form(_)
+            | Intent::Admit(_)
             | Intent::CountIn(_)
             | Intent::HandOver(_)
             | Intent::Yield(..)
@@ -71,11 +67,11 @@ impl Intent {
     pub fn in_words(self) -> &'static str {
         match self {
             Intent::StartAlone { .. } => "to serve alone",
-            Intent::Form { .. } => "to form a pair",
+            Intent::Form(_) => "to form a pair",
             Intent::TakeOver(_) => "to take over",
-            Intent::Remove { .. } => "to remove its backup from the in-sync set",
-            Intent::Admit { .. } => "to admit its peer",
-            Intent::CountIn(_) => "to count its peer as in sync",
+            Intent::Remove { .. } => "to remove a backup from the in-sync set",
+            Intent::Admit(_) => "to admit a peer",
+            Intent::CountIn(_) => "to count a peer as in sync",
             Intent::HandOver(_) | Intent::Yield(..) => "to hand the service over",
             Intent::Outvote => "to stay primary",
         }
@@ -107,7 +103,8 @@ impl<R: Register> Member<R> {
                     return;
                 }
                 Assurance::Failed => {
-                    self.events.push(now_us, Event::FenceFailed { peer: self.peer.name });
+                    let peer = self.left_out(asked.intent);
+                    self.events.push(now_us, Event::FenceFailed { peer });
                     self.unsettled = true;
                     return;
                 }
@@ -140,7 +137,7 @@ impl<R: Register> Member<R> {
 
     fn tell_of_fence(&mut self, now_us: u64, asked: &mut Asked) {
         if !std::mem::replace(&mut asked.reported, true) {
-            let (peer, what) = (self.peer.name, asked.intent.in_words());
+            let (peer, what) = (self.left_out(asked.intent), asked.intent.in_words());
             self.events.push(now_us, Event::Fencing { peer, what });
         }
     }
@@ -149,34 +146,38 @@ impl<R: Register> Member<R> {
         let epoch = self.register.view().epoch;
         match intent {
             Intent::StartAlone { beside } => {
-                self.enter(now_us, Phase::Primary(Serving::Alone));
+                self.enter(now_us, Phase::Primary(Serving::default()));
                 self.events.push(now_us, Event::LoneStart { epoch, beside });
             }
-            Intent::Form { peer: id, workers } => {
-                self.enter(now_us, Phase::Forming(Partner { id, workers, log: epoch }));
-                self.events.push(now_us, Event::Forming { epoch, peer: id.name });
+            Intent::Form(partners) => {
+                let begin = |partner| Partner { since_us: now_us, ..partner };
+                self.enter(now_us, Phase::Forming(partners.iter().map(begin).collect()));
+                for partner in partners.iter() {
+                    self.events.push(now_us, Event::Forming { epoch, peer: partner.id.name });
+                }
             }
             Intent::TakeOver(suspicion) => self.begin_takeover(now_us, suspicion),
             Intent::Remove { partner, removal } => self.part_with(now_us, partner, removal),
-            Intent::Admit { peer: id, workers } => {
-                let partner = Partner { id, workers, log: epoch };
-                self.enter(now_us, Phase::Primary(Serving::Admitting { partner, closed: false }));
-                self.events.push(now_us, Event::AdmissionBegan { epoch, peer: id.name });
+            Intent::Admit(partner) => {
+                let partner = Partner { since_us: now_us, ..partner };
+                self.set_about(now_us, Act::Admitting { partner, closed: false });
+                let peer = partner.id.name;
+                self.events.push(now_us, Event::AdmissionBegan { epoch, peer });
             }
             Intent::CountIn(partner) => self.has_counted_in(now_us, partner),
-            Intent::HandOver(partner) => self.note_handed_over(now_us, partner.id),
+            Intent::HandOver(partner) => self.note_handed_over(now_us, partner),
             Intent::Yield(partner, by) => self.begin_to_yield(now_us, partner, by),
-            Intent::Outvote => self.enter(now_us, Phase::Primary(Serving::Alone)),
+            Intent::Outvote => self.enter(now_us, Phase::Primary(Serving::default())),
         }
     }
 
-    /// The backup is not heard and may be primary by now: clients must not hear this node until
+    /// A backup is not heard and may be primary by now: clients must not hear this node until
     /// the register has said that it is not.
     pub(super) fn may_be_replaced(&self, now_us: u64) -> bool {
         let replaceable = self.asked.as_ref().is_some_and(|asked| match asked.intent {
             Intent::Remove { removal, .. } => removal == Removal::AllPathsSilent,
             // One that is heard says itself that it serves; until then clients' segments wait.
-            Intent::HandOver(_) => self.peer.is_silent(now_us),
+            Intent::HandOver(partner) => self.peer(partner.at).is_silent(now_us),
             _ => false,
         });
         self.register.is_binding() && replaceable
@@ -195,17 +196,34 @@ impl<R: Register> Member<R> {
     /// A run that may hold the connections, as far as anybody can know: the register names it,
     /// and nothing proves that it has ended or dropped them.
     ///
-    /// Only a sign of the peer that answers something that was sent after the view was known
-    /// proves anything: a run that was heard before may be older than the one in the view.
+    /// Only a sign of a peer that answers something that was sent after the view was known proves
+    /// anything: a run that was heard before may be older than the one in the view.
     pub(super) fn possible_holder(&self) -> Option<NodeId> {
-        let is_fresh = self.peer.echo_sent_us() >= self.view_since_us;
         let proven = |node: &NodeId| {
-            let another_run = self.peer.id().is_some_and(|present| present != *node);
-            let gave_up = self.peer.heartbeat().is_some_and(|peer| peer.condition.holds_nothing());
-            node.name == self.me.name
-                || self.assumed_ended.contains(&node.incarnation)
-                || node.name == self.peer.name && is_fresh && (another_run || gave_up)
+            let says_so = self.peer_of(*node).is_some_and(|peer| {
+                let gave_up = peer.heartbeat().is_some_and(|said| said.condition.holds_nothing());
+                let is_fresh = peer.echo_sent_us() >= self.view_since_us;
+                is_fresh && (peer.has_ended(*node) || gave_up)
+            });
+            node.name == self.me.name || self.assumed_ended.contains(&node.incarnation) || says_so
         };
         self.register.view().in_sync.iter().copied().find(|node| !proven(node))
+    }
+
+    /// Whom the change leaves out, since it is not heard.
+    fn left_out(&self, intent: Intent) -> NodeName {
+        let primary = self.register.view().primary_name();
+        match intent {
+            Intent::Remove { partner, .. } => partner.id.name,
+            Intent::TakeOver(_) => primary.unwrap_or(self.me.name),
+            _ => self.peers.first().map_or(self.me.name, |peer| peer.name),
+        }
+    }
+
+    /// A primary is about something else from now on.
+    pub(super) fn set_about(&mut self, now_us: u64, act: Act) {
+        if let Phase::Primary(serving) = self.phase {
+            self.enter(now_us, Phase::Primary(Serving { act, ..serving }));
+        }
     }
 }

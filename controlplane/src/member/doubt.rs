@@ -1,6 +1,6 @@
 //! What a node does that stood still itself.
 //!
-//! While a node is frozen, descheduled or paused, its peer may have taken over or parted with it.
+//! While a node is frozen, descheduled or paused, a peer may have taken over or parted with it.
 //! What lies in its receive queue may be older than that. So after a stall a node of a pair serves
 //! nothing and takes over nothing until the peer has answered something that was sent after the
 //! stall; the answer carries the peer's view.
@@ -14,15 +14,14 @@
 //! that binds all nodes nobody has to guess: the change that follows from the silence is won or
 //! lost there.
 
-use replication::Path;
+use arrayvec::ArrayVec;
+use replication::{MAX_PEERS, Path};
 
 use crate::events::Event;
 use crate::identity::NodeId;
 use crate::register::Register;
-use crate::status::Handing;
 
-use super::switchover::Yielding;
-use super::{Member, Phase, Serving};
+use super::{Act, Member, Phase};
 
 /// A stall is short up to this many detection timeouts.
 const SHORT_TIMEOUTS: u64 = 4;
@@ -46,10 +45,13 @@ impl<R: Register> Member<R> {
         self.counters.longest_stall_us = self.counters.longest_stall_us.max(gap_us);
         self.stall_end_us = now_us;
         let began_us = now_us.saturating_sub(gap_us);
-        let heard_both =
-            [Path::Link, Path::Lan].iter().all(|path| self.peer.hears(*path, began_us));
-        self.peer.restart_windows(now_us);
-        let doubtful = self.partner().is_some();
+        let rivals = self.rivals();
+        let heard_both = rivals
+            .iter()
+            .filter_map(|node| self.peer_of(*node))
+            .all(|peer| peer.hears(Path::Link, began_us) && peer.hears(Path::Lan, began_us));
+        self.peers.iter_mut().for_each(|peer| peer.restart_windows(now_us));
+        let doubtful = !rivals.is_empty();
         if doubtful {
             let earlier = self.doubt.map_or((0, true), |doubt| (doubt.stalled_us, doubt.can_lapse));
             let stalled_us = earlier.0.saturating_add(gap_us);
@@ -67,13 +69,21 @@ impl<R: Register> Member<R> {
 
     pub(super) fn settle_doubt(&mut self, now_us: u64) {
         let Some(doubt) = self.doubt else { return };
-        let Some(partner) = self.partner() else {
+        let rivals = self.rivals();
+        if rivals.is_empty() {
             self.doubt = None;
             return;
-        };
+        }
         let after_us = now_us.saturating_sub(doubt.since_us);
-        let ended = self.peer.has_ended(partner);
-        if !ended && self.peer.echo_sent_us() >= doubt.since_us {
+        let answered = |node: &NodeId| {
+            let peer = self.peer_of(*node).filter(|peer| !peer.has_ended(*node));
+            peer.is_some_and(|peer| peer.echo_sent_us() >= doubt.since_us)
+        };
+        let is_lost = |node: &NodeId| {
+            self.peer_of(*node).is_none_or(|peer| peer.has_ended(*node) || peer.is_silent(now_us))
+        };
+        let settled = rivals.iter().all(|node| answered(node) || is_lost(node));
+        if settled && rivals.iter().any(answered) {
             self.doubt = None;
             self.hasten(now_us);
             self.events.push(now_us, Event::DoubtSettled { after_us });
@@ -84,7 +94,7 @@ impl<R: Register> Member<R> {
         if self.register.is_binding() {
             return;
         }
-        if !ended && !self.peer.is_silent(now_us) || after_us <= self.config.detection_timeout_us {
+        if !rivals.iter().all(is_lost) || after_us <= self.config.detection_timeout_us {
             return;
         }
         let stalled_us = doubt.stalled_us;
@@ -98,20 +108,21 @@ impl<R: Register> Member<R> {
     }
 
     /// Who could have changed the register during a stall of this node.
-    fn partner(&self) -> Option<NodeId> {
+    fn rivals(&self) -> ArrayVec<NodeId, MAX_PEERS> {
         match self.phase {
-            Phase::Forming(partner)
-            | Phase::Primary(Serving::With(partner) | Serving::Removing { partner, .. }) => {
-                Some(partner.id)
+            Phase::Forming(partners) => partners.ids(),
+            Phase::Primary(serving) => {
+                let removed = match serving.act {
+                    Act::Removing { partner, .. } => Some(partner),
+                    _ => None,
+                };
+                serving.backups.iter().chain(removed).map(|partner| partner.id).collect()
             }
-            Phase::Primary(Serving::Yielding(Yielding { partner, by, .. })) => {
-                (by == Handing::Log).then_some(partner.id)
+            Phase::Backup(_) => {
+                let others = self.register.view().in_sync.iter().filter(|node| **node != self.me);
+                others.copied().take(MAX_PEERS).collect()
             }
-            Phase::Backup { .. } => self.register.view().primary,
-            Phase::Starting { .. }
-            | Phase::Primary(Serving::Alone | Serving::Admitting { .. })
-            | Phase::Joining(_)
-            | Phase::Spare(_) => None,
+            Phase::Starting { .. } | Phase::Joining(_) | Phase::Spare(_) => ArrayVec::new(),
         }
     }
 }

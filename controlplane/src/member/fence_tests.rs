@@ -1,5 +1,6 @@
 //! A pair whose nodes can switch each other off: what waits for that, and what does not.
 
+use arrayvec::ArrayVec;
 use replication::{GateMode, Incarnation, KeyRing, Path, Report, Role};
 
 use super::Member;
@@ -21,7 +22,7 @@ fn node(side: usize, run: u64, now_us: u64) -> Node {
     let identity = Identity {
         name: name(side),
         incarnation: Incarnation(run),
-        peer: name(1 - side),
+        peers: ArrayVec::from_iter([name(1 - side)]),
         keys: KeyRing::single("lab", b"secret"),
         config: Manifest::new("shards = 4\n"),
         content: Manifest::new(""),
@@ -64,7 +65,7 @@ impl Pair {
             for side in 0..2 {
                 let Some(node) = &mut self.nodes[side] else { continue };
                 let sent = &mut self.sent;
-                let mut emit = |path, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
+                let mut emit = |path, _, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
                 node.role = node.member.poll(self.now_us, &Report::default(), &mut emit).role;
                 let events = std::iter::from_fn(|| node.member.next_event());
                 node.events.extend(events.map(|(_, event)| event));

@@ -1,9 +1,11 @@
-//! How a refusal is explained: the peer's manifest is fetched and compared with ours.
+//! How a refusal is explained: a peer's manifest is fetched and compared with ours.
 //!
 //! Only a node that serves nothing asks, so that the comparison of large manifests can stand in
 //! the poll loop; the answering side sends a chunk per request.
 
 use std::collections::VecDeque;
+
+use replication::PeerIndex;
 
 use crate::events::{Difference, Event};
 use crate::identity::Identity;
@@ -120,41 +122,46 @@ pub(super) fn answer(which: Which, manifest: &Manifest, chunk: u32) -> Option<Bo
 }
 
 impl<R: Register> Member<R> {
-    /// Finds out what the peer differs in, once for each run of it.
+    /// Finds out what peers differ in, once for each run of them.
     pub(super) fn explain(&mut self, now_us: u64) {
-        if let Some((what, diff)) = self.inquiry.conclude(&self.identity) {
-            self.refuse(now_us, what, diff);
+        self.places().for_each(|at| self.explain_one(now_us, at));
+    }
+
+    fn explain_one(&mut self, now_us: u64, at: PeerIndex) {
+        let inquiry = &mut self.inquiries[at.place()];
+        if let Some((what, diff)) = inquiry.conclude(&self.identity) {
+            self.refuse(now_us, at, what, diff);
         }
-        if self.inquiry.begun {
+        if self.inquiries[at.place()].begun {
             return;
         }
-        let Some(peer) = self.peer.heartbeat() else { return };
-        let digests = (peer.config_digest, peer.content_digest);
-        let differences = self.differences(peer);
-        self.inquiry.begun = true;
+        let Some(said) = self.peer(at).heartbeat() else { return };
+        let digests = (said.config_digest, said.content_digest);
+        let differences = self.differences(said);
+        let inquiry = &mut self.inquiries[at.place()];
+        inquiry.begun = true;
         for what in differences {
-            match what {
+            let (which, digest) = match what {
+                Difference::Config => (Which::Config, digests.0),
+                Difference::Content => (Which::Content, digests.1),
                 Difference::LogVersion { ours, theirs } => {
                     let diff = format!("- log version {ours}\n+ log version {theirs}\n");
-                    self.refuse(now_us, what, diff);
+                    self.refuse(now_us, at, what, diff);
+                    continue;
                 }
                 Difference::LinkVersion { ours, theirs } => {
                     let diff = format!("- link version {ours}\n+ link version {theirs}\n");
-                    self.refuse(now_us, what, diff);
+                    self.refuse(now_us, at, what, diff);
+                    continue;
                 }
-                Difference::Config => {
-                    self.inquiry.wanted.push_back((what, Which::Config, digests.0));
-                }
-                Difference::Content => {
-                    self.inquiry.wanted.push_back((what, Which::Content, digests.1));
-                }
-            }
+            };
+            self.inquiries[at.place()].wanted.push_back((what, which, digest));
         }
     }
 
-    fn refuse(&mut self, now_us: u64, what: Difference, diff: String) {
+    fn refuse(&mut self, now_us: u64, at: PeerIndex, what: Difference, diff: String) {
         let refusal = Refusal { what: what.to_string(), diff: diff.clone() };
-        self.inquiry.refusals.push(refusal);
+        self.inquiries[at.place()].refusals.push(refusal);
         self.events.push(now_us, Event::Refused { what, diff });
     }
 }

@@ -1,13 +1,13 @@
-//! One node's part in the pair: what it is, and when that changes.
+//! One node's part in the cluster: what it is, and when that changes.
 //!
 //! | phase    | leaves it for | when |
 //! |----------|---------------|------|
-//! | Starting | Forming  | a fresh peer with equal manifests is heard on both paths, and ranks lower |
+//! | Starting | Forming  | fresh peers with equal manifests are heard on both paths, and rank lower |
 //! |          | Backup   | the peer proposed a view with this run in its in-sync set |
 //! |          | Primary  | nobody was heard for the lone-start time, or nobody to pair with |
 //! |          | Spare    | the peer serves already |
-//! | Forming  | Primary  | the peer acknowledged the view |
-//! |          | Starting | the peer fell silent or restarted before it did |
+//! | Forming  | Primary  | all of them acknowledged the view |
+//! |          | Starting | one of them fell silent or restarted before it did |
 //! | Spare    | Joining  | the primary admits this run |
 //! |          | Starting | nobody was heard for the lone-start time |
 //! | Joining  | Backup   | the primary counted it as in sync |
@@ -20,7 +20,8 @@
 //!
 //! All decisions are made in [`Member::poll`]; [`Member::receive`] only takes note. `startup.rs`,
 //! `primary.rs`, `backup.rs`, `admission.rs` and `switchover.rs` hold the rules of the phases,
-//! `doubt.rs` what a node does that stood still itself, `inquiry.rs` how a refusal is explained.
+//! `doubt.rs` what a node does that stood still itself, `inquiry.rs` how a refusal is explained,
+//! `partners.rs` with whom a log is shared.
 
 mod admission;
 mod backup;
@@ -30,6 +31,8 @@ mod doubt;
 mod fence_tests;
 mod inquiry;
 mod intrusions;
+mod partners;
+mod peers;
 mod primary;
 #[cfg(test)]
 mod quorum_tests;
@@ -40,7 +43,9 @@ mod switchover;
 mod tests;
 
 use arrayvec::ArrayVec;
-use replication::{Directive, Epoch, GateMode, Incarnation, KeyRing, Path, Report, Role};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, KeyRing, MAX_PEERS, Path, PeerIndex, Report, Role,
+};
 
 use crate::config::{ConfigError, MemberConfig};
 use crate::events::{Event, EventQueue, SpareReason};
@@ -56,6 +61,7 @@ use change::Asked;
 use doubt::Doubt;
 use inquiry::Inquiry;
 use intrusions::Intrusions;
+use partners::{Partner, Partners};
 use switchover::{Switchovers, Yielding};
 
 /// How often a node that has asked the register for a change looks for the answer.
@@ -70,18 +76,20 @@ pub struct Member<R = PairRegister> {
     identity: Identity,
     me: NodeId,
     register: R,
-    peer: Peer,
+    /// The other nodes, by their places.
+    peers: ArrayVec<Peer, MAX_PEERS>,
     phase: Phase,
     phase_since_us: u64,
-    /// When anything of the peer, known or not, was heard last; at first the start of this node.
+    /// When anything of a peer, known or not, was heard last; at first the start of this node.
     last_sign_us: u64,
     /// When somebody was heard on the link under a key that this node does not have.
     foreign_us: Option<u64>,
     doubt: Option<Doubt>,
     /// End of this node's last own stall: waiting of others counts from there.
     stall_end_us: u64,
-    inquiry: Inquiry,
-    answers: ArrayVec<(Path, Which, u32), ANSWERS>,
+    /// With each peer.
+    inquiries: [Inquiry; MAX_PEERS],
+    answers: ArrayVec<(PeerIndex, Path, Which, u32), ANSWERS>,
     events: EventQueue,
     timeline: Option<Timeline>,
     timeline_reported: bool,
@@ -94,8 +102,8 @@ pub struct Member<R = PairRegister> {
     last_poll_us: u64,
     /// A poll before this time with nothing received and nothing new reported decides nothing.
     wake_us: u64,
-    /// When the next admission may begin.
-    retry: Retry,
+    /// When the next admission of each peer may begin.
+    retries: [Retry; MAX_PEERS],
     /// The last epoch in which this node began to join.
     tried: Epoch,
     switchovers: Switchovers,
@@ -123,45 +131,51 @@ enum Phase {
         /// Since when a peer is heard that this node cannot pair with.
         unpaired_since_us: Option<u64>,
     },
-    Forming(Partner),
+    Forming(Partners),
     Primary(Serving),
-    /// Follows the log that began in epoch `log`.
-    Backup {
-        log: Epoch,
-    },
+    /// Follows the log of that primary.
+    Backup(Partner),
     /// Takes in the state of that primary.
     Joining(Partner),
     Spare(SpareReason),
 }
 
-/// The backup of a primary.
-#[derive(Debug, Clone, Copy)]
-struct Partner {
-    id: NodeId,
-    workers: u16,
-    /// The epoch in which the log between the two began.
-    log: Epoch,
+/// How a primary serves.
+#[derive(Debug, Clone, Copy, Default)]
+struct Serving {
+    /// Who else is in sync, as the register says it.
+    backups: Partners,
+    act: Act,
 }
 
-/// How a primary serves.
-#[derive(Debug, Clone, Copy)]
-enum Serving {
-    With(Partner),
+/// What a primary is about beside serving.
+#[derive(Debug, Clone, Copy, Default)]
+enum Act {
+    #[default]
+    Nothing,
     /// The backup was removed from the register and has not acknowledged it. It might still take
-    /// over, so the gate stays closed, in the session of the epoch before.
-    Removing {
-        partner: Partner,
-        since_us: u64,
-    },
-    Alone,
-    /// Alone, and gives its state to the partner. `closed`: the partner has it, and the gate is
-    /// closed until the partner is known to have the log of all that left before.
-    Admitting {
-        partner: Partner,
-        closed: bool,
-    },
+    /// over, so the gate stays closed for it. Not with a register that binds all.
+    Removing { partner: Partner, since_us: u64 },
+    /// Gives its state to the partner. `closed`: the partner has it, and the gate waits for it, too,
+    /// until the partner is known to have the log of all that left before.
+    Admitting { partner: Partner, closed: bool },
     /// Gives the service away.
     Yielding(Yielding),
+}
+
+impl Serving {
+    /// Each log that this primary writes, and whether the gate waits for it.
+    fn logs(&self) -> impl Iterator<Item = (Partner, bool)> {
+        let beside = match self.act {
+            Act::Nothing => None,
+            Act::Removing { partner, .. } => Some((partner, true)),
+            Act::Admitting { partner, closed } => Some((partner, closed)),
+            Act::Yielding(Yielding { partner, by, .. }) => {
+                (by == Handing::Snapshot).then_some((partner, false))
+            }
+        };
+        self.backups.iter().map(|partner| (partner, true)).chain(beside)
+    }
 }
 
 impl Member<PairRegister> {
@@ -191,20 +205,20 @@ impl<R: Register> Member<R> {
     ) -> Result<Member<R>, ConfigError> {
         config.validate()?;
         let me = identity.id();
-        let peer = Peer::new(identity.peer, &config);
+        let peers = identity.peers.iter().map(|name| Peer::new(*name, &config)).collect();
         Ok(Member {
             config,
             identity,
             me,
             register,
-            peer,
+            peers,
             phase: Phase::Starting { unpaired_since_us: None },
             phase_since_us: now_us,
             last_sign_us: now_us,
             foreign_us: None,
             doubt: None,
             stall_end_us: now_us,
-            inquiry: Inquiry::default(),
+            inquiries: Default::default(),
             answers: ArrayVec::new(),
             events: EventQueue::default(),
             timeline: None,
@@ -216,7 +230,7 @@ impl<R: Register> Member<R> {
             next_heartbeat_us: now_us,
             last_poll_us: now_us,
             wake_us: now_us,
-            retry: Retry::default(),
+            retries: Default::default(),
             tried: Epoch::default(),
             switchovers: Switchovers::default(),
             drained: false,
@@ -232,11 +246,9 @@ impl<R: Register> Member<R> {
                 epoch: Epoch::default(),
                 role: Role::Spare,
                 silent: false,
-                peer: None,
-                peer_workers: 0,
-                hands_over: false,
+                logs: [None; MAX_PEERS],
                 quiesce: 0,
-                passes_on: false,
+                passes_on: None,
             },
         })
     }
@@ -284,32 +296,34 @@ impl<R: Register> Member<R> {
         if message.from == self.me {
             return Err(MessageError::Own);
         }
-        if message.from.name != self.peer.name {
-            return Err(MessageError::Stranger(message.from.name));
-        }
-        let heard = self.peer.admit(now_us, path, &message, self.me.incarnation)?;
+        let place = self.place_of(message.from.name);
+        let place = place.ok_or(MessageError::Stranger(message.from.name))?;
+        let peer = &mut self.peers[place.place()];
+        let heard = peer.admit(now_us, path, &message, self.me.incarnation)?;
         self.last_sign_us = now_us;
         self.unsettled = true;
         match heard {
             Heard::Introduction => return Ok(()),
             Heard::KnownRun => {}
-            Heard::NewRun { replaces } => self.note_new_run(now_us, message.from, replaces),
+            Heard::NewRun { replaces } => {
+                self.inquiries[place.place()] = Inquiry::default();
+                self.note_new_run(now_us, message.from, replaces);
+            }
         }
         match message.body {
-            Body::Heartbeat(heartbeat) => self.note_heartbeat(message.seq, heartbeat),
+            Body::Heartbeat(heartbeat) => self.note_heartbeat(place, message.seq, heartbeat),
             Body::ManifestRequest { which, chunk } => {
                 // One that finds no room is asked for again.
-                let _ = self.answers.try_push((path, which, chunk));
+                let _ = self.answers.try_push((place, path, which, chunk));
             }
             Body::ManifestChunk { which, chunk, chunks, bytes } => {
-                self.inquiry.receive(now_us, which, chunk, chunks, bytes);
+                self.inquiries[place.place()].receive(now_us, which, chunk, chunks, bytes);
             }
         }
         Ok(())
     }
 
     fn note_new_run(&mut self, now_us: u64, peer: NodeId, replaces: bool) {
-        self.inquiry = Inquiry::default();
         self.hasten(now_us);
         self.events.push(
             now_us,
@@ -317,14 +331,14 @@ impl<R: Register> Member<R> {
         );
     }
 
-    fn note_heartbeat(&mut self, seq: u64, heartbeat: Heartbeat) {
+    fn note_heartbeat(&mut self, from: PeerIndex, seq: u64, heartbeat: Heartbeat) {
         if heartbeat.answer {
             // Soon, but a peer that keeps asking cannot make us flood it.
             let soon_us = self.last_heartbeat_us + self.config.heartbeat_us / 8;
             self.next_heartbeat_us = self.next_heartbeat_us.min(soon_us);
         }
         let ours = self.identity.config.digest();
-        if let Some(newest) = self.peer.note(seq, heartbeat) {
+        if let Some(newest) = self.peers[from.place()].note(seq, heartbeat) {
             // A peer that is configured otherwise may keep another register.
             if !self.register.is_binding() || newest.config_digest == *ours {
                 self.register.observe(&newest.view);
@@ -340,7 +354,7 @@ impl<R: Register> Member<R> {
         &mut self,
         now_us: u64,
         report: &Report,
-        emit: &mut impl FnMut(Path, &[u8]),
+        emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         let gap_us = report.stalled_for_us.max(now_us.saturating_sub(self.last_poll_us));
         self.last_poll_us = now_us;
@@ -361,9 +375,9 @@ impl<R: Register> Member<R> {
         match self.phase {
             _ if self.asked.is_some() => {}
             Phase::Starting { unpaired_since_us } => self.start(now_us, unpaired_since_us),
-            Phase::Forming(partner) => self.form(now_us, partner),
+            Phase::Forming(partners) => self.form(now_us, partners),
             Phase::Primary(serving) => self.serve(now_us, serving, report),
-            Phase::Backup { .. } => self.watch(now_us),
+            Phase::Backup(primary) => self.watch(now_us, primary),
             Phase::Joining(primary) => self.join_primary(now_us, primary, report),
             Phase::Spare(_) if self.may_start_afresh(now_us) => self.start_afresh(now_us),
             Phase::Spare(_) => {
@@ -375,16 +389,19 @@ impl<R: Register> Member<R> {
         self.note_paths(now_us);
         self.send(now_us, emit);
         self.directive = self.decide(now_us);
-        let silence_us = self.peer.deadline_us(now_us).map_or(u64::MAX, |at_us| at_us + 1);
+        let silences = self.peers.iter().filter_map(|peer| peer.deadline_us(now_us));
+        let silence_us = silences.min().map_or(u64::MAX, |at_us| at_us + 1);
         self.wake_us = self.next_heartbeat_us.min(silence_us).min(self.register_deadline_us());
         self.directive
     }
 
     fn is_calm(&mut self, now_us: u64, gap_us: u64, report: &Report) -> bool {
-        let overdue = report
-            .unconfirmed_since_us
-            .is_some_and(|since_us| now_us.saturating_sub(since_us) > self.confirm_timeout_us());
-        let news = Report { stalled_for_us: 0, unconfirmed_since_us: None, ..*report };
+        let overdue = self.peers.iter().zip(report.unconfirmed_since_us).any(|(peer, since_us)| {
+            let for_us = since_us.map_or(0, |since_us| now_us.saturating_sub(since_us));
+            for_us > confirm_timeout_us(peer)
+        });
+        let nothing = [None; MAX_PEERS];
+        let news = Report { stalled_for_us: 0, unconfirmed_since_us: nothing, ..*report };
         let same = news == self.last_report;
         self.last_report = news;
         let stalled = gap_us > self.config.self_doubt_us();
@@ -397,20 +414,26 @@ impl<R: Register> Member<R> {
         let view = self.register.view();
         let to_me = view.primary == Some(self.me);
         match self.phase {
-            Phase::Primary(Serving::Yielding(Yielding { partner, .. }))
+            Phase::Primary(Serving { act: Act::Yielding(Yielding { partner, .. }), .. })
                 if view.primary == Some(partner.id) =>
             {
-                self.note_handed_over(now_us, partner.id);
+                self.note_handed_over(now_us, partner);
             }
-            Phase::Backup { .. } if to_me => self.receive_service(now_us),
-            Phase::Joining(_) if to_me && self.restored => self.receive_service(now_us),
+            Phase::Backup(from) if to_me => self.receive_service(now_us, from),
+            Phase::Joining(from) if to_me && self.restored => self.receive_service(now_us, from),
             Phase::Primary(_) | Phase::Forming(_) if view.primary != Some(self.me) => {
                 self.become_spare(now_us, SpareReason::Superseded);
             }
-            Phase::Backup { .. } if !view.has(self.me) => {
+            Phase::Backup(primary)
+                if !view.has(self.me) || view.primary != Some(primary.id) && !to_me =>
+            {
                 self.become_spare(now_us, SpareReason::Removed);
             }
-            Phase::Starting { .. } if self.is_invited() => self.join(now_us),
+            Phase::Starting { .. } => {
+                if let Some(at) = self.invitation() {
+                    self.join(now_us, at);
+                }
+            }
             _ => {}
         }
     }
@@ -429,78 +452,80 @@ impl<R: Register> Member<R> {
         self.events.push(now_us, Event::BecameSpare { epoch, reason });
     }
 
-    /// Tell the peer at once: something changed that it waits for.
+    /// Tell the peers at once: something changed that one of them waits for.
     fn hasten(&mut self, now_us: u64) {
         self.next_heartbeat_us = now_us;
     }
 
     fn note_paths(&mut self, now_us: u64) {
         for path in [Path::Link, Path::Lan] {
-            let peer = self.peer.name;
-            let heard_us = self.peer.detector(path).last_heard_us().unwrap_or(now_us);
-            let event = match self.peer.path_change(path, now_us) {
-                None => continue,
-                Some(true) => Event::PathHeard { path, peer },
-                Some(false) => {
-                    Event::PathSilent { path, peer, for_us: now_us.saturating_sub(heard_us) }
-                }
-            };
-            self.events.push(now_us, event);
+            for peer in &mut self.peers {
+                let name = peer.name;
+                let heard_us = peer.detector(path).last_heard_us().unwrap_or(now_us);
+                let for_us = now_us.saturating_sub(heard_us);
+                let event = match peer.path_change(path, now_us) {
+                    None => continue,
+                    Some(true) => Event::PathHeard { path, peer: name },
+                    Some(false) => Event::PathSilent { path, peer: name, for_us },
+                };
+                self.events.push(now_us, event);
+            }
         }
     }
 
     fn decide(&self, now_us: u64) -> Directive {
-        let epoch = self.register.view().epoch;
-        let confirmed = Role::Primary(GateMode::Confirmed);
-        let by_snapshot = self.yields_by_snapshot();
-        let admits = matches!(self.phase, Phase::Primary(Serving::Admitting { .. }));
-        let quiesces = match self.phase {
-            Phase::Primary(Serving::Yielding(yielding)) => yielding.quiesces,
-            _ => false,
-        };
-        let (epoch, role, peer, peer_workers) = match self.phase {
-            Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => {
-                (epoch, Role::Spare, None, 0)
+        let mut logs = [None; MAX_PEERS];
+        let mut quiesces = false;
+        let role = match self.phase {
+            Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => Role::Spare,
+            Phase::Joining(primary) => {
+                logs[primary.at.place()] = Some(primary.log(false));
+                Role::Joining
             }
-            Phase::Joining(Partner { id, workers, log }) => {
-                (log, Role::Joining, Some(id.incarnation), workers)
+            Phase::Backup(primary) => {
+                logs[primary.at.place()] = Some(primary.log(false));
+                Role::Backup
             }
-            Phase::Primary(Serving::Admitting { partner, closed }) => {
-                let gate = if closed { GateMode::Confirmed } else { GateMode::Open };
-                (partner.log, Role::Primary(gate), Some(partner.id.incarnation), partner.workers)
+            Phase::Primary(serving) => {
+                for (partner, counts) in serving.logs() {
+                    logs[partner.at.place()] = Some(partner.log(counts));
+                }
+                if let Act::Yielding(yielding) = serving.act {
+                    quiesces = yielding.quiesces;
+                }
+                let waits = serving.logs().any(|(_, counts)| counts);
+                Role::Primary(if waits { GateMode::Confirmed } else { GateMode::Open })
             }
-            Phase::Backup { log } => {
-                let primary = self.register.view().primary;
-                let workers = self.peer.heartbeat().map_or(0, |heartbeat| heartbeat.workers);
-                (log, Role::Backup, primary.map(|node| node.incarnation), workers)
-            }
-            Phase::Primary(Serving::Yielding(Yielding { partner, .. })) => {
-                let role = if by_snapshot { Role::Primary(GateMode::Open) } else { confirmed };
-                (partner.log, role, Some(partner.id.incarnation), partner.workers)
-            }
-            Phase::Primary(Serving::With(partner) | Serving::Removing { partner, .. }) => {
-                (partner.log, confirmed, Some(partner.id.incarnation), partner.workers)
-            }
-            Phase::Primary(Serving::Alone) => (epoch, Role::Primary(GateMode::Open), None, 0),
         };
         Directive {
-            epoch,
+            epoch: self.register.view().epoch,
             role,
             silent: self.doubt.is_some() || self.may_be_replaced(now_us),
-            peer,
-            peer_workers,
-            hands_over: admits || by_snapshot,
+            logs,
             quiesce: if quiesces { self.switchovers.attempts } else { 0 },
             passes_on: self.passes_on(now_us),
         }
     }
 
-    fn yields_by_snapshot(&self) -> bool {
-        let by = match self.phase {
-            Phase::Primary(Serving::Yielding(Yielding { by, .. })) => Some(by),
-            _ => None,
+    /// The log that this node writes for `peer`, and whether the state comes in it and the service
+    /// behind that.
+    fn log_for(&self, peer: PeerIndex) -> (Option<Epoch>, bool, bool) {
+        let (backups, act) = match self.phase {
+            Phase::Forming(partners) => (partners, Act::Nothing),
+            Phase::Primary(serving) => (serving.backups, serving.act),
+            _ => return (None, false, false),
         };
-        by == Some(Handing::Snapshot)
+        match act {
+            Act::Admitting { partner, .. } if partner.at == peer => {
+                (Some(partner.log), true, false)
+            }
+            Act::Yielding(Yielding { partner, by: Handing::Snapshot, .. })
+                if partner.at == peer =>
+            {
+                (Some(partner.log), true, true)
+            }
+            _ => (backups.at(peer).map(|partner| partner.log), false, false),
+        }
     }
 
     fn condition(&self) -> Condition {
@@ -508,79 +533,84 @@ impl<R: Register> Member<R> {
             Phase::Starting { .. } => Condition::Starting,
             Phase::Forming(_) => Condition::Forming,
             Phase::Primary(_) => Condition::Primary,
-            Phase::Backup { .. } => Condition::Backup,
+            Phase::Backup(_) => Condition::Backup,
             Phase::Joining(_) => Condition::Joining,
             Phase::Spare(SpareReason::Diverged | SpareReason::RefusedLog) => Condition::Withdrawn,
             Phase::Spare(_) => Condition::Spare,
         }
     }
 
-    /// The view of this node waits for the peer's acknowledgement.
+    /// The view of this node waits for a peer's acknowledgement.
     fn is_pending(&self) -> bool {
-        matches!(self.phase, Phase::Forming(_) | Phase::Primary(Serving::Removing { .. }))
+        matches!(
+            self.phase,
+            Phase::Forming(_) | Phase::Primary(Serving { act: Act::Removing { .. }, .. })
+        )
     }
 
-    fn send(&mut self, now_us: u64, emit: &mut impl FnMut(Path, &[u8])) {
+    fn send(&mut self, now_us: u64, emit: &mut impl FnMut(Path, PeerIndex, &[u8])) {
         if now_us >= self.next_heartbeat_us {
-            let heartbeat = Body::Heartbeat(self.heartbeat(now_us));
-            self.transmit(now_us, &[Path::Link, Path::Lan], heartbeat, emit);
+            for to in self.places() {
+                let heartbeat = Body::Heartbeat(self.heartbeat(now_us, to));
+                self.transmit(now_us, to, &[Path::Link, Path::Lan], heartbeat, emit);
+            }
             self.counters.heartbeats_sent += 1;
             self.last_heartbeat_us = now_us;
             self.next_heartbeat_us = now_us + self.config.heartbeat_us;
         }
-        for (path, which, chunk) in std::mem::take(&mut self.answers) {
+        for (to, path, which, chunk) in std::mem::take(&mut self.answers) {
             let manifest = match which {
                 Which::Config => self.identity.config.clone(),
                 Which::Content => self.identity.content.clone(),
             };
             if let Some(body) = inquiry::answer(which, &manifest, chunk) {
-                self.transmit(now_us, &[path], body, emit);
+                self.transmit(now_us, to, &[path], body, emit);
             }
         }
-        if let Some(body) = self.inquiry.request(now_us) {
-            self.transmit(now_us, &[Path::Link, Path::Lan], body, emit);
+        for to in self.places() {
+            if let Some(body) = self.inquiries[to.place()].request(now_us) {
+                self.transmit(now_us, to, &[Path::Link, Path::Lan], body, emit);
+            }
         }
     }
 
     fn transmit(
         &mut self,
         now_us: u64,
+        receiver: PeerIndex,
         paths: &[Path],
         body: Body<'_>,
-        emit: &mut impl FnMut(Path, &[u8]),
+        emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) {
         self.seq += 1;
-        let to = self.peer.introduced();
+        let to = self.peers[receiver.place()].introduced();
         let message = Message { from: self.me, to, seq: self.seq, sent_us: now_us, body };
         let datagram = message.encode(&self.identity.keys);
-        paths.iter().for_each(|path| emit(*path, &datagram));
+        paths.iter().for_each(|path| emit(*path, receiver, &datagram));
     }
 
-    fn heartbeat(&self, now_us: u64) -> Heartbeat {
+    fn heartbeat(&self, now_us: u64, to: PeerIndex) -> Heartbeat {
+        let peer = &self.peers[to.place()];
+        let (log, admits, yields) = self.log_for(to);
         Heartbeat {
             priority: self.config.priority,
             condition: self.condition(),
             silent: self.doubt.is_some(),
             answer: self.doubt.is_some(),
             pending: self.is_pending(),
-            hears_link: self.peer.hears(Path::Link, now_us),
-            hears_lan: self.peer.hears(Path::Lan, now_us),
+            hears_link: peer.hears(Path::Link, now_us),
+            hears_lan: peer.hears(Path::Lan, now_us),
             restored: self.restored,
             drained: self.drained,
-            admits: match self.phase {
-                Phase::Primary(
-                    Serving::Admitting { partner, .. }
-                    | Serving::Yielding(Yielding { partner, by: Handing::Snapshot, .. }),
-                ) => Some(partner.id.incarnation),
-                _ => None,
-            },
-            yields: self.yields_by_snapshot(),
+            log,
+            admits,
+            yields,
             keys: self.identity.keys.ids().collect(),
             log_version: self.identity.log_version,
             link_version: self.identity.link_version,
             snapshot_version: self.identity.snapshot_version,
             workers: self.identity.workers,
-            echo_sent_us: self.peer.last_sent_us(),
+            echo_sent_us: peer.last_sent_us(),
             config_digest: *self.identity.config.digest(),
             content_digest: *self.identity.content.digest(),
             view: self.register.view().clone(),
@@ -622,14 +652,9 @@ impl<R: Register> Member<R> {
     pub fn directive(&self) -> Directive {
         self.directive
     }
+}
 
-    /// This node wins ties against the peer: higher priority, then the smaller name.
-    fn outranks(&self, peer: &Heartbeat) -> bool {
-        (self.config.priority, self.peer.name) > (peer.priority, self.me.name)
-    }
-
-    /// How long a batch may wait for its confirmation.
-    fn confirm_timeout_us(&self) -> u64 {
-        self.peer.detector(Path::Link).timeout_us()
-    }
+/// How long a batch may wait for that peer's confirmation.
+fn confirm_timeout_us(peer: &Peer) -> u64 {
+    peer.detector(Path::Link).timeout_us()
 }

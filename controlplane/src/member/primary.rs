@@ -1,4 +1,4 @@
-//! A primary: when it parts with its backup, and when it gives way to another primary.
+//! A primary: when it parts with a backup, and when it gives way to another primary.
 
 use std::cmp::Reverse;
 
@@ -9,7 +9,7 @@ use crate::message::Condition;
 use crate::register::Register;
 
 use super::change::Intent;
-use super::{Member, Partner, Phase, Serving};
+use super::{Act, Member, Partner, Partners, Phase, Serving, confirm_timeout_us};
 
 /// A peer that was heard within so many heartbeat intervals is alive.
 const LATELY_HEARTBEATS: u64 = 4;
@@ -21,23 +21,49 @@ impl<R: Register> Member<R> {
         if self.doubt.is_some() && !self.register.is_binding() {
             return;
         }
-        match serving {
-            Serving::Alone => self.consider_admission(now_us),
-            Serving::Admitting { partner, closed } => {
-                self.admit_partner(now_us, partner, closed, report);
+        if self.part_with_the_lost(now_us, serving, report) {
+            return;
+        }
+        match serving.act {
+            Act::Nothing => self.consider_admission(now_us, serving),
+            Act::Admitting { partner, closed } => {
+                self.admit_partner(now_us, serving, partner, closed, report);
             }
-            Serving::Yielding(yielding) => self.yield_service(now_us, yielding, report),
-            Serving::With(partner) => {
-                if let Some(removal) = self.removal(now_us, partner, report) {
-                    self.ask(now_us, &[], Intent::Remove { partner, removal });
-                }
-            }
-            Serving::Removing { partner, since_us, .. } => {
+            Act::Yielding(yielding) => self.yield_service(now_us, serving, yielding, report),
+            Act::Removing { partner, since_us } => {
                 if self.is_gone(now_us, partner) || self.acknowledged_removal(partner) {
-                    self.open_gate(now_us, since_us);
+                    self.stop_waiting(now_us, serving.backups, since_us);
                 }
             }
         }
+    }
+
+    /// Asks the register to leave out a backup that is to be removed, if there is one. The one that
+    /// the service is about to be given to is the switchover's affair.
+    fn part_with_the_lost(&mut self, now_us: u64, serving: Serving, report: &Report) -> bool {
+        let heir = match serving.act {
+            Act::Yielding(yielding) => Some(yielding.partner.at),
+            _ => None,
+        };
+        let others = serving.backups.iter().filter(|partner| Some(partner.at) != heir);
+        let lost =
+            others.filter_map(|partner| Some((partner, self.removal(now_us, partner, report)?)));
+        let Some((partner, removal)) = lost.min_by_key(|(partner, _)| partner.at) else {
+            return false;
+        };
+        self.remove(now_us, serving, partner, removal);
+        true
+    }
+
+    pub(super) fn remove(
+        &mut self,
+        now_us: u64,
+        serving: Serving,
+        partner: Partner,
+        removal: Removal,
+    ) {
+        let others = serving.backups.without(partner).ids();
+        self.ask(now_us, &others, Intent::Remove { partner, removal });
     }
 
     /// Why the partner is to be removed from the in-sync set, if it is.
@@ -47,69 +73,94 @@ impl<R: Register> Member<R> {
         partner: Partner,
         report: &Report,
     ) -> Option<Removal> {
-        if self.peer.has_ended(partner.id) {
+        let peer = self.peer(partner.at);
+        if peer.has_ended(partner.id) {
             return Some(Removal::RunEnded);
         }
-        let peer = self.peer.heartbeat()?;
+        let said = peer.heartbeat()?;
         // What it was when it was counted in, or handed the service over, until it hears of that.
-        let lately = now_us.saturating_sub(self.phase_since_us) < self.config.detection_ceiling_us;
-        let older = peer.view.epoch < self.register.view().epoch;
-        let unaware = match peer.condition {
+        let lately = now_us.saturating_sub(partner.since_us) < self.config.detection_ceiling_us;
+        let older = said.view.epoch < self.register.view().epoch;
+        let unaware = match said.condition {
             Condition::Joining => lately,
             Condition::Primary => lately && older,
             _ => false,
         };
-        if peer.condition != Condition::Backup && !unaware {
+        if said.condition != Condition::Backup && !unaware {
             return Some(Removal::Left);
         }
-        if self.peer.is_silent(now_us) {
+        if peer.is_silent(now_us) {
             return Some(Removal::AllPathsSilent);
         }
         // A peer that is about to fall silent on all paths says nothing about the link.
-        let since_heard_us = now_us.saturating_sub(self.peer.last_heard_us()?);
+        let since_heard_us = now_us.saturating_sub(peer.last_heard_us()?);
         if since_heard_us > LATELY_HEARTBEATS * self.config.heartbeat_us {
             return None;
         }
         // Without the link the log cannot pass; waiting for the first batch to prove it would
         // only add its timeout to the pause.
-        if !self.peer.hears(Path::Link, now_us) || !peer.hears_link {
+        if !peer.hears(Path::Link, now_us) || !said.hears_link {
             return Some(Removal::LinkSilent);
         }
-        let waiting_since_us = report.unconfirmed_since_us?.max(self.stall_end_us);
-        let for_us = now_us.saturating_sub(waiting_since_us.max(self.phase_since_us));
-        (for_us > self.confirm_timeout_us()).then_some(Removal::LogUnconfirmed { for_us })
+        let waiting_since_us = report.unconfirmed_since_us[partner.at.place()]?;
+        let since_us = waiting_since_us.max(self.stall_end_us).max(self.phase_since_us);
+        let for_us = now_us.saturating_sub(since_us.max(partner.since_us));
+        (for_us > confirm_timeout_us(peer)).then_some(Removal::LogUnconfirmed { for_us })
     }
 
     /// The register has the partner no more in its in-sync set.
     pub(super) fn part_with(&mut self, now_us: u64, partner: Partner, removal: Removal) {
-        self.retry.parted(now_us, now_us.saturating_sub(self.phase_since_us));
+        let in_sync_us = now_us.saturating_sub(partner.since_us);
+        self.retries[partner.at.place()].parted(now_us, in_sync_us);
         let (epoch, backup) = (self.register.view().epoch, partner.id.name);
         self.events.push(now_us, Event::BackupRemoved { epoch, backup, removal });
-        let serving = Serving::Removing { partner, since_us: now_us };
         self.doubt = None;
-        self.enter(now_us, Phase::Primary(serving));
-        if self.register.is_binding() || removal.is_final() {
-            self.open_gate(now_us, now_us);
-        }
+        let serving = match self.phase {
+            Phase::Primary(serving) => serving,
+            // One of those that were to form the set with this node.
+            Phase::Forming(partners) => {
+                let left = partners.without(partner);
+                if !left.is_empty() {
+                    self.enter(now_us, Phase::Forming(left));
+                    return;
+                }
+                Serving::default()
+            }
+            _ => return,
+        };
+        let backups = serving.backups.without(partner);
+        let act = match self.register.is_binding() || removal.is_final() {
+            true => serving.act,
+            false => Act::Removing { partner, since_us: now_us },
+        };
+        self.enter(now_us, Phase::Primary(Serving { backups, act }));
+        self.tell_of_open_gate(now_us, now_us);
     }
 
     /// The partner can take over no more, or nothing can be known about it on any path.
     fn is_gone(&self, now_us: u64, partner: Partner) -> bool {
-        let holds_state =
-            self.peer.heartbeat().is_some_and(|peer| peer.condition == Condition::Backup);
-        self.peer.has_ended(partner.id) || self.peer.is_silent(now_us) || !holds_state
+        let peer = self.peer(partner.at);
+        let holds_state = peer.heartbeat().is_some_and(|said| said.condition == Condition::Backup);
+        peer.has_ended(partner.id) || peer.is_silent(now_us) || !holds_state
     }
 
     fn acknowledged_removal(&self, partner: Partner) -> bool {
-        self.peer.id() == Some(partner.id)
-            && self
-                .peer
-                .heartbeat()
-                .is_some_and(|peer| peer.view.epoch >= self.register.view().epoch)
+        let peer = self.peer(partner.at);
+        peer.id() == Some(partner.id)
+            && peer.heartbeat().is_some_and(|said| said.view.epoch >= self.register.view().epoch)
     }
 
-    fn open_gate(&mut self, now_us: u64, since_us: u64) {
-        self.enter(now_us, Phase::Primary(Serving::Alone));
+    fn stop_waiting(&mut self, now_us: u64, backups: Partners, since_us: u64) {
+        self.enter(now_us, Phase::Primary(Serving { backups, act: Act::Nothing }));
+        self.tell_of_open_gate(now_us, since_us);
+    }
+
+    /// The gate waits for nobody any more.
+    fn tell_of_open_gate(&mut self, now_us: u64, since_us: u64) {
+        let Phase::Primary(serving) = self.phase else { return };
+        if serving.logs().any(|(_, counts)| counts) {
+            return;
+        }
         let epoch = self.register.view().epoch;
         let waited_us = now_us.saturating_sub(since_us);
         self.events.push(now_us, Event::GateOpened { epoch, waited_us });
@@ -124,26 +175,24 @@ impl<R: Register> Member<R> {
             return;
         }
         let ours = self.register.view();
-        let heard = !self.peer.is_silent(now_us);
-        let Some(peer) = self.peer.heartbeat().filter(|_| heard).filter(|peer| {
-            let serves = matches!(peer.condition, Condition::Primary | Condition::Forming);
-            serves && peer.view.epoch == ours.epoch && peer.view != *ours
-        }) else {
-            return;
-        };
+        let rival = self.heard(now_us).find(|(_, said)| {
+            let serves = matches!(said.condition, Condition::Primary | Condition::Forming);
+            serves && said.view.epoch == ours.epoch && said.view != *ours
+        });
+        let Some((at, rival)) = rival else { return };
+        let (theirs, pending, priority) = (rival.view.clone(), rival.pending, rival.priority);
         if !matches!(self.phase, Phase::Primary(_) | Phase::Forming(_)) {
-            let theirs = peer.view.clone();
             self.register.yield_to(&theirs);
             return;
         }
         if self.doubt.is_some() {
             return;
         }
+        let (epoch, peer) = (ours.epoch, self.peer(at).name);
         let rank = |pending: bool, priority: u16, name| (!pending, priority, Reverse(name));
         let our_rank = rank(self.is_pending(), self.config.priority, self.me.name);
-        let we_stay = our_rank > rank(peer.pending, peer.priority, self.peer.name);
-        let (epoch, theirs) = (ours.epoch, peer.view.clone());
-        self.events.push(now_us, Event::TwoPrimaries { epoch, peer: self.peer.name, we_stay });
+        let we_stay = our_rank > rank(pending, priority, peer);
+        self.events.push(now_us, Event::TwoPrimaries { epoch, peer, we_stay });
         if !we_stay {
             self.register.yield_to(&theirs);
             self.become_spare(now_us, SpareReason::LostTie);

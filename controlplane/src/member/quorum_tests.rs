@@ -1,157 +1,28 @@
 //! The rules over a register that others keep: what waits for its answer, and what it decides.
 
-use replication::{Directive, Epoch, GateMode, Incarnation, KeyRing, Path, Report, Role, Transfer};
+mod many;
+mod world;
 
-use super::Member;
-use crate::config::MemberConfig;
+use replication::{Epoch, GateMode, Incarnation, Role, Transfer};
+
 use crate::events::{Event, SpareReason};
-use crate::identity::{Identity, NodeId, NodeName};
-use crate::manifest::Manifest;
 use crate::order::{Accepted, Order, OrderRefused};
-use crate::register::{Change, QuorumLines, QuorumRegister, View};
+
+use world::{LONE_START_MS, World, id};
 
 const A: usize = 0;
 const B: usize = 1;
-const LONE_START_MS: u64 = 3_000;
-
-fn id(side: usize, run: u64) -> NodeId {
-    let name = NodeName::new(["a", "b"][side]).unwrap();
-    NodeId { name, incarnation: Incarnation(run) }
-}
-
-struct Node {
-    member: Member<QuorumRegister>,
-    lines: QuorumLines,
-    waiting: Vec<Change>,
-    directive: Directive,
-    report: Report,
-    events: Vec<Event>,
-}
-
-/// Two members and a register that decides what reaches it.
-#[derive(Default)]
-struct World {
-    now_us: u64,
-    nodes: [Option<Node>; 2],
-    decided: View,
-    /// The register hears no changes of that side, and is not heard.
-    unreached: [bool; 2],
-    /// The register hears changes of that side, and is not heard.
-    unheard: [bool; 2],
-    cut: bool,
-    sent: Vec<(usize, Path, Vec<u8>)>,
-}
-
-impl World {
-    fn start(&mut self, side: usize, run: u64) {
-        let NodeId { name, incarnation } = id(side, run);
-        let identity = Identity {
-            name,
-            incarnation,
-            peer: id(1 - side, 1).name,
-            keys: KeyRing::single("lab", b"secret"),
-            config: Manifest::new("shards = 4\n"),
-            content: Manifest::new(""),
-            log_version: 1,
-            link_version: 1,
-            snapshot_version: 1,
-            workers: 1,
-        };
-        let config =
-            MemberConfig { lone_start_us: LONE_START_MS * 1_000, ..MemberConfig::default() };
-        let (register, lines) = QuorumRegister::new(View::default());
-        let member = Member::with_register(config, identity, register, self.now_us).unwrap();
-        let directive = member.directive();
-        let (waiting, report, events) = (Vec::new(), Report::default(), Vec::new());
-        let node = Node { member, lines, waiting, directive, report, events };
-        self.nodes[side] = Some(node);
-    }
-
-    /// Both run, a serves and b is in sync.
-    fn formed() -> World {
-        let mut world = World::default();
-        world.start(A, 1);
-        world.start(B, 2);
-        world.run_ms(50);
-        assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
-        assert_eq!(world.role(B), Role::Backup);
-        world
-    }
-
-    fn run_ms(&mut self, ms: u64) {
-        for _ in 0..ms {
-            self.now_us += 1_000;
-            for (from, path, bytes) in std::mem::take(&mut self.sent) {
-                if let Some(node) = self.nodes[1 - from].as_mut().filter(|_| !self.cut) {
-                    let _refused = node.member.receive(self.now_us, path, &bytes);
-                }
-            }
-            (0..2).for_each(|side| self.decide(side));
-            (0..2).for_each(|side| self.turn(side));
-        }
-    }
-
-    fn decide(&mut self, side: usize) {
-        let Some(node) = &mut self.nodes[side] else { return };
-        node.waiting.extend(node.lines.changes.try_recv());
-        if self.unreached[side] {
-            return;
-        }
-        for change in node.waiting.drain(..) {
-            if change.expected == self.decided.epoch {
-                self.decided = change.next;
-            }
-        }
-        if !self.unheard[side] {
-            node.lines.views.send_if_modified(|view| {
-                let news = view.epoch < self.decided.epoch;
-                view.clone_from(&self.decided);
-                news
-            });
-        }
-    }
-
-    fn turn(&mut self, side: usize) {
-        let Some(node) = &mut self.nodes[side] else { return };
-        let sent = &mut self.sent;
-        let mut emit = |path, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
-        node.directive = node.member.poll(self.now_us, &node.report, &mut emit);
-        node.events.extend(std::iter::from_fn(|| node.member.next_event()).map(|(_, event)| event));
-    }
-
-    #[track_caller]
-    fn node(&self, side: usize) -> &Node {
-        self.nodes[side].as_ref().expect("runs")
-    }
-
-    #[track_caller]
-    fn role(&self, side: usize) -> Role {
-        self.node(side).directive.role
-    }
-
-    fn report(&mut self, side: usize) -> &mut Report {
-        &mut self.nodes[side].as_mut().expect("runs").report
-    }
-
-    fn happened(&self, side: usize, event: impl Fn(&Event) -> bool) -> bool {
-        self.node(side).events.iter().any(event)
-    }
-
-    fn reason(&self, side: usize) -> String {
-        self.node(side).member.status(self.now_us).reason.unwrap_or_default()
-    }
-}
 
 #[test]
 fn pair_forms_when_the_register_has_decided_it() {
-    let mut world = World { unreached: [true; 2], ..World::default() };
+    let mut world = World { unreached: [true; 3], ..World::default() };
     world.start(A, 1);
     world.start(B, 2);
     world.run_ms(500);
     assert_eq!((world.role(A), world.role(B)), (Role::Spare, Role::Spare));
     assert!(world.reason(A).contains("to form a pair"), "{}", world.reason(A));
     assert!(world.happened(A, |e| matches!(e, Event::RegisterDelays { .. })));
-    world.unreached = [false; 2];
+    world.unreached = [false; 3];
     world.run_ms(20);
     assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
     assert_eq!(world.role(B), Role::Backup);
@@ -190,7 +61,7 @@ fn gate_opens_when_the_removal_is_decided_and_not_before() {
 fn decided_removal_needs_no_acknowledgement() {
     let mut world = World::formed();
     let now_us = world.now_us;
-    world.report(A).unconfirmed_since_us = Some(now_us);
+    world.report(A).unconfirmed_since_us[0] = Some(now_us);
     let removed = |world: &World| world.happened(A, |e| matches!(e, Event::BackupRemoved { .. }));
     while !removed(&world) {
         assert_eq!(world.role(A), Role::Primary(GateMode::Confirmed));
@@ -300,7 +171,7 @@ fn stalled_backup_takes_over_if_the_register_lets_it() {
 #[test]
 fn restarted_node_waits_for_a_run_that_may_hold_the_connections() {
     let mut world = World::formed();
-    world.nodes = [None, None];
+    world.nodes = [None, None, None];
     world.start(A, 7);
     world.run_ms(10 * LONE_START_MS);
     assert_eq!(world.role(A), Role::Spare);
@@ -317,7 +188,7 @@ fn restarted_node_waits_for_a_run_that_may_hold_the_connections() {
 #[test]
 fn operator_can_vouch_that_a_run_has_ended() {
     let mut world = World::formed();
-    world.nodes = [None, None];
+    world.nodes = [None, None, None];
     world.start(A, 7);
     world.nodes[A].as_mut().unwrap().member.assume_ended(Incarnation(2));
     world.run_ms(LONE_START_MS + 10);
@@ -355,7 +226,7 @@ fn former_backup_does_not_start_while_the_primary_that_removed_it_may_live() {
 fn spare_starts_afresh_when_every_holder_has_ended() {
     let mut world = World::formed();
     let now_us = world.now_us;
-    world.report(A).unconfirmed_since_us = Some(now_us);
+    world.report(A).unconfirmed_since_us[0] = Some(now_us);
     world.run_ms(60);
     assert_eq!(world.role(A), Role::Primary(GateMode::Open), "b is removed");
     world.nodes[A] = None;
@@ -377,7 +248,7 @@ impl World {
     }
 
     /// A has all confirmed, and has asked for b to be the primary.
-    fn handing_over(unreached: [bool; 2]) -> World {
+    fn handing_over(unreached: [bool; 3]) -> World {
         let mut world = World::formed();
         world.report(B).log_applied = true;
         world.run_ms(20);
@@ -396,12 +267,12 @@ impl World {
 fn switchover_does_not_begin_without_the_register() {
     let mut world = World::formed();
     world.report(B).log_applied = true;
-    world.unreached = [true; 2];
+    world.unreached = [true; 3];
     world.run_ms(20);
     world.order(A, &SWITCHOVER).unwrap();
     world.run_ms(2_000);
     assert_eq!(world.node(A).directive.quiesce, 0, "it serves on");
-    world.unreached = [false; 2];
+    world.unreached = [false; 3];
     world.run_ms(10);
     assert_ne!(world.node(A).directive.quiesce, 0);
     assert_eq!(world.role(B), Role::Backup);
@@ -409,14 +280,14 @@ fn switchover_does_not_begin_without_the_register() {
 
 #[test]
 fn switchover_waits_for_the_register() {
-    let mut world = World::handing_over([true; 2]);
+    let mut world = World::handing_over([true; 3]);
     world.run_ms(500);
     let a = world.node(A).directive;
     assert_eq!((a.role, world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
     assert!(a.quiesce != 0 && !a.silent, "it makes no step, and what clients send waits");
     assert!(world.reason(A).contains("to hand the service over"), "{}", world.reason(A));
     assert_eq!(world.order(A, &SWITCHOVER), Err(OrderRefused::Busy));
-    world.unreached = [false; 2];
+    world.unreached = [false; 3];
     world.run_ms(10);
     assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Primary(GateMode::Confirmed)));
     assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2), id(A, 1)]);
@@ -424,7 +295,7 @@ fn switchover_waits_for_the_register() {
 
 #[test]
 fn switchover_that_was_decided_is_carried_out_though_the_backup_has_died() {
-    let mut world = World::handing_over([true, false]);
+    let mut world = World::handing_over([true, false, false]);
     world.nodes[B] = None;
     world.run_ms(300);
     assert!(world.node(A).directive.silent, "b may serve by now");
@@ -437,7 +308,7 @@ fn switchover_that_was_decided_is_carried_out_though_the_backup_has_died() {
 
 #[test]
 fn of_a_switchover_and_a_takeover_one_is_decided() {
-    let mut world = World::handing_over([true, false]);
+    let mut world = World::handing_over([true, false, false]);
     world.cut = true;
     world.run_ms(300);
     assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)], "it took over");
@@ -452,7 +323,7 @@ fn of_a_switchover_and_a_takeover_one_is_decided() {
 fn drained_backup_stays_while_it_may_be_made_primary() {
     let mut world = World::formed();
     world.cut = true;
-    world.unreached = [true; 2];
+    world.unreached = [true; 3];
     world.run_ms(100);
     assert!(world.reason(B).contains("to take over"), "{}", world.reason(B));
     world.order(B, &Order::Drain).unwrap();

@@ -1,22 +1,24 @@
 //! What the poll loop tells the member, and what the member tells operators.
 
-use replication::{Directive, GateMode, Path, Report, Role};
+use replication::{Directive, GateMode, Path, PeerIndex, Report, Role};
 
 use crate::events::{Event, awaits_holder};
-use crate::message::VERSION as CONTROL_VERSION;
+use crate::identity::NodeId;
+use crate::message::{Heartbeat, VERSION as CONTROL_VERSION};
+use crate::peer::Peer;
 use crate::register::Register;
 use crate::status::{
     Gate, MemberCounters, MemberStatus, PathStatus, PeerStatus, Standing, Versions,
 };
 
-use super::{Member, Phase, Serving};
+use super::{Act, Member, Phase, Serving};
 
 /// A takeover without any packet to send counts as done after this time.
 const QUIET_TAKEOVER_US: u64 = 1_000_000;
 
 impl<R: Register> Member<R> {
     pub(super) fn note_report(&mut self, now_us: u64, report: &Report) {
-        if matches!(self.phase, Phase::Backup { .. }) {
+        if matches!(self.phase, Phase::Backup(_)) {
             if report.digest_mismatch.is_some() || report.refused_log {
                 self.withdraw(now_us, report.digest_mismatch);
             }
@@ -25,7 +27,8 @@ impl<R: Register> Member<R> {
         // What was left of the log does not fit: the node that handed the service over holds it.
         let unfit = report.digest_mismatch.is_some() || report.refused_log;
         let claimed = report.serving_since_us.is_some();
-        if unfit && !claimed && matches!(self.phase, Phase::Primary(Serving::With(_))) {
+        let given = matches!(self.phase, Phase::Primary(serving) if !serving.backups.is_empty());
+        if unfit && !claimed && given {
             self.withdraw(now_us, report.digest_mismatch);
             return;
         }
@@ -62,7 +65,7 @@ impl<R: Register> Member<R> {
             Phase::Starting { .. } => Standing::Starting,
             Phase::Forming(_) => Standing::Forming,
             Phase::Primary(_) => Standing::Primary,
-            Phase::Backup { .. } => Standing::Backup,
+            Phase::Backup(_) => Standing::Backup,
             Phase::Joining(_) => Standing::Joining,
             Phase::Spare(_) => Standing::Spare,
         };
@@ -84,24 +87,31 @@ impl<R: Register> Member<R> {
             primary: view.primary.map(|node| node.to_string()),
             in_sync: view.in_sync.iter().map(ToString::to_string).collect(),
             pair_in_sync: self.pair_in_sync(now_us),
-            peer: self.peer_status(now_us),
+            peers: self.places().map(|at| self.peer_status(now_us, at)).collect(),
             keys: self.identity.keys.ids().map(|key| key.to_string()).collect(),
             takeover: self.timeline.filter(|_| matches!(self.phase, Phase::Primary(_))),
             switchover: self.switchovers.last.clone(),
             drained: self.drained,
-            refusals: self.inquiry.refusals.clone(),
+            refusals: self.inquiries.iter().flat_map(|one| one.refusals.clone()).collect(),
             counters: MemberCounters { events_dropped: self.events.dropped(), ..self.counters },
         }
     }
 
     fn pair_in_sync(&self, now_us: u64) -> bool {
-        let paired = match self.phase {
-            Phase::Backup { .. } | Phase::Primary(Serving::With(_)) => true,
-            Phase::Primary(Serving::Yielding(_)) => !self.yields_by_snapshot(),
+        let others = match self.phase {
+            Phase::Backup(_) => true,
+            Phase::Primary(Serving { backups, act }) => {
+                !backups.is_empty() && !matches!(act, Act::Removing { .. })
+            }
             _ => false,
         };
-        let agreed = self.peer.heartbeat().is_some_and(|peer| peer.view == *self.register.view());
-        paired && agreed && self.doubt.is_none() && !self.peer.is_silent(now_us)
+        let view = self.register.view();
+        let agrees = |node: &NodeId| {
+            let peer = self.peer_of(*node).filter(|peer| !peer.is_silent(now_us));
+            let said = peer.and_then(Peer::heartbeat);
+            *node == self.me || said.is_some_and(|said| said.view == *view)
+        };
+        others && self.doubt.is_none() && view.in_sync.iter().all(agrees)
     }
 
     fn reason(&self, now_us: u64) -> Option<String> {
@@ -113,13 +123,13 @@ impl<R: Register> Member<R> {
         }
         if matches!(self.phase, Phase::Starting { .. } | Phase::Spare(_))
             && self.awaits_holder()
-            && self.peer.is_silent(now_us)
+            && self.all_are_silent(now_us)
         {
             return self.possible_holder().map(awaits_holder);
         }
         let text = match self.phase {
             _ if self.doubt.is_some() => "stood still itself and waits to hear its peer",
-            Phase::Starting { .. } if self.peer.is_silent(now_us) => {
+            Phase::Starting { .. } if self.all_are_silent(now_us) => {
                 let heard_us = self.foreign_us.map(|at_us| now_us.saturating_sub(at_us));
                 match heard_us.is_some_and(|ago_us| ago_us < self.config.lone_start_us) {
                     true => "hears somebody on the link whose key it does not have",
@@ -128,50 +138,46 @@ impl<R: Register> Member<R> {
             }
             Phase::Starting { .. } => "waits to form a pair",
             Phase::Forming(_) => "waits for its peer to acknowledge the pair",
-            Phase::Primary(Serving::Removing { .. }) => {
-                "waits for the removed backup to acknowledge"
-            }
-            Phase::Primary(Serving::Admitting { .. }) => "gives its state to its peer",
-            Phase::Primary(Serving::Yielding(_)) => "hands the service over to its peer",
+            Phase::Primary(serving) => match serving.act {
+                Act::Nothing => return None,
+                Act::Removing { .. } => "waits for the removed backup to acknowledge",
+                Act::Admitting { .. } => "gives its state to a peer",
+                Act::Yielding(_) => "hands the service over to a peer",
+            },
             Phase::Joining(_) => "takes in the state of the primary",
-            Phase::Primary(_) | Phase::Backup { .. } => return None,
+            Phase::Backup(_) => return None,
             Phase::Spare(reason) => reason.in_words(),
         };
         Some(text.to_owned())
     }
 
-    fn peer_status(&self, now_us: u64) -> PeerStatus {
+    fn peer_status(&self, now_us: u64, at: PeerIndex) -> PeerStatus {
+        let peer = self.peer(at);
         let path = |path: Path| {
-            let detector = self.peer.detector(path);
+            let detector = peer.detector(path);
             PathStatus {
-                heard: self.peer.hears(path, now_us),
+                heard: peer.hears(path, now_us),
                 last_heard_us_ago: detector
                     .last_heard_us()
                     .map(|at_us| now_us.saturating_sub(at_us)),
                 timeout_us: detector.timeout_us(),
             }
         };
-        let id = self.peer.id();
-        let peer = self.peer.heartbeat();
+        let (id, said) = (peer.id(), peer.heartbeat());
+        let keys = |said: &Heartbeat| said.keys.iter().map(ToString::to_string).collect();
         PeerStatus {
-            name: self.peer.name.to_string(),
+            name: peer.name.to_string(),
             incarnation: id.map(|id| id.incarnation.to_string()),
-            standing: self
-                .peer
-                .heartbeat()
-                .map(|peer| format!("{:?}", peer.condition).to_lowercase()),
-            drained: peer.is_some_and(|peer| peer.drained),
-            versions: peer.map(|peer| Versions {
+            standing: said.map(|said| format!("{:?}", said.condition).to_lowercase()),
+            drained: said.is_some_and(|said| said.drained),
+            versions: said.map(|said| Versions {
                 control: CONTROL_VERSION.into(),
-                link: peer.link_version,
-                log: peer.log_version,
-                snapshot: peer.snapshot_version,
+                link: said.link_version,
+                log: said.log_version,
+                snapshot: said.snapshot_version,
             }),
             in_sync: id.is_some_and(|id| self.register.view().has(id)),
-            keys: self
-                .peer
-                .heartbeat()
-                .map_or_else(Vec::new, |peer| peer.keys.iter().map(ToString::to_string).collect()),
+            keys: said.map(keys).unwrap_or_default(),
             link: path(Path::Link),
             lan: path(Path::Lan),
         }

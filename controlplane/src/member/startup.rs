@@ -1,70 +1,95 @@
 //! From a fresh start to a role: pair with a fresh peer, serve alone, or stay spare.
 
-use replication::Path;
+use replication::PeerIndex;
 
 use crate::events::{Difference, Event, Removal, SpareReason};
 use crate::message::{Condition, Heartbeat};
 use crate::register::Register;
 
 use super::change::Intent;
-use super::inquiry::Inquiry;
-use super::{Member, Partner, Phase, Serving};
+use super::{Act, Member, Partner, Partners, Phase, Serving};
 
 impl<R: Register> Member<R> {
     pub(super) fn start(&mut self, now_us: u64, unpaired_since_us: Option<u64>) {
-        let heard = self.peer.heartbeat().filter(|_| !self.peer.is_silent(now_us));
-        let serves = heard.is_some_and(|peer| peer.condition.holds_service());
-        if !serves && self.awaits_holder() {
-            self.tell_of_holder(now_us);
-            return;
-        }
-        let Some(heartbeat) = heard else {
-            if self.is_left_alone(now_us) {
-                self.ask(now_us, &[], Intent::StartAlone { beside: None });
-            }
-            return;
-        };
-        let differs = !self.differences(heartbeat).is_empty();
-        if heartbeat.condition.holds_service() {
+        let mut serves = self.heard(now_us).filter(|(_, said)| said.condition.holds_service());
+        let differs = |said: &Heartbeat| !self.differences(said).is_empty();
+        let server = serves.next().map(|(_, said)| differs(said));
+        drop(serves);
+        if let Some(differs) = server {
             let refused = SpareReason::Refused;
             self.become_spare(now_us, if differs { refused } else { SpareReason::PeerServes });
             return;
         }
-        let (hears_link, hears_lan) = self.heard_both_ways(heartbeat, now_us);
-        let both_paths = hears_link && hears_lan;
-        if heartbeat.condition == Condition::Starting && !differs && both_paths {
-            if self.outranks(heartbeat) {
-                let workers = heartbeat.workers;
-                if let Some(peer) = self.peer.id() {
-                    self.ask(now_us, &[peer], Intent::Form { peer, workers });
-                }
+        if self.awaits_holder() {
+            self.tell_of_holder(now_us);
+            return;
+        }
+        if self.heard(now_us).next().is_none() {
+            if self.is_left_alone(now_us) {
+                self.ask(now_us, &[], Intent::StartAlone { beside: None });
             }
             return;
         }
-        if heartbeat.condition == Condition::Forming && !differs {
-            return; // Its proposal names us, or soon will.
+        let (partners, first) = self.ready(now_us);
+        if !partners.is_empty() {
+            if first {
+                self.ask(now_us, &partners.ids(), Intent::Form(partners));
+            }
+            return;
         }
+        let forms = |said: &Heartbeat| {
+            said.condition == Condition::Forming && self.differences(said).is_empty()
+        };
+        // Its proposal names us, or soon will.
+        if self.heard(now_us).any(|(_, said)| forms(said)) {
+            return;
+        }
+        self.start_beside_others(now_us, unpaired_since_us);
+    }
+
+    /// The peers that have just started, too, and fit; and whether this node ranks before all.
+    fn ready(&self, now_us: u64) -> (Partners, bool) {
+        let log = self.register.view().epoch.next();
+        let (mut ready, mut first) = (Partners::default(), true);
+        for (at, said) in self.heard(now_us) {
+            let fits = said.condition == Condition::Starting && self.differences(said).is_empty();
+            let partner = self.partner_at(at, log, now_us);
+            if let Some(partner) = partner.filter(|_| fits && self.is_well_heard(at, now_us)) {
+                ready = ready.with(partner);
+                first &= self.outranks(at, said);
+            }
+        }
+        (ready, first)
+    }
+
+    /// Peers are heard, and with none of them a pair can be formed.
+    fn start_beside_others(&mut self, now_us: u64, unpaired_since_us: Option<u64>) {
         let Some(since_us) = unpaired_since_us else {
             self.phase = Phase::Starting { unpaired_since_us: Some(now_us) };
             return;
         };
-        // A peer that is spare for good leaves the service to us, whatever our rank.
-        let next = heartbeat.condition != Condition::Starting || self.outranks(heartbeat);
         self.explain(now_us);
-        if next && now_us.saturating_sub(since_us) > self.config.lone_start_us {
-            if !differs && !both_paths {
-                let peer = self.peer.name;
-                self.events.push(now_us, Event::CannotPair { peer, hears_link, hears_lan });
-            }
-            let beside = Some(self.peer.name);
-            self.ask(now_us, &[], Intent::StartAlone { beside });
+        // A peer that is spare for good leaves the service to us, whatever our rank.
+        let next =
+            |at, said: &Heartbeat| said.condition != Condition::Starting || self.outranks(at, said);
+        let next = self.heard(now_us).all(|(at, said)| next(at, said));
+        if !next || now_us.saturating_sub(since_us) <= self.config.lone_start_us {
+            return;
         }
+        let Some((at, said)) = self.heard(now_us).next() else { return };
+        let beside = self.peer(at).name;
+        let (hears_link, hears_lan) = self.heard_both_ways(at, now_us);
+        if self.differences(said).is_empty() && !(hears_link && hears_lan) {
+            self.events.push(now_us, Event::CannotPair { peer: beside, hears_link, hears_lan });
+        }
+        self.ask(now_us, &[], Intent::StartAlone { beside: Some(beside) });
     }
 
-    /// Nothing of the peer was heard for the lone-start time.
+    /// Nothing of any peer was heard for the lone-start time.
     pub(super) fn is_left_alone(&self, now_us: u64) -> bool {
         let since_us = self.last_sign_us.max(self.stall_end_us);
-        self.peer.is_silent(now_us) && now_us.saturating_sub(since_us) > self.config.lone_start_us
+        let for_us = now_us.saturating_sub(since_us);
+        self.all_are_silent(now_us) && for_us > self.config.lone_start_us
     }
 
     /// Whether nobody holds the connections any more, so that a spare can serve new ones. A
@@ -80,7 +105,7 @@ impl<R: Register> Member<R> {
     pub(super) fn start_afresh(&mut self, now_us: u64) {
         let epoch = self.register.view().epoch;
         self.register.begin_anew();
-        self.inquiry = Inquiry::default();
+        self.inquiries = Default::default();
         self.enter(now_us, Phase::Starting { unpaired_since_us: None });
         self.events.push(now_us, Event::StartsAfresh { epoch });
     }
@@ -105,75 +130,78 @@ impl<R: Register> Member<R> {
         }
     }
 
-    fn heard_both_ways(&self, heartbeat: &Heartbeat, now_us: u64) -> (bool, bool) {
-        (
-            heartbeat.hears_link && self.peer.hears(Path::Link, now_us),
-            heartbeat.hears_lan && self.peer.hears(Path::Lan, now_us),
-        )
-    }
-
-    /// The view has this run in it because the peer wants to form a pair, now. One that was decided
-    /// for a role that this run has lost since is no invitation: it would have to hold the state.
-    /// Nor is a proposal of its own that came to nothing.
-    pub(super) fn is_invited(&self) -> bool {
+    /// The view has this run in it because that peer wants to form a pair, now, in which it writes
+    /// the log. One that was decided for a role that this run has lost since is no invitation: it
+    /// would have to hold the state. Nor is a proposal of its own that came to nothing.
+    pub(super) fn invitation(&self) -> Option<PeerIndex> {
         let view = self.register.view();
-        let forming = |peer: &Heartbeat| peer.condition == Condition::Forming && peer.view == *view;
-        view.has(self.me)
-            && view.primary != Some(self.me)
-            && (!self.register.is_binding() || self.peer.heartbeat().is_some_and(forming))
+        let primary = view.primary.filter(|primary| view.has(self.me) && *primary != self.me)?;
+        let at = self.place_of(primary.name)?;
+        let forming = |said: &Heartbeat| said.condition == Condition::Forming && said.view == *view;
+        let said = self.peer(at).heartbeat().filter(|said| said.log.is_some())?;
+        let invites =
+            self.peer(at).id() == Some(primary) && (!self.register.is_binding() || forming(said));
+        invites.then_some(at)
     }
 
     /// The peer proposed a view with this run in it. That both hold the same (empty) state is
     /// proven by their manifests and by this run having just started.
-    pub(super) fn join(&mut self, now_us: u64) {
-        let differs = self.peer.heartbeat().is_some_and(|peer| !self.differences(peer).is_empty());
-        if differs {
+    pub(super) fn join(&mut self, now_us: u64, at: PeerIndex) {
+        let Some(said) = self.peer(at).heartbeat() else { return };
+        if !self.differences(said).is_empty() {
             self.become_spare(now_us, SpareReason::Refused);
             return;
         }
-        let view = self.register.view();
-        let (epoch, primary) = (view.epoch, view.primary);
-        self.enter(now_us, Phase::Backup { log: epoch });
-        if let Some(primary) = primary {
-            self.events.push(now_us, Event::BecameBackup { epoch, primary: primary.name });
-        }
+        let log = said.log.unwrap_or_default();
+        let Some(primary) = self.partner_at(at, log, now_us) else { return };
+        self.enter(now_us, Phase::Backup(primary));
+        let (epoch, primary) = (self.register.view().epoch, primary.id.name);
+        self.events.push(now_us, Event::BecameBackup { epoch, primary });
     }
 
-    /// A proposer serves only when the peer has said that it holds the same view: from then on
-    /// the peer can take over.
-    pub(super) fn form(&mut self, now_us: u64, partner: Partner) {
-        let acknowledged = self.peer.heartbeat().is_some_and(|peer| {
-            peer.condition == Condition::Backup && peer.view == *self.register.view()
-        });
-        if self.register.is_binding() && !acknowledged {
-            // The peer is in the in-sync set already: it takes a change to leave it out.
-            if let Some(removal) = self.forming_failed(now_us, partner) {
-                self.ask(now_us, &[], Intent::Remove { partner, removal });
-            }
-        } else if self.peer.has_ended(partner.id) || self.peer.is_silent(now_us) {
-            // The peer may have joined before it fell silent, and then serves: listen afresh.
-            self.last_sign_us = now_us;
-            self.doubt = None;
-            self.enter(now_us, Phase::Starting { unpaired_since_us: None });
-        } else if acknowledged {
-            self.enter(now_us, Phase::Primary(Serving::With(partner)));
+    /// A proposer serves only when its peers have said that they hold the same view: from then on
+    /// they can take over.
+    pub(super) fn form(&mut self, now_us: u64, partners: Partners) {
+        let view = self.register.view();
+        let acknowledged = |partner: &Partner| {
+            let peer = self.peer(partner.at);
+            let agrees = peer
+                .heartbeat()
+                .is_some_and(|said| said.condition == Condition::Backup && said.view == *view);
+            agrees && !peer.is_silent(now_us)
+        };
+        if partners.iter().all(|partner| acknowledged(&partner)) {
+            let since = |partner| Partner { since_us: now_us, ..partner };
+            let backups: Partners = partners.iter().map(since).collect();
+            self.enter(now_us, Phase::Primary(Serving { backups, act: Act::Nothing }));
             let epoch = self.register.view().epoch;
-            self.events.push(now_us, Event::PairFormed { epoch, backup: partner.id.name });
-        } else if self
-            .peer
-            .heartbeat()
-            .is_some_and(|peer| matches!(peer.condition, Condition::Spare | Condition::Withdrawn))
-        {
-            self.doubt = None;
-            self.enter(now_us, Phase::Starting { unpaired_since_us: None });
+            for partner in backups.iter() {
+                self.events.push(now_us, Event::PairFormed { epoch, backup: partner.id.name });
+            }
+            return;
         }
+        let failed = |partner: Partner| Some((partner, self.forming_failed(now_us, partner)?));
+        let Some((partner, removal)) = partners.iter().find_map(failed) else { return };
+        if self.register.is_binding() {
+            // It is in the in-sync set already: it takes a change to leave it out.
+            let others = partners.without(partner).ids();
+            self.ask(now_us, &others, Intent::Remove { partner, removal });
+            return;
+        }
+        // The peer may have joined before it fell silent, and then serves: listen afresh.
+        if removal != Removal::Left {
+            self.last_sign_us = now_us;
+        }
+        self.doubt = None;
+        self.enter(now_us, Phase::Starting { unpaired_since_us: None });
     }
 
     fn forming_failed(&self, now_us: u64, partner: Partner) -> Option<Removal> {
-        let condition = self.peer.heartbeat().map(|peer| peer.condition);
-        if self.peer.has_ended(partner.id) {
+        let peer = self.peer(partner.at);
+        let condition = peer.heartbeat().map(|said| said.condition);
+        if peer.has_ended(partner.id) {
             Some(Removal::RunEnded)
-        } else if self.peer.is_silent(now_us) {
+        } else if peer.is_silent(now_us) {
             Some(Removal::AllPathsSilent)
         } else if matches!(condition, Some(Condition::Spare | Condition::Withdrawn)) {
             Some(Removal::Left)

@@ -1,7 +1,7 @@
-//! A switchover: the primary gives the service to its peer and loses nothing. And a drain, by which
+//! A switchover: the primary gives the service to a peer and loses nothing. And a drain, by which
 //! a node leaves the in-sync set for as long as somebody works on it.
 //!
-//! | at the primary | at its backup |
+//! | at the primary | at that backup |
 //! |---|---|
 //! | | has applied what it has received |
 //! | makes no more steps; all is confirmed, all has left | |
@@ -12,14 +12,16 @@
 //! The register changes between two moments at which both hold the same state and nobody serves. So
 //! either node may die at any of them: the other one takes over, as from any primary.
 //!
+//! Other backups are in sync no more then, and join the new primary.
+//!
 //! A peer that cannot follow the log, since it has another version of it, is given the state as
 //! snapshots while nobody serves, and is the primary then. Until it is, the state is on one node
 //! alone, as it was before.
 
-use replication::{Report, Transfer};
+use replication::{PeerIndex, Report, Transfer};
 
 use crate::events::{Difference, Event, SpareReason};
-use crate::identity::NodeId;
+use crate::identity::{NodeId, NodeName};
 use crate::message::{Condition, Heartbeat};
 use crate::order::{Accepted, Order, OrderRefused};
 use crate::register::Register;
@@ -27,7 +29,7 @@ use crate::status::{Handing, SwitchoverStatus};
 use crate::timeline::Timeline;
 
 use super::change::Intent;
-use super::{Member, Partner, Phase, Serving};
+use super::{Act, Member, Partner, Phase, Serving};
 
 /// How long a backup may be behind with the log: what is left of it adds to the pause.
 const CATCH_UP_US: u64 = 1_000_000;
@@ -45,6 +47,7 @@ pub(super) struct Yielding {
     pub by: Handing,
     /// The workers make no more steps.
     pub quiesces: bool,
+    pub since_us: u64,
 }
 
 /// What a member knows of its switchovers.
@@ -66,14 +69,14 @@ impl<R: Register> Member<R> {
     pub fn order(&mut self, now_us: u64, order: &Order) -> Result<Accepted, OrderRefused> {
         let accepted = match order {
             Order::Switchover { to } => {
-                let known = to.is_none_or(|to| to == self.me.name || to == self.peer.name);
+                let known = to.is_none_or(|to| to == self.me.name || self.place_of(to).is_some());
                 if let Some(node) = to.filter(|_| !known) {
                     return Err(OrderRefused::UnknownNode { node });
                 }
                 if to.is_some() && *to == self.register.view().primary_name() {
                     return Ok(Accepted::NothingToDo);
                 }
-                self.switch_over(now_us)?
+                self.switch_over(now_us, *to)?
             }
             Order::Drain => self.drain(now_us)?,
             Order::Undrain => self.undrain(now_us),
@@ -82,69 +85,103 @@ impl<R: Register> Member<R> {
         Ok(accepted)
     }
 
-    fn switch_over(&mut self, now_us: u64) -> Result<Accepted, OrderRefused> {
+    fn switch_over(&mut self, now_us: u64, to: Option<NodeName>) -> Result<Accepted, OrderRefused> {
         let serving = match self.phase {
             Phase::Primary(serving) => serving,
             Phase::Starting { .. } | Phase::Forming(_) => return Err(OrderRefused::Busy),
-            Phase::Backup { .. } | Phase::Joining(_) | Phase::Spare(_) => {
+            Phase::Backup(_) | Phase::Joining(_) | Phase::Spare(_) => {
                 let primary = self.register.view().primary_name();
                 return Err(OrderRefused::NotPrimary { primary });
             }
         };
-        if self.doubt.is_some() || !self.is_well_heard(now_us) {
-            return Err(OrderRefused::PeerNotHeard { peer: self.peer.name });
+        let (partner, by) = self.heir(now_us, serving, to)?;
+        if self.asked.is_some() || !matches!(serving.act, Act::Nothing) {
+            return Err(OrderRefused::Busy);
         }
-        let (partner, by) = match serving {
-            _ if self.asked.is_some() => return Err(OrderRefused::Busy),
-            Serving::With(partner) => (partner, Handing::Log),
-            Serving::Alone => (self.taker_of_snapshots()?, Handing::Snapshot),
-            Serving::Removing { .. } | Serving::Admitting { .. } | Serving::Yielding(_) => {
-                return Err(OrderRefused::Busy);
-            }
-        };
         self.switchovers.attempts += 1;
         let (attempt, to) = (self.switchovers.attempts, partner.id.name);
         self.switchovers.last = Some(SwitchoverStatus::begun(attempt, to, by, now_us));
         self.events.push(now_us, Event::SwitchoverBegan { to, by });
-        let intent = Intent::Yield(partner, by);
         match by {
             Handing::Log if !self.register.is_binding() => {
                 self.begin_to_yield(now_us, partner, by);
             }
-            // From when this node rests nobody serves before a register with a majority has
-            // answered: so it has to show first that it does.
-            Handing::Log => self.ask(now_us, &[partner.id], intent),
-            // The peer takes the state in an epoch of its own, as any node that joins.
-            Handing::Snapshot => self.ask(now_us, &[], intent),
+            // By the log: from when this node rests nobody serves before a register with a majority
+            // has answered, so it has to show first that it does. By snapshot: the peer takes the
+            // state in an epoch of its own, as any node that joins.
+            _ => self.ask(now_us, &serving.backups.ids(), Intent::Yield(partner, by)),
         }
         Ok(Accepted::Began { attempt })
     }
 
+    /// Who is to serve next: the node that is asked for, or the first that can.
+    fn heir(
+        &self,
+        now_us: u64,
+        serving: Serving,
+        to: Option<NodeName>,
+    ) -> Result<(Partner, Handing), OrderRefused> {
+        let wanted = |at: &PeerIndex| to.is_none_or(|to| to == self.peer(*at).name);
+        let in_sync = |at: &PeerIndex| serving.backups.at(*at).is_some();
+        let (backups, others): (Vec<_>, Vec<_>) = self.places().filter(wanted).partition(in_sync);
+        let mut refused = None;
+        for at in backups.into_iter().chain(others) {
+            match self.can_serve(now_us, serving, at) {
+                Ok(heir) => return Ok(heir),
+                Err(why) => drop(refused.get_or_insert(why)),
+            }
+        }
+        Err(refused.unwrap_or(OrderRefused::Busy))
+    }
+
+    /// Whether that peer can be given the service, and how.
+    fn can_serve(
+        &self,
+        now_us: u64,
+        serving: Serving,
+        at: PeerIndex,
+    ) -> Result<(Partner, Handing), OrderRefused> {
+        let peer = self.peer(at).name;
+        if self.doubt.is_some() || !self.is_well_heard(at, now_us) {
+            return Err(OrderRefused::PeerNotHeard { peer });
+        }
+        match (serving.backups.at(at), serving.act) {
+            (Some(partner), _) => Ok((partner, Handing::Log)),
+            (None, Act::Nothing) => Ok((self.taker_of_snapshots(now_us, at)?, Handing::Snapshot)),
+            (None, _) => Err(OrderRefused::Busy),
+        }
+    }
+
     pub(super) fn begin_to_yield(&mut self, now_us: u64, partner: Partner, by: Handing) {
-        let yielding = Yielding { partner, by, quiesces: by == Handing::Snapshot };
-        self.enter(now_us, Phase::Primary(Serving::Yielding(yielding)));
+        let quiesces = by == Handing::Snapshot;
+        let partner = match by {
+            Handing::Log => partner,
+            Handing::Snapshot => Partner { since_us: now_us, ..partner },
+        };
+        let yielding = Yielding { partner, by, quiesces, since_us: now_us };
+        self.set_about(now_us, Act::Yielding(yielding));
     }
 
     /// A peer that cannot follow the log and can take snapshots.
-    fn taker_of_snapshots(&self) -> Result<Partner, OrderRefused> {
-        let (peer, id) = (self.peer.heartbeat(), self.peer.id());
-        let (Some(peer), Some(id)) = (peer, id) else {
-            return Err(OrderRefused::PeerNotHeard { peer: self.peer.name });
+    fn taker_of_snapshots(&self, now_us: u64, at: PeerIndex) -> Result<Partner, OrderRefused> {
+        let name = self.peer(at).name;
+        let partner = self.partner_at(at, self.register.view().epoch.next(), now_us);
+        let (Some(said), Some(partner)) = (self.peer(at).heartbeat(), partner) else {
+            return Err(OrderRefused::PeerNotHeard { peer: name });
         };
-        let name = self.peer.name;
-        let idle = matches!(peer.condition, Condition::Spare | Condition::Withdrawn);
-        let differences = self.differences(peer);
-        if peer.drained {
+        let idle = matches!(said.condition, Condition::Spare | Condition::Withdrawn);
+        let differences = self.differences(said);
+        if said.drained {
             return Err(OrderRefused::PeerDrained { peer: name });
         }
         if !idle || differences.is_empty() {
             return Err(OrderRefused::PeerNotInSync { peer: name });
         }
-        if !self.can_take_snapshots(peer) {
+        if !self.can_take_snapshots(said) {
             let differences = differences.iter().map(ToString::to_string).collect();
             return Err(OrderRefused::PeerUnfit { peer: name, differences });
         }
-        Ok(Partner { id, workers: peer.workers, log: self.register.view().epoch.next() })
+        Ok(Partner { was_given: true, ..partner })
     }
 
     /// The peer differs in nothing but the version of its log, and reads our snapshots.
@@ -155,26 +192,29 @@ impl<R: Register> Member<R> {
     }
 
     /// The primary, while it gives the service away.
-    pub(super) fn yield_service(&mut self, now_us: u64, yielding: Yielding, report: &Report) {
+    pub(super) fn yield_service(
+        &mut self,
+        now_us: u64,
+        serving: Serving,
+        yielding: Yielding,
+        report: &Report,
+    ) {
         let Yielding { partner, by, .. } = yielding;
-        if !yielding.quiesces && self.peer.heartbeat().is_some_and(|peer| peer.restored) {
+        let restored = self.peer(partner.at).heartbeat().is_some_and(|said| said.restored);
+        if !yielding.quiesces && restored {
             self.quiesce(now_us, yielding);
             return;
         }
         if let Some(last) = self.switchovers.last.as_mut().filter(|_| report.quiet) {
             last.quiet_us.get_or_insert(now_us);
         }
-        if self.is_set_back(now_us, yielding, report) {
+        if self.is_set_back(now_us, serving, yielding, report) {
             return;
         }
         let there = match by {
             Handing::Log => true,
             Handing::Snapshot => {
-                let restored = self
-                    .peer
-                    .heartbeat()
-                    .is_some_and(|peer| peer.condition == Condition::Joining && peer.restored);
-                restored && report.transfer == Transfer::Complete
+                self.has_restored(partner) && report.transfer == Transfer::Complete
             }
         };
         if !report.quiet || !yielding.quiesces || !there {
@@ -188,8 +228,8 @@ impl<R: Register> Member<R> {
     }
 
     fn quiesce(&mut self, now_us: u64, yielding: Yielding) {
-        let yielding = Yielding { quiesces: true, ..yielding };
-        self.enter(now_us, Phase::Primary(Serving::Yielding(yielding)));
+        let yielding = Yielding { quiesces: true, since_us: now_us, ..yielding };
+        self.set_about(now_us, Act::Yielding(yielding));
         if let Some(last) = &mut self.switchovers.last {
             last.began_us = now_us;
         }
@@ -202,15 +242,25 @@ impl<R: Register> Member<R> {
     }
 
     /// Whether there will be no switchover after all; then this node serves on.
-    fn is_set_back(&mut self, now_us: u64, yielding: Yielding, report: &Report) -> bool {
-        let Yielding { partner, by, quiesces } = yielding;
-        let took_us = now_us.saturating_sub(self.phase_since_us);
+    fn is_set_back(
+        &mut self,
+        now_us: u64,
+        serving: Serving,
+        yielding: Yielding,
+        report: &Report,
+    ) -> bool {
+        let Yielding { partner, by, quiesces, since_us } = yielding;
+        let took_us = now_us.saturating_sub(since_us);
         match by {
             Handing::Log => {
                 if let Some(removal) = self.removal(now_us, partner, report) {
-                    self.note_failure(now_us, partner.id, "the backup was removed from the pair");
-                    self.enter(now_us, Phase::Primary(Serving::With(partner)));
-                    self.ask(now_us, &[], Intent::Remove { partner, removal });
+                    self.note_failure(
+                        now_us,
+                        partner.id,
+                        "the backup was removed from the in-sync set",
+                    );
+                    self.set_about(now_us, Act::Nothing);
+                    self.remove(now_us, serving, partner, removal);
                     return true;
                 }
                 let (patience_us, why) = match quiesces {
@@ -221,7 +271,6 @@ impl<R: Register> Member<R> {
                     return false;
                 }
                 self.note_failure(now_us, partner.id, why);
-                self.enter(now_us, Phase::Primary(Serving::With(partner)));
             }
             Handing::Snapshot => {
                 let why = self.abandonment(now_us, partner, report);
@@ -230,9 +279,9 @@ impl<R: Register> Member<R> {
                 }
                 let slow = "it took too long to take the state in";
                 self.note_failure(now_us, partner.id, why.map_or(slow, |why| why.in_words()));
-                self.enter(now_us, Phase::Primary(Serving::Alone));
             }
         }
+        self.set_about(now_us, Act::Nothing);
         true
     }
 
@@ -245,7 +294,7 @@ impl<R: Register> Member<R> {
     }
 
     /// The register says that the peer is the primary: follow it, or start anew.
-    pub(super) fn note_handed_over(&mut self, now_us: u64, to: NodeId) {
+    pub(super) fn note_handed_over(&mut self, now_us: u64, to: Partner) {
         let view = self.register.view();
         let (epoch, follows) = (view.epoch, view.has(self.me));
         self.doubt = None;
@@ -254,48 +303,53 @@ impl<R: Register> Member<R> {
             last.epoch = Some(epoch.0);
             last.handed_over_us = Some(now_us);
         }
-        self.events.push(now_us, Event::HandedOver { epoch, to: to.name });
+        self.events.push(now_us, Event::HandedOver { epoch, to: to.id.name });
         if follows {
-            self.enter(now_us, Phase::Backup { log: epoch });
+            let primary = Partner { log: epoch, was_given: false, since_us: now_us, ..to };
+            self.enter(now_us, Phase::Backup(primary));
         } else {
             self.become_spare(now_us, SpareReason::HandedOver);
         }
     }
 
-    /// The register says that this node, which holds the state, is the primary.
-    pub(super) fn receive_service(&mut self, now_us: u64) {
+    /// The register says that this node, which holds the state, is the primary, after `from`.
+    pub(super) fn receive_service(&mut self, now_us: u64, from: Partner) {
         let view = self.register.view();
         let epoch = view.epoch;
-        let workers = self.peer.heartbeat().map_or(0, |peer| peer.workers);
-        let partner = self.peer.id().filter(|id| view.has(*id));
-        let serving =
-            partner.map_or(Serving::Alone, |id| Serving::With(Partner { id, workers, log: epoch }));
+        let follows = |at: &PeerIndex| self.peer(*at).id().is_some_and(|id| view.has(id));
+        let partner = |at| self.partner_at(at, epoch, now_us);
+        let backups = self.places().filter(follows).filter_map(partner).collect();
+        let last_heard_us = self.peer(from.at).last_heard_us();
         self.timeline = Some(Timeline {
             epoch: epoch.0,
             planned: true,
-            last_heartbeat_us: self.peer.last_heard_us().unwrap_or(now_us),
+            last_heartbeat_us: last_heard_us.unwrap_or(now_us),
             suspected_us: now_us,
             epoch_won_us: now_us,
             ..Timeline::default()
         });
         self.timeline_reported = false;
-        self.enter(now_us, Phase::Primary(serving));
-        self.events.push(now_us, Event::SwitchedOver { epoch, from: self.peer.name });
+        self.enter(now_us, Phase::Primary(Serving { backups, act: Act::Nothing }));
+        self.events.push(now_us, Event::SwitchedOver { epoch, from: from.id.name });
     }
 
-    /// What is still sent to this node goes on to the one that serves now.
-    pub(super) fn passes_on(&self, now_us: u64) -> bool {
-        let lately = |at_us| now_us.saturating_sub(at_us) <= PASS_ON_US;
-        let serves = self.peer.heartbeat().is_some_and(|peer| {
-            peer.condition == Condition::Primary && peer.view.epoch >= self.register.view().epoch
-        });
-        let follows = matches!(self.phase, Phase::Backup { .. } | Phase::Spare(_));
-        follows && serves && self.switchovers.handed_over_us.is_some_and(lately)
+    /// To whom that serves now what is still sent to this node goes on.
+    pub(super) fn passes_on(&self, now_us: u64) -> Option<PeerIndex> {
+        let handed_over_us = self.switchovers.handed_over_us?;
+        let lately = now_us.saturating_sub(handed_over_us) <= PASS_ON_US;
+        let follows = matches!(self.phase, Phase::Backup(_) | Phase::Spare(_));
+        let epoch = self.register.view().epoch;
+        let serves = |at: &PeerIndex| {
+            self.peer(*at).heartbeat().is_some_and(|said| {
+                said.condition == Condition::Primary && said.view.epoch >= epoch
+            })
+        };
+        self.places().find(serves).filter(|_| lately && follows)
     }
 
     /// Notes when the peer said that it serves what it was given.
     pub(super) fn note_peer_serves(&mut self, now_us: u64) {
-        let serves = self.passes_on(now_us);
+        let serves = self.passes_on(now_us).is_some();
         if let Some(last) = self.switchovers.last.as_mut().filter(|_| serves) {
             last.peer_serves_us.get_or_insert(now_us);
         }
@@ -307,8 +361,8 @@ impl<R: Register> Member<R> {
         }
         let accepted = match self.phase {
             Phase::Starting { .. } | Phase::Forming(_) => return Err(OrderRefused::Busy),
-            Phase::Primary(_) => self.switch_over(now_us)?,
-            Phase::Backup { .. } | Phase::Joining(_) | Phase::Spare(_) => Accepted::Done,
+            Phase::Primary(_) => self.switch_over(now_us, None)?,
+            Phase::Backup(_) | Phase::Joining(_) | Phase::Spare(_) => Accepted::Done,
         };
         self.drained = true;
         self.events.push(now_us, Event::Drained);
@@ -328,14 +382,13 @@ impl<R: Register> Member<R> {
 
     /// A drained node leaves as soon as somebody else serves.
     pub(super) fn consider_leaving(&mut self, now_us: u64) {
-        let follows = matches!(self.phase, Phase::Backup { .. } | Phase::Joining(_));
+        let follows = matches!(self.phase, Phase::Backup(_) | Phase::Joining(_));
         let epoch = self.register.view().epoch;
-        let served = self
-            .peer
-            .heartbeat()
-            .is_some_and(|peer| peer.condition == Condition::Primary && peer.view.epoch >= epoch);
+        let serves =
+            |said: &Heartbeat| said.condition == Condition::Primary && said.view.epoch >= epoch;
+        let served = self.heard(now_us).any(|(_, said)| serves(said));
         let free = self.asked.is_none();
-        if self.drained && free && follows && served && !self.peer.is_silent(now_us) {
+        if self.drained && free && follows && served {
             self.become_spare(now_us, SpareReason::Drained);
         }
     }

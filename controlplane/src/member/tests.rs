@@ -1,8 +1,9 @@
 //! The rules of single phases, told as short stories. `tests/pair` has the schedules of faults.
 
+use arrayvec::ArrayVec;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Mismatch, Path, Position, Report, Role,
-    Transfer,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, Mismatch, Path, PeerIndex, Position,
+    Report, Role, Transfer,
 };
 
 use super::Member;
@@ -21,7 +22,7 @@ fn identity(name: &str, run: u64) -> Identity {
     Identity {
         name: NodeName::new(name).unwrap(),
         incarnation: Incarnation(run),
-        peer: NodeName::new(if name == "a" { "b" } else { "a" }).unwrap(),
+        peers: ArrayVec::from_iter([NodeName::new(if name == "a" { "b" } else { "a" }).unwrap()]),
         keys: KeyRing::single("lab", b"secret"),
         config: Manifest::new(CONFIG),
         content: Manifest::new("c0ffee 12 index.html\n"),
@@ -85,7 +86,7 @@ impl Pair {
         for side in 0..2 {
             let Some(member) = &mut self.members[side] else { continue };
             let sent = &mut self.sent;
-            let mut emit = |path, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
+            let mut emit = |path, _, bytes: &[u8]| sent.push((side, path, bytes.to_vec()));
             self.directives[side] = Some(member.poll(self.now_us, &self.reports[side], &mut emit));
             while let Some((_, event)) = member.next_event() {
                 self.events[side].push(event);
@@ -107,6 +108,11 @@ impl Pair {
         self.directives[side].expect("polled").role
     }
 
+    /// The log that `side` shares with the other one.
+    fn log(&self, side: usize) -> Option<Log> {
+        self.directives[side].expect("polled").logs[0]
+    }
+
     fn happened(&self, side: usize, event: impl Fn(&Event) -> bool) -> bool {
         self.events[side].iter().any(event)
     }
@@ -123,8 +129,9 @@ fn higher_priority_wins_the_first_start_the_smaller_name_breaks_a_tie() {
         assert_eq!(pair.role(1 - primary), Role::Backup);
         let directive = pair.directives[primary].unwrap();
         assert_eq!(directive.epoch, Epoch(1));
-        assert_eq!(directive.peer, Some(Incarnation(2 - primary as u64)));
-        assert_eq!(directive.peer_workers, 2);
+        let log = directive.logs[0].unwrap();
+        assert_eq!((log.run, log.workers), (Incarnation(2 - primary as u64), 2));
+        assert!(log.counts && !log.hands_over);
     }
 }
 
@@ -255,7 +262,7 @@ fn a_restarted_primary_is_taken_over_from_at_once() {
 fn an_unconfirmed_log_removes_the_backup_which_must_acknowledge_first() {
     let mut pair = Pair::formed();
     pair.run_ms(100);
-    pair.reports[0].unconfirmed_since_us = Some(pair.now_us);
+    pair.reports[0].unconfirmed_since_us[0] = Some(pair.now_us);
     pair.run_ms(49);
     assert_eq!(pair.role(0), Role::Primary(GateMode::Confirmed));
     let mut waited = false;
@@ -265,8 +272,8 @@ fn an_unconfirmed_log_removes_the_backup_which_must_acknowledge_first() {
         assert!(!opened || matches!(pair.role(1), Role::Spare | Role::Joining));
         waited |= !opened && pair.happened(0, |e| matches!(e, Event::BackupRemoved { .. }));
         if waited && !opened {
-            let directive = pair.directives[0].unwrap();
-            assert_eq!((directive.epoch, directive.peer), (Epoch(1), Some(Incarnation(2))));
+            let log = pair.log(0).unwrap();
+            assert_eq!((log.epoch, log.run, log.counts), (Epoch(1), Incarnation(2), true));
         }
     }
     assert!(waited);
@@ -319,11 +326,19 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
             epoch: Epoch(1),
             role: Role::Primary(GateMode::Confirmed),
             silent: false,
-            peer: Some(Incarnation(2)),
-            peer_workers: 2,
-            hands_over: false,
+            logs: [
+                Some(Log {
+                    epoch: Epoch(1),
+                    run: Incarnation(2),
+                    workers: 2,
+                    counts: true,
+                    hands_over: false,
+                }),
+                None,
+                None,
+            ],
             quiesce: 0,
-            passes_on: false,
+            passes_on: None,
         }
     );
     assert!(pair.happened(0, |e| matches!(e, Event::DoubtSettled { .. })));
@@ -334,7 +349,7 @@ fn repeated_foreign_and_former_datagrams_change_nothing_and_are_counted() {
     let mut pair = Pair::formed();
     let former = Member::new(MemberConfig::default(), identity("a", 1), 0).map(|mut member| {
         let mut sent = Vec::new();
-        member.poll(0, &Report::default(), &mut |_, bytes: &[u8]| sent.push(bytes.to_vec()));
+        member.poll(0, &Report::default(), &mut |_, _, bytes: &[u8]| sent.push(bytes.to_vec()));
         sent.remove(0)
     });
     let former = former.unwrap();
@@ -346,9 +361,9 @@ fn repeated_foreign_and_former_datagrams_change_nothing_and_are_counted() {
     assert_eq!(b.receive(now_us, path, &recorded), Err(MessageError::Replayed));
     assert_eq!(b.receive(now_us, path, &own), Err(MessageError::Own));
     let mut other = identity("c", 9);
-    other.peer = NodeName::new("b").unwrap();
+    other.peers = ArrayVec::from_iter([NodeName::new("b").unwrap()]);
     let mut stranger = Member::new(MemberConfig::default(), other, 0).unwrap();
-    stranger.poll(0, &Report::default(), &mut |path, bytes: &[u8]| {
+    stranger.poll(0, &Report::default(), &mut |path, _, bytes: &[u8]| {
         let refused = b.receive(now_us, path, bytes);
         assert!(matches!(refused, Err(MessageError::Stranger(_))));
     });
@@ -369,7 +384,7 @@ fn a_late_datagram_of_an_earlier_run_does_not_bring_it_back() {
     let mut earlier = Member::new(MemberConfig::default(), identity("a", 1), 0).unwrap();
     earlier.receive(pair.now_us, path, &introduction).unwrap();
     let mut late = Vec::new();
-    earlier.poll(pair.now_us, &Report::default(), &mut |_, bytes: &[u8]| {
+    earlier.poll(pair.now_us, &Report::default(), &mut |_, _, bytes: &[u8]| {
         late.push(bytes.to_vec());
     });
     // It names this run of b, which never got it; meanwhile a has been started again.
@@ -433,9 +448,10 @@ fn came_back() -> Pair {
 #[test]
 fn node_that_comes_back_is_given_the_state_and_then_counts() {
     let mut pair = came_back();
-    let (primary, joining) = (pair.directives[1].unwrap(), pair.directives[0].unwrap());
-    assert_eq!((primary.role, primary.hands_over), (Role::Primary(GateMode::Open), true));
-    assert_eq!(joining.role, Role::Joining);
+    let (primary, joining) = (pair.log(1).unwrap(), pair.log(0).unwrap());
+    assert_eq!(pair.role(1), Role::Primary(GateMode::Open));
+    assert!(primary.hands_over && !primary.counts);
+    assert_eq!(pair.role(0), Role::Joining);
     assert_eq!(primary.epoch, joining.epoch, "both open the same log");
     // One end alone says too little.
     pair.reports[1].transfer = Transfer::Complete;
@@ -448,8 +464,8 @@ fn node_that_comes_back_is_given_the_state_and_then_counts() {
     pair.reports[1].transfer = Transfer::Settled;
     pair.run_ms(20);
     assert_eq!(pair.role(0), Role::Backup);
-    assert_eq!(pair.directives[0].unwrap().epoch, joining.epoch, "the log goes on");
-    assert_eq!(pair.directives[1].unwrap().epoch, joining.epoch);
+    let logs = [pair.log(0).unwrap(), pair.log(1).unwrap()];
+    assert!(logs[0].is_same(&joining) && logs[1].epoch == joining.epoch, "the log goes on");
     // And it is worth as much as the first backup was.
     pair.members[1] = None;
     pair.run_ms(200);
@@ -498,15 +514,14 @@ fn gate_opens_again_when_the_joining_node_dies() {
     assert_eq!(pair.role(1), Role::Primary(GateMode::Confirmed));
     pair.members[0] = None;
     pair.run_ms(200);
-    let directive = pair.directives[1].unwrap();
-    assert_eq!((directive.role, directive.peer), (Role::Primary(GateMode::Open), None));
+    assert_eq!((pair.role(1), pair.log(1)), (Role::Primary(GateMode::Open), None));
     assert!(pair.happened(1, |e| matches!(e, Event::AdmissionAbandoned { .. })));
 }
 
 #[test]
 fn each_attempt_to_join_has_an_epoch_of_its_own_and_comes_later() {
     let mut pair = came_back();
-    let first = pair.directives[1].unwrap().epoch;
+    let first = pair.log(1).unwrap().epoch;
     pair.reports[0].transfer = Transfer::Failed;
     pair.run_ms(50);
     assert_eq!(pair.role(0), Role::Spare);
@@ -516,7 +531,7 @@ fn each_attempt_to_join_has_an_epoch_of_its_own_and_comes_later() {
     assert_eq!(pair.role(0), Role::Spare, "there is a pause");
     pair.run_ms(3_000);
     assert_eq!(pair.role(0), Role::Joining);
-    assert!(pair.directives[0].unwrap().epoch > first);
+    assert!(pair.log(0).unwrap().epoch > first);
 }
 
 #[test]
@@ -529,7 +544,7 @@ fn node_with_another_configuration_is_not_admitted() {
     pair.members[0] = Some(Member::new(MemberConfig::default(), other, pair.now_us).unwrap());
     pair.run_ms(5_000);
     assert_eq!(pair.role(0), Role::Spare);
-    assert!(!pair.directives[1].unwrap().hands_over);
+    assert_eq!(pair.log(1), None);
 }
 
 #[test]
@@ -574,9 +589,10 @@ fn switchover_happens_between_two_steps_and_both_stay_in_sync() {
     pair.run_ms(3);
     let (old, new) = (pair.directives[0].unwrap(), pair.directives[1].unwrap());
     assert_eq!((old.role, new.role), (Role::Backup, Role::Primary(GateMode::Confirmed)));
-    assert_eq!((old.epoch, new.epoch), (Epoch(2), Epoch(2)), "a log of its own");
-    assert_eq!((old.peer, new.peer), (Some(Incarnation(2)), Some(Incarnation(1))));
-    assert!(old.passes_on && !new.passes_on && old.quiesce == 0);
+    let logs = [pair.log(0).unwrap(), pair.log(1).unwrap()];
+    assert_eq!(logs.map(|log| log.epoch), [Epoch(2); 2], "a log of its own");
+    assert_eq!(logs.map(|log| log.run), [Incarnation(2), Incarnation(1)]);
+    assert_eq!((old.passes_on, new.passes_on, old.quiesce), (Some(PeerIndex(0)), None, 0));
     let (old, new) = (status(&pair, 0), status(&pair, 1));
     assert!(old.pair_in_sync && new.pair_in_sync);
     let switchover = old.switchover.unwrap();
@@ -585,7 +601,7 @@ fn switchover_happens_between_two_steps_and_both_stay_in_sync() {
     assert!(switchover.handed_over_us >= switchover.quiet_us && switchover.quiet_us.is_some());
     assert!(new.takeover.unwrap().planned);
     pair.run_ms(1_100);
-    assert!(!pair.directives[0].unwrap().passes_on, "the network knows by now");
+    assert_eq!(pair.directives[0].unwrap().passes_on, None, "the network knows by now");
     // What the old primary holds is worth as much as what the new one does.
     pair.members[1] = None;
     pair.run_ms(200);
@@ -674,7 +690,7 @@ fn drained_backup_stays_out_until_it_is_let_in() {
     assert_eq!(order(&mut pair, 1, Order::Drain), Ok(Accepted::Done));
     pair.run_ms(3_000);
     assert_eq!((pair.role(0), pair.role(1)), (Role::Primary(GateMode::Open), Role::Spare));
-    assert!(status(&pair, 1).drained && status(&pair, 0).peer.drained);
+    assert!(status(&pair, 1).drained && status(&pair, 0).peers[0].drained);
     let peer = NodeName::new("b").unwrap();
     assert_eq!(order(&mut pair, 0, SWITCHOVER), Err(OrderRefused::PeerDrained { peer }));
     assert_eq!(order(&mut pair, 1, Order::Undrain), Ok(Accepted::Done));
@@ -733,15 +749,16 @@ fn peer_with_another_log_is_given_snapshots_while_nobody_serves() {
     assert_eq!(order(&mut pair, 0, SWITCHOVER), Ok(Accepted::Began { attempt: 1 }));
     pair.run_ms(20);
     let (old, new) = (pair.directives[0].unwrap(), pair.directives[1].unwrap());
-    assert!(old.hands_over && old.quiesce == 1);
-    assert_eq!((new.role, new.epoch), (Role::Joining, old.epoch));
+    let logs = [pair.log(0).unwrap(), pair.log(1).unwrap()];
+    assert!(logs[0].hands_over && old.quiesce == 1);
+    assert_eq!((new.role, logs[1].epoch), (Role::Joining, logs[0].epoch));
     pair.reports[0] = Report { quiet: true, transfer: Transfer::Complete, ..Report::default() };
     pair.run_ms(20);
     assert_eq!(pair.role(1), Role::Joining, "it has not restored them");
     pair.reports[1].transfer = Transfer::Complete;
     pair.run_ms(10);
     assert_eq!((pair.role(0), pair.role(1)), (Role::Spare, Role::Primary(GateMode::Open)));
-    assert!(pair.directives[0].unwrap().passes_on);
+    assert!(pair.directives[0].unwrap().passes_on.is_some());
     pair.run_ms(2_000);
     assert_eq!(pair.role(0), Role::Spare, "it cannot follow");
 }
@@ -790,7 +807,7 @@ fn keys_change_one_node_after_the_other_and_nobody_falls_silent() {
         assert!(status.pair_in_sync && status.epoch == 1);
         assert_eq!(status.counters.unknown_key, 0);
         assert_eq!(status.keys, [KeyRing::single("lab", b"new").sealing().to_string()]);
-        assert_eq!(status.peer.keys, status.keys);
+        assert_eq!(status.peers[0].keys, status.keys);
         assert!(!pair.happened(node, |e| matches!(e, Event::PathSilent { .. })));
     }
 }

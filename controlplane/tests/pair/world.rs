@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arrayvec::ArrayVec;
 use controlplane::{
     AnyRegister, Identity, Manifest, Member, MemberConfig, NodeName, Order, PairRegister,
 };
@@ -156,7 +157,7 @@ impl World {
         let identity = Identity {
             name: name(side),
             incarnation,
-            peer: name(side.other()),
+            peers: ArrayVec::from_iter([name(side.other())]),
             keys: KeyRing::single("sim", b""),
             config: Manifest::new("shards = 4\n"),
             content: Manifest::new(""),
@@ -349,7 +350,7 @@ impl World {
         let report = node.report(now_us);
         node.last_poll_us = now_us;
         let before = node.directive;
-        node.directive = node.member.poll(now_us, &report, &mut |path, bytes| {
+        node.directive = node.member.poll(now_us, &report, &mut |path, _, bytes| {
             out.push((path, Payload::Control(bytes.to_vec())));
         });
         while let Some((at_us, event)) = node.member.next_event() {
@@ -394,7 +395,7 @@ impl Node {
                 if follows && self.is_session(epoch, from, to) {
                     self.applied = self.applied.max(count);
                     self.restored |= whole;
-                    let (from, to) = (self.incarnation, self.directive.peer);
+                    let (from, to) = (self.incarnation, Some(from));
                     let count = self.applied;
                     out.push((Path::Link, Payload::Confirm { epoch, from, to, count }));
                 }
@@ -409,17 +410,16 @@ impl Node {
     }
 
     fn is_session(&self, epoch: Epoch, from: Incarnation, to: Option<Incarnation>) -> bool {
-        self.directive.epoch == epoch
-            && self.directive.peer == Some(from)
-            && to == Some(self.incarnation)
+        let log = self.directive.logs[0];
+        log.is_some_and(|log| (log.epoch, log.run) == (epoch, from)) && to == Some(self.incarnation)
     }
 
     fn report(&self, now_us: u64) -> Report {
         let serves = matches!(self.directive.role, Role::Primary(_));
         Report {
             stalled_for_us: now_us - self.last_poll_us,
-            unconfirmed_since_us: self.unconfirmed_since_us,
-            session_open: self.directive.peer.is_some(),
+            unconfirmed_since_us: [self.unconfirmed_since_us, None, None],
+            session_open: self.directive.logs[0].is_some(),
             digest_mismatch: self.diverged.then_some(Mismatch {
                 shard: 0,
                 position: Position(1),
@@ -450,8 +450,10 @@ impl Node {
 
     /// What the worker does with the directive: log an input, ship the log, release packets.
     fn work(&mut self, now_us: u64, before: Directive, out: &mut Vec<(Path, Payload)>) {
-        let Directive { role, epoch, peer, silent, hands_over, quiesce, .. } = self.directive;
-        if (before.epoch, before.peer) != (epoch, peer) {
+        let Directive { role, silent, quiesce, logs: [log, ..], .. } = self.directive;
+        let hands_over = log.is_some_and(|log| log.hands_over);
+        let (epoch, peer) = log.map_or_else(Default::default, |log| (log.epoch, Some(log.run)));
+        if before.logs[0].map(|log| (log.epoch, log.run)) != log.map(|log| (log.epoch, log.run)) {
             // A pair begins with equal states; who joins has nothing.
             self.confirmed = if hands_over { 0 } else { self.applied };
             self.unconfirmed_since_us = None;
