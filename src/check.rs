@@ -42,14 +42,14 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 struct Plan<'a> {
     cluster: &'a config::Cluster,
     node: &'a config::Node,
-    peer: &'a config::Peer,
+    peers: &'a [config::Peer],
     admin_socket: &'a PathBuf,
     profile: &'a str,
     link_profile: &'a str,
     content_roots: &'a [config::ContentRoot],
     content_files: usize,
     content_bytes: u64,
-    /// Equal on both nodes, or they do not work together.
+    /// Equal on all nodes, or they do not work together.
     manifest_digest: String,
     /// Names of the shared keys, the one that seals first.
     keys: Vec<String>,
@@ -61,7 +61,7 @@ impl<'a> Plan<'a> {
         Self {
             cluster: &config.cluster,
             node: &config.node,
-            peer: &config.peer,
+            peers: &config.peers,
             admin_socket: &config.admin_socket,
             profile: &config.profiles.lan.name,
             link_profile: &config.profiles.link.name,
@@ -93,14 +93,16 @@ fn register(register: &Register) -> String {
 }
 
 fn render(config: &NodeConfig, content: &Content) -> String {
-    let (cluster, node, peer) = (&config.cluster, &config.node, &config.peer);
+    let (cluster, node) = (&config.cluster, &config.node);
     let (lan, link, profiles) = (&node.lan, &node.link, &config.profiles);
     let vips: Vec<String> = cluster.vips.iter().map(ToString::to_string).collect();
     let cores: Vec<String> = node.cores.iter().map(ToString::to_string).collect();
     let mut table = text::Table::default();
     let mut line = |name: &str, value: String| table.row([name.into(), value]);
     line("node", format!("{} of cluster {}, priority {}", node.name, cluster.name, node.priority));
-    line("peer", format!("{} at {} (LAN) and {} (link)", peer.name, peer.lan, peer.link));
+    for peer in &config.peers {
+        line("peer", format!("{} at {} (LAN) and {} (link)", peer.name, peer.lan, peer.link));
+    }
     line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
     line("ingress", ingress(cluster.ingress));
     let addresses: Vec<String> = lan.addresses.iter().map(ToString::to_string).collect();

@@ -294,7 +294,7 @@ pub struct UndrainArgs {
 
 /// Say what becomes of the connections when another release takes over
 ///
-/// Compares what the running node says to others with what another binary, or the peer,
+/// Compares what the running node says to others with what another binary, or a peer,
 /// understands: its log (nobody notices), its snapshots (clients wait for the transfer), or
 /// neither.
 #[derive(Debug, Args)]
@@ -311,7 +311,7 @@ pub struct UpgradeCheckArgs {
     /// The new release; this binary when absent
     #[arg(value_name = "BINARY", conflicts_with_all = ["peer", "print"])]
     pub binary: Option<PathBuf>,
-    /// Compare with the release that the peer runs
+    /// Compare with the release that the peer runs; of several, with one that differs
     #[arg(long, conflicts_with = "print")]
     pub peer: bool,
     /// Print JSON
@@ -336,7 +336,7 @@ To change the key without a pause, with both nodes running:
 Examples:
   holdfast keys
   holdfast keys reload -s /run/holdfast/a.sock
-  holdfast keys --json | jq -r '.peer[0]'
+  holdfast keys --json | jq -r '.peers.b[0]'
 
 Exit code 1 when the keys of the file can't be used, or would part the nodes.")]
 pub struct KeysArgs {

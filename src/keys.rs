@@ -1,12 +1,13 @@
 //! `holdfast keys`: what a node shares with its peer, and how that is changed while it runs.
 
 use std::{
+    iter,
     collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
 };
 
-use controlplane::{MemberStatus, admin::AdminClient, admin::AdminError};
+use controlplane::{MemberStatus, admin::AdminClient, admin::AdminError, status::PeerStatus};
 use serde::Serialize;
 
 use crate::{
@@ -29,7 +30,7 @@ pub fn keys(args: &KeysArgs) -> anyhow::Result<ExitCode> {
     }
     let member = client.status().map_err(|error| status::failure(&error))?.member;
     let text = if args.json {
-        serde_json::to_string(&Keys { node: &member.keys, peer: &member.peer.keys })? + "\n"
+        serde_json::to_string(&Keys::of(&member))? + "\n"
     } else {
         render(&member)
     };
@@ -41,16 +42,25 @@ pub fn keys(args: &KeysArgs) -> anyhow::Result<ExitCode> {
 #[derive(Serialize)]
 struct Keys<'a> {
     node: &'a [String],
-    peer: &'a [String],
+    /// By the names of the other nodes.
+    peers: BTreeMap<&'a str, &'a [String]>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(member: &'a MemberStatus) -> Self {
+        let peer = |peer: &'a PeerStatus| (peer.name.as_str(), peer.keys.as_slice());
+        Self { node: &member.keys, peers: member.peers.iter().map(peer).collect() }
+    }
 }
 
 fn render(member: &MemberStatus) -> String {
-    let mut table = Table::with_headings(&["KEY", &member.node, &member.peer.name]);
-    let (ours, theirs) = (&member.keys, &member.peer.keys);
-    let known: BTreeSet<&String> = ours.iter().collect();
-    let others = theirs.iter().filter(|key| !known.contains(key));
-    for key in ours.iter().chain(others) {
-        table.row([key.clone(), part(ours, key), part(theirs, key)]);
+    let names = member.peers.iter().map(|peer| peer.name.as_str());
+    let headings: Vec<&str> = ["KEY", &member.node].into_iter().chain(names).collect();
+    let mut table = Table::with_headings(&headings);
+    let all = || iter::once(&member.keys).chain(member.peers.iter().map(|peer| &peer.keys));
+    let mut known = BTreeSet::new();
+    for key in all().flatten().filter(|key| known.insert(*key)) {
+        table.row(iter::once(key.clone()).chain(all().map(|keys| part(keys, key))));
     }
     table.render(0)
 }

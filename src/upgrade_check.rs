@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use controlplane::{admin::AdminClient, status::Versions};
+use controlplane::{
+    admin::AdminClient,
+    status::{PeerStatus, Versions},
+};
 use serde::Serialize;
 
 use crate::{
@@ -50,8 +53,11 @@ pub fn upgrade_check(args: &UpgradeCheckArgs) -> anyhow::Result<ExitCode> {
     let (other, name) = match &args.binary {
         Some(binary) => (ask(binary)?, binary.display().to_string()),
         None if args.peer => {
-            let peer = &status.member.peer;
-            (peer.versions.context("the peer was never heard")?, peer.name.clone())
+            let heard = |peer: &PeerStatus| Some((peer.versions?, peer.name.clone()));
+            let mut heard = status.member.peers.iter().filter_map(heard);
+            let first = heard.next().context("no peer was ever heard")?;
+            // The one that differs says more.
+            heard.find(|(versions, _)| *versions != status.versions).unwrap_or(first)
         }
         None => (versions::own(), "this binary".to_owned()),
     };

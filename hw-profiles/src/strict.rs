@@ -5,6 +5,8 @@
 //! Serde does not show them for flattened structs and for untagged or internally tagged enums: give
 //! a type that is read here plain structs.
 
+mod one_or_more;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
@@ -16,6 +18,8 @@ use serde::de::{
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+pub use one_or_more::OneOrMore;
 
 /// What is wrong with a TOML text; lists all unknown keys at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -211,10 +215,16 @@ impl<'de> Deserializer<'de> for Node<'_, '_> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+        match self.value.get_ref() {
+            DeValue::Array(_) if name == one_or_more::NAME => self.deserialize_any(visitor),
+            _ if name == one_or_more::NAME => {
+                visitor.visit_seq(Elements { nodes: std::iter::once(self) })
+            }
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -85,13 +85,16 @@ fn usable(key: &str, address: IpAddr, check: &mut Checker) {
 }
 
 /// Rules that take more than one section to see.
-pub fn together(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker) {
-    let hint = "the peer's name is the other node's node.name; the two must differ";
-    let what = format!("\"{}\" is this node's own name", peer.name);
-    check.require(peer.name != node.name, "peer.name", what, hint);
+pub fn together(cluster: &Cluster, node: &Node, peers: &[Peer], check: &mut Checker) {
     let (lan, link) = (&node.lan.addresses, node.link.address);
-    side("lan", lan, peer.lan, check);
-    side("link", &[link], peer.link, check);
+    for peer in peers {
+        let hint = "a peer's name is the other node's node.name; all must differ";
+        let what = format!("\"{}\" is this node's own name", peer.name);
+        check.require(peer.name != node.name, "peer.name", what, hint);
+        side("lan", lan, peer.lan, check);
+        side("link", &[link], peer.link, check);
+    }
+    apart(peers, check);
     for lan in lan {
         let what = format!("{link} overlaps the LAN's network {lan}");
         let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\" or \"fd78::1/64\"";
@@ -105,8 +108,9 @@ pub fn together(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker
     }
     for (index, vip) in cluster.vips.iter().enumerate() {
         let key = format!("cluster.vip[{index}]");
-        let own = lan.iter().map(|lan| lan.address).chain([link.address, peer.lan, peer.link]);
-        let taken = own.into_iter().any(|own| own == vip.address);
+        let theirs = peers.iter().flat_map(|peer| [peer.lan, peer.link]);
+        let own = lan.iter().map(|lan| lan.address).chain([link.address]);
+        let taken = own.chain(theirs).any(|own| own == vip.address);
         let what = format!("{} is also a node's own address", vip.address);
         let hint = "the service address moves between the nodes: give it one of its own";
         check.require(!taken, &key, what, hint);
@@ -119,7 +123,20 @@ pub fn together(cluster: &Cluster, node: &Node, peer: &Peer, check: &mut Checker
     }
 }
 
-/// The two nodes' own addresses on one port.
+/// Other nodes must differ, and be heard by one IP version.
+fn apart(peers: &[Peer], check: &mut Checker) {
+    for (index, peer) in peers.iter().enumerate() {
+        for other in &peers[..index] {
+            let what = format!("\"{}\" is listed twice", peer.name);
+            check.require(peer.name != other.name, "peer.name", what, "name each node once");
+            let same = peer.lan == other.lan || peer.link == other.link;
+            let what = format!("has an address of \"{}\"", other.name);
+            check.require(!same, "peer", what, "expected addresses of its own");
+        }
+    }
+}
+
+/// Two nodes' own addresses on one port.
 fn side(name: &str, ours: &[Cidr], theirs: IpAddr, check: &mut Checker) {
     let (key, our_key) = (format!("peer.{name}"), format!("node.{name}.address"));
     let what = format!("{theirs} is not in the network of {our_key} {}", list(ours));

@@ -45,17 +45,18 @@ pub struct NodeConfig {
     /// Folders of the `http` services. Each node's own: the contents must match, not the paths.
     pub content_roots: Vec<ContentRoot>,
     pub node: Node,
-    pub peer: Peer,
+    /// The other nodes, in the order of the file.
+    pub peers: Vec<Peer>,
     pub register: Register,
     pub admin_socket: PathBuf,
     pub log: Log,
     pub profiles: Profiles,
-    /// What the node shared with its peer when the file was read.
+    /// What the node shared with its peers when the file was read.
     pub keys: KeyRing,
     pub key_source: KeySource,
 }
 
-/// What both nodes must agree on. Its serialized form is what they compare.
+/// What all nodes must agree on. Its serialized form is what they compare.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cluster {
     pub name: String,

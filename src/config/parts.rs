@@ -15,7 +15,7 @@ use super::{Cidr, Cluster, Encryption, Ingress, NodeConfig, limits, register::Co
 /// arrive irregularly.
 const DETECTION_CEILING: u64 = 2;
 
-/// What both nodes must have in common.
+/// What all nodes must have in common.
 #[derive(Serialize)]
 struct Compared<'a> {
     cluster: &'a Cluster,
@@ -23,7 +23,7 @@ struct Compared<'a> {
 }
 
 impl Cluster {
-    /// The shards' configuration. It follows from the cluster's alone: equal on both nodes.
+    /// The shards' configuration. It follows from the cluster's alone: equal on all nodes.
     pub fn engine(&self) -> engine::config::Config {
         let shards = u32::from(self.shards);
         let mut isn_key = [0; 16];
@@ -75,7 +75,7 @@ impl NodeConfig {
         }
     }
 
-    /// Who the node is in this run, and what it must have in common with its peer.
+    /// Who the node is in this run, and what it must have in common with its peers.
     ///
     /// # Errors
     /// A name that no node can have.
@@ -88,7 +88,7 @@ impl NodeConfig {
         Ok(Identity {
             name: NodeName::new(&self.node.name)?,
             incarnation,
-            peer: NodeName::new(&self.peer.name)?,
+            peers: self.peers.iter().map(|peer| NodeName::new(&peer.name)).collect::<Result<_, _>>()?,
             keys: self.keys.clone(),
             config: self.manifest(),
             content: content_manifest(content),
@@ -106,7 +106,7 @@ impl NodeConfig {
             vmac: Mac(self.cluster.vmac.0),
             ingress: self.cluster.ingress.into(),
             lan: self.lan_port(),
-            link: PortConfig::new(on_network(&self.node.link.address, None), self.peer.link),
+            link: self.link_port(),
             control_port: self.cluster.control_port,
             protection: match self.cluster.encryption {
                 Encryption::Aes256Gcm => Protection::Sealed(self.keys.clone()),
@@ -136,7 +136,14 @@ impl NodeConfig {
         };
         let addresses =
             lan.addresses.iter().map(|address| on_network(address, gateway_beside(address)));
-        PortConfig { addresses: addresses.collect(), peer: self.peer.lan.into() }
+        let peers = self.peers.iter().map(|peer| peer.lan.into());
+        PortConfig { addresses: addresses.collect(), peers: peers.collect() }
+    }
+
+    fn link_port(&self) -> PortConfig {
+        let own = on_network(&self.node.link.address, None);
+        let peers = self.peers.iter().map(|peer| peer.link.into());
+        PortConfig { addresses: [own].into_iter().collect(), peers: peers.collect() }
     }
 }
 

@@ -10,8 +10,6 @@ use serde::Serialize;
 
 use super::{checker::Checker, schema::RegisterSection};
 
-/// Who votes, when a witness helps the pair.
-const VOTERS: usize = 3;
 /// Where a voter keeps its memory unless told otherwise.
 const FOLDER: &str = "/var/lib/holdfast";
 
@@ -20,7 +18,7 @@ const FOLDER: &str = "/var/lib/holdfast";
 pub enum Register {
     /// The two nodes alone, perhaps with a way to switch each other off.
     Pair(Option<Fence>),
-    /// Both nodes and a witness, by majority.
+    /// All nodes, with a witness if these are an even number, by majority.
     Raft(Raft),
 }
 
@@ -30,8 +28,8 @@ pub struct Raft {
     pub name: String,
     pub address: SocketAddr,
     pub others: Vec<(String, SocketAddr)>,
-    /// The one of all that is no node.
-    pub witness: String,
+    /// The one of all that is no node, if there is one.
+    pub witness: Option<String>,
     pub folder: PathBuf,
 }
 
@@ -43,7 +41,7 @@ pub struct Fence {
     pub timeout: Duration,
 }
 
-/// What both nodes must have in common of it.
+/// What all nodes must have in common of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Common {
     kind: &'static str,
@@ -70,11 +68,11 @@ enum Kind {
     Raft,
 }
 
-/// The register of the node `me`, whose peer is `peer`.
+/// The register of the node `me`, whose peers are `others`.
 pub fn of_node(
     section: &RegisterSection,
     me: &str,
-    peer: &str,
+    others: &[&str],
     base: &Path,
     check: &mut Checker,
 ) -> Option<Register> {
@@ -84,19 +82,27 @@ pub fn of_node(
             let what = "are given, but the register is the pair's own";
             let hint = "expected register.kind = \"raft\", or no voters";
             check.require(section.voters.is_empty(), "register.voters", what, hint);
+            let what = format!("is \"pair\", and the cluster has {} nodes", others.len() + 1);
+            let hint = "expected \"raft\": more than two nodes need a majority to decide";
+            check.require(others.len() <= 1, "register.kind", what, hint);
             Some(Register::Pair(fence(section, check)))
         }
         Kind::Raft => {
             let hint = "expected register.kind = \"pair\": a majority needs nobody switched off";
             check.require(section.fence.is_empty(), "register.fence", "is given", hint);
-            for (role, name) in [("this node", me), ("its peer", peer)] {
+            let nodes = || others.iter().copied().chain([me]);
+            for name in nodes() {
+                let role = if name == me { "this node" } else { "its peer" };
                 let what = format!("do not name {role}, \"{name}\"");
-                let hint = "expected both nodes and a witness, each with its address";
+                let hint = "expected all nodes, each with its address";
                 let named = section.voters.contains_key(name);
                 check.require(named, "register.voters", what, hint);
             }
-            let witness = section.voters.keys().find(|name| *name != me && *name != peer);
-            let witness = witness.map_or("", String::as_str);
+            let mut beside =
+                section.voters.keys().filter(|name| nodes().all(|node| node != name.as_str()));
+            let (witness, another) = (beside.next().cloned(), beside.next());
+            let what = "name more than one that is no node";
+            check.require(another.is_none(), "register.voters", what, "expected one witness");
             raft(section, me, witness, base, check).map(Register::Raft)
         }
     }
@@ -116,14 +122,15 @@ fn fence(section: &RegisterSection, check: &mut Checker) -> Option<Fence> {
 pub fn raft(
     section: &RegisterSection,
     me: &str,
-    witness: &str,
+    witness: Option<String>,
     base: &Path,
     check: &mut Checker,
 ) -> Option<Raft> {
     let what = format!("are {}", section.voters.len());
-    let hint = "expected three: both nodes and a witness, e.g. voters = { a = \"192.0.2.1:7500\", \
-                b = \"192.0.2.2:7500\", witness = \"192.0.2.3:7500\" }";
-    check.require(section.voters.len() == VOTERS, "register.voters", what, hint);
+    let hint = "expected three or five: all nodes, and a witness if these are two or four, e.g. \
+                voters = { a = \"192.0.2.1:7500\", b = \"192.0.2.2:7500\", \
+                witness = \"192.0.2.3:7500\" }";
+    check.require(matches!(section.voters.len(), 3 | 5), "register.voters", what, hint);
     let mut others = Vec::new();
     let mut address = None;
     for (name, text) in &section.voters {
@@ -138,11 +145,11 @@ pub fn raft(
     }
     if address.is_none() {
         let what = format!("do not name this voter, \"{me}\"");
-        check.fail("register.voters", what, "expected its name and address among the three");
+        check.fail("register.voters", what, "expected its name and address among them");
     }
     let folder = section.folder.as_deref().map_or_else(|| Path::new(FOLDER).join(me), Into::into);
-    let (name, witness) = (me.to_owned(), witness.to_owned());
-    Some(Raft { name, address: address?, others, witness, folder: base.join(folder) })
+    let (name, folder) = (me.to_owned(), base.join(folder));
+    Some(Raft { name, address: address?, others, witness, folder })
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 //! Strings stay strings here, so that [`super::validate`] can report every wrong value of a file
 //! at once, each with its key. Units are part of the key's name.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
+use hw_profiles::strict::OneOrMore;
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 
 /// A whole `node.toml`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct NodeFile {
-    /// What both nodes must agree on, word for word.
+    /// What all nodes must agree on, word for word.
     pub cluster: ClusterSection,
     /// This node alone.
     pub node: NodeSection,
-    /// Where the other node is.
-    pub peer: PeerSection,
+    /// Where the other nodes are, each in a `[peer]` or, if there are several, `[[peer]]`.
+    pub peer: OneOrMore<PeerSection>,
     /// Who decides which node is primary.
     #[serde(default)]
     pub register: RegisterSection,
@@ -28,7 +28,7 @@ pub struct NodeFile {
     pub log: LogSection,
 }
 
-/// `[cluster]`: replicated, must be identical on both nodes.
+/// `[cluster]`: replicated, must be identical on all nodes.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ClusterSection {
     pub name: String,
@@ -179,42 +179,10 @@ pub struct LanSection {
     /// Interface name, PCI address or socket path, as the profile asks for.
     pub device: String,
     /// One of each IP version that the node speaks there.
-    pub address: OneOrMore,
+    pub address: OneOrMore<String>,
     /// One of each IP version at most.
     #[serde(default)]
-    pub gateway: OneOrMore,
-}
-
-/// A text, or a list of texts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OneOrMore(pub Vec<String>);
-
-impl<'de> Deserialize<'de> for OneOrMore {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMore, D::Error> {
-        struct Texts;
-
-        impl<'de> Visitor<'de> for Texts {
-            type Value = OneOrMore;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, or a list of strings")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<OneOrMore, E> {
-                Ok(OneOrMore(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMore, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                Ok(OneOrMore(texts))
-            }
-        }
-
-        deserializer.deserialize_any(Texts)
-    }
+    pub gateway: OneOrMore<String>,
 }
 
 /// `[node.link]`: the dedicated replication link.
@@ -230,7 +198,7 @@ pub struct LinkSection {
     pub mtu: u16,
 }
 
-/// `[peer]`: the other node's own addresses.
+/// `[peer]`: another node's own addresses.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PeerSection {
     pub name: String,
@@ -268,7 +236,8 @@ pub struct RegisterSection {
     /// `pair` or `raft`.
     #[serde(default = "default::register")]
     pub kind: String,
-    /// Of `raft`: the three voters' names and UDP addresses; both nodes and a witness.
+    /// Of `raft`: the voters' names and UDP addresses; all nodes, and a witness if these are an even
+    /// number.
     #[serde(default)]
     pub voters: BTreeMap<String, String>,
     /// Of `raft`: where this voter keeps its memory.

@@ -142,7 +142,7 @@ fn each_version_needs_the_nodes_own_address() {
     let message = complaint("\"10.77.0.1/24\"", "[]");
     assert_says(&message, &["node.lan.address", "is empty"]);
     let message = complaint("\"10.77.0.1/24\"", "7");
-    assert_says(&message, &["node.lan.address", "a string, or a list of strings"]);
+    assert_says(&message, &["node.lan.address", "a string"]);
 }
 
 #[test]

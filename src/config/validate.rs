@@ -34,23 +34,24 @@ pub fn validate(
     let mut check = Checker::default();
     let cluster = cluster(&file.cluster, base, &profiles, &mut check);
     let node = node(&file.node, &mut check);
-    let peer = peer(&file.peer, &mut check);
+    let peers = peers(&file.peer.0, &mut check);
     let admin_socket = file.admin.socket.as_ref().map_or_else(
         || PathBuf::from(format!("/run/holdfast/{}.sock", file.node.name)),
         |socket| base.join(socket),
     );
-    let (me, other) = (&file.node.name, &file.peer.name);
-    let register = register::of_node(&file.register, me, other, base, &mut check);
+    let others: Vec<&str> = file.peer.0.iter().map(|peer| peer.name.as_str()).collect();
+    let (me, section) = (&file.node.name, &file.register);
+    let register = register::of_node(section, me, &others, base, &mut check);
     let log = log(&file.log, &mut check);
     let key_file = file.node.key_file.as_ref().map(|path| base.join(path));
     let keys = cluster.as_ref().and_then(|(cluster, _)| keys(cluster, key_file, &mut check));
-    let (Some(cluster), Some(node), Some(peer), Some(register), Some(log), Some(keys)) =
-        (cluster, node, peer, register, log, keys)
+    let (Some(cluster), Some(node), Some(peers), Some(register), Some(log), Some(keys)) =
+        (cluster, node, peers, register, log, keys)
     else {
         return Err(check.problems);
     };
     let ((cluster, content_roots), (keys, key_source)) = (cluster, keys);
-    addresses::together(&cluster, &node, &peer, &mut check);
+    addresses::together(&cluster, &node, &peers, &mut check);
     let lone_start_ms = node.lone_start_ms;
     let what = format!("{lone_start_ms} ms: a node would serve alone before it hears its peer");
     let hint = "expected at least ten times cluster.detection_timeout_ms";
@@ -66,7 +67,7 @@ pub fn validate(
         cluster,
         content_roots,
         node,
-        peer,
+        peers,
         register,
         admin_socket,
         log,
@@ -282,6 +283,13 @@ fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
     let link = Link { device: link_device, address: link_address?, mtu };
     let (priority, cores) = (section.priority, section.cores.clone());
     Some(Node { name, priority, lone_start_ms, handover_mbit, cores, lan, link })
+}
+
+fn peers(sections: &[PeerSection], check: &mut Checker) -> Option<Vec<Peer>> {
+    let what = format!("has {}", sections.len());
+    let hint = format!("expected 1 to {MAX_PEERS} other nodes");
+    check.require((1..=MAX_PEERS).contains(&sections.len()), "peer", what, &hint);
+    sections.iter().map(|section| peer(section, check)).collect()
 }
 
 fn peer(section: &PeerSection, check: &mut Checker) -> Option<Peer> {

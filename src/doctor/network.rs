@@ -95,14 +95,12 @@ fn local_addresses_ipv6(table: &str) -> Vec<IpAddr> {
     table.lines().filter_map(address).map(|bits| Ipv6Addr::from_bits(bits).into()).collect()
 }
 
-/// Asks the peer for an echo, if this kernel has a way to its network at all.
+/// Asks the peers for an echo, if this kernel has a way to its network at all.
 pub fn peer(config: &NodeConfig, system: &System, report: &mut Report) {
     let routes = system.read("/proc/net/route").unwrap_or_default();
     let routes_ipv6 = system.read("/proc/net/ipv6_route").unwrap_or_default();
-    let ways = [
-        ("LAN", config.peer.lan, &config.node.lan.device),
-        ("link", config.peer.link, &config.node.link.device),
-    ];
+    let (lan, link) = (&config.node.lan.device, &config.node.link.device);
+    let ways = config.peers.iter().flat_map(|peer| [("LAN", peer.lan, lan), ("link", peer.link, link)]);
     for (path, address, device) in ways {
         let reachable = match address {
             IpAddr::V4(v4) => has_route(&routes, device, v4),

@@ -24,7 +24,8 @@ pub fn open(
         Register::Raft(raft) => raft,
         Register::Pair(fence) => {
             anyhow::ensure!(!init, "--init makes a voter's memory, but register.kind is \"pair\"");
-            return Ok((pair(fence.as_ref(), &config.peer.name)?, None));
+            let peer = config.peers.first().map_or("", |peer| &peer.name);
+            return Ok((pair(fence.as_ref(), peer)?, None));
         }
     };
     let voter = Prepared::new(setup(raft, cluster, run, init)?)
@@ -59,7 +60,7 @@ pub fn setup(
         me: NodeName::new(&raft.name)?,
         address: raft.address,
         others: others?,
-        witness: NodeName::new(&raft.witness)?,
+        witness: raft.witness.as_deref().map(NodeName::new).transpose()?,
         folder: raft.folder.clone(),
         init,
         run,

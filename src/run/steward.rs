@@ -2,7 +2,7 @@
 
 use controlplane::{Accepted, AnyRegister, Event, Member, MemberStatus, Order, OrderRefused};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use replication::{Directive, KeyRing, Path, Report};
+use replication::{Directive, KeyRing, Path, PeerIndex, Report};
 use worker::Steward;
 
 /// Events that wait for the log thread before the member keeps them itself.
@@ -59,7 +59,7 @@ impl Steward for MemberSteward {
         &mut self,
         now_us: u64,
         report: &Report,
-        emit: &mut impl FnMut(Path, &[u8]),
+        emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         while let Ok(question) = self.questions.try_recv() {
             // Who has gone meanwhile wants no answer.

@@ -24,9 +24,11 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     for vip in &status.vips {
         line("service", format!("{} at {}, {owner}", vip.address, vip.mac));
     }
-    line("peer", peer(status));
-    line("  link", path(&member.peer.link));
-    line("  LAN", path(&member.peer.lan));
+    for other in &member.peers {
+        line("peer", peer(other));
+        line("  link", path(&other.link));
+        line("  LAN", path(&other.lan));
+    }
     if let Some(register) = &status.register {
         line("register", self::register(register));
     }
@@ -86,8 +88,7 @@ fn epoch(status: &Status) -> String {
     format!("{}, primary is {primary}", status.member.epoch)
 }
 
-fn peer(status: &Status) -> String {
-    let peer = &status.member.peer;
+fn peer(peer: &PeerStatus) -> String {
     match &peer.standing {
         Some(standing) => {
             let drained = if peer.drained { ", drained" } else { "" };

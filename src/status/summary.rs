@@ -22,7 +22,7 @@ pub struct Summary<'a> {
     /// An operator took this node out of the pair.
     drained: bool,
     gate: Option<Gate>,
-    peer: &'a PeerStatus,
+    peers: &'a [PeerStatus],
     connections: u64,
     memory: MemoryStatus,
     /// This node's last takeover: steps in microseconds after the last heartbeat.
@@ -55,7 +55,7 @@ impl<'a> Summary<'a> {
             epoch: member.epoch,
             drained: member.drained,
             gate: member.gate,
-            peer: &member.peer,
+            peers: &member.peers,
             connections: status.connections.open,
             memory: status.memory,
             takeover: member.takeover.as_ref().map(Takeover::of),

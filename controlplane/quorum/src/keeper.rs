@@ -35,8 +35,8 @@ pub struct Setup {
     /// Where this voter listens.
     pub address: SocketAddr,
     pub others: Vec<(NodeName, SocketAddr)>,
-    /// The one of all that is no node.
-    pub witness: NodeName,
+    /// The one of all that is no node, if there is one.
+    pub witness: Option<NodeName>,
     /// Where its memory is kept.
     pub folder: PathBuf,
     /// The memory is to be made: this voter has never voted.

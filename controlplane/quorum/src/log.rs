@@ -15,13 +15,13 @@ const VERSION: u16 = 1;
 /// Decided entries that are kept for voters that lag; one further behind gets the view itself.
 const KEPT: u64 = 16;
 
-/// Who votes. Both nodes of a pair and one witness.
+/// Who votes: all nodes, and a witness where these are an even number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voters {
     cluster: String,
     me: NodeName,
     others: Vec<NodeName>,
-    witness: NodeName,
+    witness: Option<NodeName>,
 }
 
 /// A memory that cannot be taken up.
@@ -33,7 +33,7 @@ pub enum LogError {
     Version(u16),
     #[error(
         "it belongs to another voter, another cluster or another set of voters; compare \
-         [cluster] name and [register] voters of all three with what they were when it was made"
+         [cluster] name and [register] voters of all of them with what they were when it was made"
     )]
     Foreign,
     #[error(transparent)]
@@ -41,15 +41,24 @@ pub enum LogError {
 }
 
 impl Voters {
-    /// `witness` is the one of all that is no node.
+    /// `witness` is the one of all that is no node, if there is one.
     #[must_use]
-    pub fn new(cluster: &str, me: NodeName, others: Vec<NodeName>, witness: NodeName) -> Voters {
+    pub fn new(
+        cluster: &str,
+        me: NodeName,
+        others: Vec<NodeName>,
+        witness: Option<NodeName>,
+    ) -> Voters {
         Voters { cluster: cluster.to_owned(), me, others, witness }
     }
 
+    /// Who should lead: the witness, or a node that is not the primary. So the leader is there
+    /// when the primary is gone.
     #[must_use]
-    pub fn witness(&self) -> NodeName {
-        self.witness
+    pub fn chair(&self, view: &View) -> Option<NodeName> {
+        let primary = view.primary_name();
+        let another = || self.sorted().into_iter().find(|name| Some(*name) != primary);
+        self.witness.or_else(|| primary.and_then(|_| another()))
     }
 
     #[must_use]
@@ -325,7 +334,7 @@ mod tests {
     fn voters(me: &str) -> Voters {
         let name = |name: &&str| NodeName::new(name).unwrap();
         let others = ["a", "b", "w"].iter().filter(|other| **other != me).map(name);
-        Voters::new("lab", name(&me), others.collect(), name(&"w"))
+        Voters::new("lab", name(&me), others.collect(), Some(name(&"w")))
     }
 
     fn entry(index: u64, term: u64) -> Entry {

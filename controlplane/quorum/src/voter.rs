@@ -1,10 +1,12 @@
-//! One voter of three: Raft over views, and the pursuit of what the own node asks for.
+//! One voter of several: Raft over views, and the pursuit of what the own node asks for.
 //!
-//! The witness leads when it can: then a change that a node wants takes one write on two disks
-//! side by side, whichever node is gone. Without it, a node that wants a change does not wait for
-//! Raft's election timeout: it knows better than any timer that its peer is gone, so it stands for
+//! The witness leads when it can, or a node that is not the primary: then a change that a node
+//! wants takes one write on two disks side by side, even if the primary is gone. If the leader is
+//! gone, too, or the primary leads after all, a node that wants a change does not wait for
+//! Raft's election timeout: it knows better than any timer who is gone, so it stands for
 //! election at once, and proposes when it is elected.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use controlplane::{NodeName, View, register::Change};
@@ -25,7 +27,7 @@ const ELECTION_STEP: usize = 15;
 /// How long a voter that wants a change waits before it stands again.
 const INSIST_TICKS: u64 = 4;
 const INSIST_STEP: u64 = 3;
-/// How often a node that leads looks whether the witness can, and how lately that was heard then.
+/// How often who leads looks whether the chair can, and how lately that was heard then.
 const HAND_BACK_TICKS: u64 = 100;
 const LATELY_TICKS: u64 = 15;
 /// Bytes of entries in one message, beyond the first entry.
@@ -78,8 +80,8 @@ pub struct Voter {
     wanted: Option<Wanted>,
     ticks: u64,
     insist_ticks: u64,
-    /// When the witness was heard last.
-    witness_at: Option<u64>,
+    /// When each other voter was heard last.
+    heard_at: BTreeMap<NodeName, u64>,
 }
 
 /// A change that the own node asked for and that has no outcome yet.
@@ -89,7 +91,7 @@ struct Wanted {
     proposed_in: Option<u64>,
     /// When to try again.
     next_at: u64,
-    /// The last try was to pass it to the witness.
+    /// The last try was to pass it to the leader.
     passed_on: bool,
     /// Nothing was tried yet.
     fresh: bool,
@@ -128,7 +130,7 @@ impl Voter {
         };
         let raft = RawNode::new(&config, log, &Logger::root(slog::Discard, slog::o!()))?;
         let insist_ticks = INSIST_TICKS + rank as u64 * INSIST_STEP;
-        Ok(Voter { raft, wanted: None, ticks: 0, insist_ticks, witness_at: None })
+        Ok(Voter { raft, wanted: None, ticks: 0, insist_ticks, heard_at: BTreeMap::new() })
     }
 
     /// What this voter remembers, as it would be saved.
@@ -173,9 +175,7 @@ impl Voter {
     pub fn receive(&mut self, from: NodeName, bytes: &[u8]) {
         let Ok(message) = Message::parse_from_bytes(bytes) else { return };
         if self.is_plausible(from, &message) {
-            if from == self.raft.store().voters().witness() {
-                self.witness_at = Some(self.ticks);
-            }
+            self.heard_at.insert(from, self.ticks);
             // A message that came too late or too early is no error: its like will come again.
             let _ignored = self.raft.step(message);
             self.pursue();
@@ -235,8 +235,9 @@ impl Voter {
                 wanted.proposed_in = proposed.is_ok().then_some(term);
             }
         } else if self.ticks >= wanted.next_at {
-            let witness = Voters::id(self.raft.store().voters().witness());
-            let passed_on = raft.leader_id == witness
+            let log = self.raft.store();
+            let leader = log.voters().name_of(raft.leader_id);
+            let passed_on = leader.is_some_and(|leader| may_lead(leader, log, &wanted.change.next))
                 && !wanted.passed_on
                 && self.raft.propose(Vec::new(), entry()).is_ok();
             wanted.passed_on = passed_on;
@@ -248,17 +249,17 @@ impl Voter {
         }
     }
 
-    /// A node that leads lets the witness lead again, once that is back.
+    /// A voter that leads lets the chair lead, once that can.
     fn hand_back(&mut self) {
-        let voters = self.raft.store().voters();
-        let witness = Voters::id(voters.witness());
-        let raft = &self.raft.raft;
-        let leads = raft.state == StateRole::Leader && raft.id != witness;
-        let heard = self.witness_at.is_some_and(|at| self.ticks - at <= LATELY_TICKS);
+        let log = self.raft.store();
+        let Some(chair) = log.voters().chair(log.view()) else { return };
+        let (id, raft) = (Voters::id(chair), &self.raft.raft);
+        let leads = raft.state == StateRole::Leader && raft.id != id;
+        let heard = self.heard_at.get(&chair).is_some_and(|at| self.ticks - at <= LATELY_TICKS);
         let last = raft.raft_log.last_index();
-        let follows = raft.prs().get(witness).is_some_and(|progress| progress.matched == last);
+        let follows = raft.prs().get(id).is_some_and(|progress| progress.matched == last);
         if leads && heard && follows && self.wanted.is_none() {
-            self.raft.transfer_leader(witness);
+            self.raft.transfer_leader(id);
         }
     }
 
@@ -328,6 +329,14 @@ impl Voter {
             }
         }
     }
+}
+
+/// Whether `leader` may be asked for a change to `next`: it is the chair, and not one of those whom
+/// the change leaves out, since they may be gone.
+fn may_lead(leader: NodeName, log: &Log, next: &View) -> bool {
+    let names = |view: &View| view.in_sync.iter().any(|node| node.name == leader);
+    let left_out = names(log.view()) && !names(next);
+    log.voters().chair(log.view()) == Some(leader) && !left_out
 }
 
 /// A change counts only if it follows the view that is decided when its turn comes: this is the

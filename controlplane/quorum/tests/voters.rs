@@ -24,7 +24,7 @@ fn name(index: usize) -> NodeName {
 
 fn voters(index: usize) -> Voters {
     let others = (0..3).filter(|other| *other != index).map(name).collect();
-    Voters::new("sim", name(index), others, name(WITNESS))
+    Voters::new("sim", name(index), others, Some(name(WITNESS)))
 }
 
 /// What is on a disk, and what becomes of the next write.

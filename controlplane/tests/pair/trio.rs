@@ -76,7 +76,7 @@ impl Trio {
 
     pub fn start(&mut self, index: usize) {
         let others = (0..3).filter(|other| *other != index).map(name).collect();
-        let voters = Voters::new("sim", name(index), others, name(WITNESS));
+        let voters = Voters::new("sim", name(index), others, Some(name(WITNESS)));
         let voter = Voter::new(voters, self.disks[index].memory.as_deref()).unwrap();
         self.disks[index].memory.get_or_insert_with(|| voter.memory());
         self.voters[index] = Some(voter);

@@ -147,7 +147,9 @@ impl AdminSource for Sources {
         let keys: Vec<String> = ring.ids().map(|key| key.to_string()).collect();
         if !force {
             let member = ask(&self.member, Question::Status)?;
-            fits_peer(&keys, &member.peer).map_err(Declined::Conflict)?;
+            for peer in &member.peers {
+                fits_peer(&keys, peer).map_err(Declined::Conflict)?;
+            }
         }
         ask(&self.member, |done| Question::Keys(ring.clone(), done))?;
         for worker in &self.workers {
