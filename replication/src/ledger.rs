@@ -161,10 +161,16 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Event {
         /// A loop with a step that makes so many packets, and so many batches.
-        Step { packets: u8, batches: usize },
+        Step {
+            packets: u8,
+            batches: usize,
+        },
         /// A loop in which only the log that does not count yet gets something.
         Hand(usize),
-        Confirm { log: usize, batches: usize },
+        Confirm {
+            log: usize,
+            batches: usize,
+        },
         /// The second log begins.
         Open,
         /// It has all; from here on it counts.

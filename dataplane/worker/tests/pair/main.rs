@@ -28,7 +28,9 @@ use engine::seq::SeqNumber;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{Segment, SegmentHeader};
 use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Path, PeerIndex, Report, Role,
+};
 use worker::{Event, MonotonicClock, Steward, spawn};
 
 use client::{Client, Work};
@@ -431,17 +433,15 @@ impl Steward for Alone {
         &mut self,
         _now_us: u64,
         _report: &Report,
-        _emit: &mut impl FnMut(Path, &[u8]),
+        _emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         Directive {
             epoch: Epoch(1),
             role: OPEN,
             silent: false,
-            peer: None,
-            peer_workers: 0,
-            hands_over: false,
+            logs: [None; MAX_PEERS],
             quiesce: 0,
-            passes_on: false,
+            passes_on: None,
         }
     }
 

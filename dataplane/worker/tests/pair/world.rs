@@ -97,11 +97,11 @@ pub fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeC
     let port = |net| {
         let place =
             AddressConfig { address: own(net, index).into(), prefix_len: 24, gateway: None };
-        PortConfig::new(place, own(net, 1 - index))
+        PortConfig::new(place, [own(net, 1 - index)])
     };
     let v6 = |own: fn(usize) -> Ipv6Addr| {
         let address = own(index).into();
-        PortConfig::new(AddressConfig { address, prefix_len: 64, gateway: None }, own(1 - index))
+        PortConfig::new(AddressConfig { address, prefix_len: 64, gateway: None }, [own(1 - index)])
     };
     let (lan, link) = if shard.vips.iter().any(Addr::is_ipv4) {
         let mut both = port(77);
