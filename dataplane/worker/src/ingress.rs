@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_heard_on_the_link_and_from_the_peer_only() {
+    fn sessions_are_heard_on_the_link_and_from_the_peers_only() {
         let from = |source, path| {
             let bytes = frame(MAC, ethernet::ETHERTYPE_IPV4, &datagram(source, 7403));
             let class = classify(&bytes, RxChecksum::Unknown, &local(path));
@@ -495,7 +495,11 @@ mod tests {
             }
             class
         };
-        assert!(matches!(from(PEER, Path::Link), Class::Session { channel: 2, .. }));
+        for (peer, place) in [(OTHER, 0), (PEER, 1)] {
+            let peer_is = |peer: PeerIndex| peer == PeerIndex(place);
+            let class = from(peer, Path::Link);
+            assert!(matches!(class, Class::Session { peer, channel: 2, .. } if peer_is(peer)));
+        }
         assert_eq!(from(CLIENT, Path::Link), Class::Drop(Drop::UdpPort));
         assert_eq!(from(PEER, Path::Lan), Class::Drop(Drop::UdpPort));
     }

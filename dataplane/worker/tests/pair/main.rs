@@ -12,8 +12,10 @@ mod latency;
 mod network;
 mod rejoin;
 mod scripted;
+mod several;
 mod steward;
 mod switchover;
+mod told;
 mod world;
 
 use std::collections::HashSet;
