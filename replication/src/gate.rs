@@ -1,8 +1,9 @@
-//! Output commit: packets wait here until the log they depend on is safe on the other node.
+//! Output commit: packets wait here until the log they depend on is safe on the other nodes.
 
 use std::collections::VecDeque;
 
-use crate::role::{GateMode, Position};
+use crate::ledger::Mark;
+use crate::role::GateMode;
 
 /// Which confirmation lets a packet leave.
 ///
@@ -17,7 +18,7 @@ pub enum CommitRule {
 }
 
 impl CommitRule {
-    fn allows(self, held: Position, confirmed: Position) -> bool {
+    fn allows(self, held: Mark, confirmed: Mark) -> bool {
         match self {
             CommitRule::Swmu => held <= confirmed,
         }
@@ -39,11 +40,11 @@ pub struct GateCounters {
     pub high_water: usize,
 }
 
-/// A bounded FIFO of packets, each with the position of the batch it depends on. All memory is
+/// A bounded FIFO of packets, each with the mark of the loop whose log it depends on. All memory is
 /// taken at construction.
 #[derive(Debug)]
 pub struct Gate<P> {
-    waiting: VecDeque<(Position, P)>,
+    waiting: VecDeque<(Mark, P)>,
     capacity: usize,
     mode: GateMode,
     rule: CommitRule,
@@ -67,22 +68,22 @@ impl<P> Gate<P> {
         }
     }
 
-    /// Takes a packet that depends on batch `position` and on all before it. Positions must not
-    /// fall from one packet to the next; after a session was opened anew the gate must be empty.
+    /// Takes a packet that depends on what was logged in the loop with this mark, and in all before
+    /// it. Marks must not fall from one packet to the next.
     ///
     /// # Errors
     /// Gives the packet back when the gate is full. A caller that looks at [`room`](Self::room)
     /// before it takes input never sees that.
-    pub fn hold(&mut self, position: Position, packet: P) -> Result<(), P> {
+    pub fn hold(&mut self, mark: Mark, packet: P) -> Result<(), P> {
         debug_assert!(
-            self.waiting.back().is_none_or(|(last, _)| *last <= position),
-            "a gate's positions only grow"
+            self.waiting.back().is_none_or(|(last, _)| *last <= mark),
+            "a gate's marks only grow"
         );
         if self.waiting.len() == self.capacity {
             self.counters.refused += 1;
             return Err(packet);
         }
-        self.waiting.push_back((position, packet));
+        self.waiting.push_back((mark, packet));
         self.counters.held += 1;
         self.counters.high_water = self.counters.high_water.max(self.waiting.len());
         Ok(())
@@ -90,10 +91,10 @@ impl<P> Gate<P> {
 
     /// Hands every packet that may leave to `send`, in the order they came: those up to
     /// `confirmed` by the commit rule, or all when the gate is open. Returns how many left.
-    pub fn release(&mut self, confirmed: Position, mut send: impl FnMut(P)) -> usize {
+    pub fn release(&mut self, confirmed: Mark, mut send: impl FnMut(P)) -> usize {
         let before = self.waiting.len();
-        while let Some((position, _)) = self.waiting.front() {
-            if self.mode == GateMode::Confirmed && !self.rule.allows(*position, confirmed) {
+        while let Some((mark, _)) = self.waiting.front() {
+            if self.mode == GateMode::Confirmed && !self.rule.allows(*mark, confirmed) {
                 break;
             }
             if let Some((_, packet)) = self.waiting.pop_front() {
@@ -124,10 +125,10 @@ impl<P> Gate<P> {
         dropped
     }
 
-    /// The position that the first waiting packet needs.
+    /// The mark that the first waiting packet needs.
     #[must_use]
-    pub fn oldest(&self) -> Option<Position> {
-        self.waiting.front().map(|(position, _)| *position)
+    pub fn oldest(&self) -> Option<Mark> {
+        self.waiting.front().map(|(mark, _)| *mark)
     }
 
     /// Packets that wait.
@@ -159,21 +160,21 @@ mod tests {
 
     fn released(gate: &mut Gate<u32>, confirmed: u64) -> Vec<u32> {
         let mut out = Vec::new();
-        gate.release(Position(confirmed), |packet| out.push(packet));
+        gate.release(Mark(confirmed), |packet| out.push(packet));
         out
     }
 
     #[test]
     fn packets_leave_in_order_and_only_when_confirmed() {
         let mut gate = Gate::new(8, CommitRule::Swmu);
-        for (position, packet) in [(1, 10), (1, 11), (2, 12), (4, 13)] {
-            gate.hold(Position(position), packet).expect("room");
+        for (mark, packet) in [(1, 10), (1, 11), (2, 12), (4, 13)] {
+            gate.hold(Mark(mark), packet).expect("room");
         }
         assert_eq!(released(&mut gate, 0), []);
-        assert_eq!(gate.oldest(), Some(Position(1)));
+        assert_eq!(gate.oldest(), Some(Mark(1)));
         assert_eq!(released(&mut gate, 1), [10, 11]);
         assert_eq!(released(&mut gate, 3), [12]);
-        assert_eq!(gate.oldest(), Some(Position(4)));
+        assert_eq!(gate.oldest(), Some(Mark(4)));
         assert_eq!(released(&mut gate, 4), [13]);
         assert!(gate.is_empty());
     }
@@ -181,20 +182,20 @@ mod tests {
     #[test]
     fn open_gate_holds_nothing_back() {
         let mut gate = Gate::new(4, CommitRule::Swmu);
-        gate.hold(Position(7), 1).expect("room");
+        gate.hold(Mark(7), 1).expect("room");
         assert_eq!(released(&mut gate, 0), []);
         gate.set_mode(GateMode::Open);
-        gate.hold(Position(8), 2).expect("room");
+        gate.hold(Mark(8), 2).expect("room");
         assert_eq!(released(&mut gate, 0), [1, 2]);
     }
 
     #[test]
     fn full_gate_gives_the_packet_back_and_counts() {
         let mut gate = Gate::new(2, CommitRule::Swmu);
-        gate.hold(Position(1), 1).expect("room");
-        gate.hold(Position(1), 2).expect("room");
+        gate.hold(Mark(1), 1).expect("room");
+        gate.hold(Mark(1), 2).expect("room");
         assert_eq!(gate.room(), 0);
-        assert_eq!(gate.hold(Position(1), 3), Err(3));
+        assert_eq!(gate.hold(Mark(1), 3), Err(3));
         assert_eq!(gate.discard(), 2);
         let expected =
             GateCounters { held: 2, released: 0, discarded: 2, refused: 1, high_water: 2 };

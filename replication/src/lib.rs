@@ -1,10 +1,11 @@
-//! The input log's way to the other node: records, batches, snapshots, the link session, the gate,
+//! The input log's way to the other nodes: records, batches, snapshots, the link session, the gate,
 //! the digest.
 //!
 //! A shard's inputs are appended to a [`Session`] as records; the records of one poll loop are a
 //! batch; the session carries batches in order, exactly once, over a link that loses, reorders and
-//! duplicates datagrams. The other node finds them in a [`PendingLog`]. Packets wait in a [`Gate`]
-//! until the batch they depend on is confirmed.
+//! duplicates datagrams. The other node finds them in a [`PendingLog`]. There is a session for each
+//! other node; packets wait in a [`Gate`] until all that count have confirmed what they depend on,
+//! for which a [`Ledger`] tells each session's confirmations in common terms.
 //!
 //! Everything here is sans-I/O: no clock, socket or thread; time comes in as microseconds of the
 //! caller's own monotonic clock, datagrams come in and go out as byte slices. Record bodies are
@@ -20,6 +21,7 @@ pub mod digest;
 pub mod frame;
 pub mod gate;
 pub mod keys;
+pub mod ledger;
 pub mod pending;
 pub mod record;
 pub mod role;
@@ -30,6 +32,7 @@ pub mod snapshot;
 pub use digest::DigestCheck;
 pub use gate::{CommitRule, Gate, GateCounters};
 pub use keys::{KeyId, KeyRing, KeyRingError};
+pub use ledger::{Ledger, Mark, confirmed_by_all};
 pub use pending::PendingLog;
 pub use record::{Record, RecordKind};
 pub use role::{

@@ -13,7 +13,10 @@ use engine::wire::Checksums;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, Protection, Report, Role};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Path, PeerIndex, Protection, Report,
+    Role,
+};
 use worker::nic::Frame;
 use worker::{AddressConfig, At, Ingress, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
 
@@ -129,7 +132,12 @@ pub struct Fixed(Rc<Cell<Directive>>);
 impl Steward for Fixed {
     fn receive(&mut self, _now_us: u64, _path: Path, _datagram: &[u8]) {}
 
-    fn poll(&mut self, _: u64, _: &Report, _: &mut impl FnMut(Path, &[u8])) -> Directive {
+    fn poll(
+        &mut self,
+        _: u64,
+        _: &Report,
+        _: &mut impl FnMut(Path, PeerIndex, &[u8]),
+    ) -> Directive {
         self.0.get()
     }
 
@@ -160,18 +168,11 @@ impl Station {
         let mac = |port| Mac([2, 0, 0, 0, port, index]);
         let (lan, to_lan, from_lan) = PoolNic::new(mac(1), LAN_MTU);
         let (link, to_link, from_link) = PoolNic::new(mac(2), LINK_MTU);
-        let peer = peer.map(Incarnation);
-        let peer_workers = u16::from(peer.is_some());
-        let directive = Directive {
-            epoch: Epoch(1),
-            role,
-            silent: false,
-            peer,
-            peer_workers,
-            hands_over: false,
-            quiesce: 0,
-            passes_on: false,
-        };
+        let counts = role == Role::Primary(GateMode::Confirmed);
+        let epoch = Epoch(1);
+        let log = |run| Log { epoch, run, workers: 1, counts, hands_over: false };
+        let logs = [peer.map(Incarnation).map(log), None, None];
+        let directive = Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None };
         let config = node_config(index, size, protection);
         let steward = Fixed(Rc::new(Cell::new(directive)));
         let crew = crew(config, vec![Shares { lan, link }], steward.clone());
@@ -184,7 +185,7 @@ fn node_config(index: u8, size: (u32, u16), protection: Protection) -> NodeConfi
     let port = |net| {
         let address = |index| Addr::from_ipv4_octets([10, net, 0, index]);
         let own = AddressConfig { address: address(index), prefix_len: 24, gateway: None };
-        PortConfig::new(own, address(3 - index))
+        PortConfig::new(own, [address(3 - index)])
     };
     NodeConfig {
         incarnation: Incarnation(index.into()),
@@ -288,7 +289,7 @@ impl Serving {
         let Some(backup) = &mut self.backup else { return };
         let role = Role::Primary(GateMode::Open);
         let steward = &backup.steward.0;
-        steward.set(Directive { epoch: Epoch(2), role, peer: None, ..steward.get() });
+        steward.set(Directive { epoch: Epoch(2), role, logs: [None; MAX_PEERS], ..steward.get() });
     }
 
     /// One loop of the backup alone.

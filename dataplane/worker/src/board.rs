@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use replication::{Directive, Epoch, GateMode, Incarnation, Mismatch, Position, Role};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Mismatch, PeerIndex, Position, Role,
+};
 
 /// No time, no epoch.
 const NONE: u64 = u64::MAX;
@@ -27,12 +29,21 @@ struct Order {
     version: AtomicU64,
     epoch: AtomicU64,
     flags: AtomicU64,
-    peer: AtomicU64,
+    logs: [LogOrder; MAX_PEERS],
     /// When the steward was last asked. Followers obey only what is not older than their last
     /// stall, and fall silent when the lead itself stands still.
     given_us: AtomicU64,
     /// The epoch in which the lead claimed the service address.
     serving_epoch: AtomicU64,
+}
+
+/// What the directive says of the log with one of the other nodes.
+#[derive(Debug, Default)]
+struct LogOrder {
+    epoch: AtomicU64,
+    run: AtomicU64,
+    /// Zero: there is none.
+    flags: AtomicU64,
 }
 
 /// One worker's state, written by it and read by the lead.
@@ -41,7 +52,7 @@ struct Tick {
     alive_us: AtomicU64,
     /// Longest stall since the lead last looked: raised by the worker, taken by the lead.
     stalled_us: AtomicU64,
-    unconfirmed_since_us: AtomicU64,
+    unconfirmed_since_us: [AtomicU64; MAX_PEERS],
     first_packet_us: AtomicU64,
     last_kick_us: AtomicU64,
     /// When clients were last heard that another node serves, and when they last were in its log.
@@ -57,7 +68,7 @@ struct Tick {
 /// What a worker tells the lead in each loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    pub unconfirmed_since_us: Option<u64>,
+    pub unconfirmed_since_us: [Option<u64>; MAX_PEERS],
     pub first_packet_us: Option<u64>,
     pub last_kick_us: Option<u64>,
     pub session_open: bool,
@@ -91,7 +102,7 @@ impl Board {
             CachePadded::new(Tick {
                 alive_us: AtomicU64::new(NONE),
                 stalled_us: AtomicU64::new(0),
-                unconfirmed_since_us: AtomicU64::new(NONE),
+                unconfirmed_since_us: std::array::from_fn(|_| AtomicU64::new(NONE)),
                 first_packet_us: AtomicU64::new(NONE),
                 last_kick_us: AtomicU64::new(NONE),
                 clients_heard_us: AtomicU64::new(NONE),
@@ -113,14 +124,21 @@ impl Board {
         u16::try_from(self.workers.len()).unwrap_or(u16::MAX)
     }
 
-    /// Lead: publishes what the steward said at `now_us`.
-    pub fn publish(&self, now_us: u64, directive: &Directive) {
+    /// Lead: publishes what the steward said at `now_us`; whether it is `news`, different from what
+    /// was published last.
+    pub fn publish(&self, now_us: u64, directive: &Directive, news: bool) {
         let order = &self.order;
         let version = order.version.load(Ordering::SeqCst);
+        if !news && version != 0 {
+            order.given_us.store(now_us, Ordering::SeqCst);
+            return;
+        }
         order.version.store(version.wrapping_add(1), Ordering::SeqCst);
         order.epoch.store(directive.epoch.0, Ordering::SeqCst);
         order.flags.store(flags_of(directive), Ordering::SeqCst);
-        order.peer.store(directive.peer.map_or(0, |peer| peer.0), Ordering::SeqCst);
+        for (to, log) in order.logs.iter().zip(&directive.logs) {
+            to.publish(log.as_ref());
+        }
         order.given_us.store(now_us, Ordering::SeqCst);
         order.version.store(version.wrapping_add(2), Ordering::SeqCst);
     }
@@ -133,10 +151,10 @@ impl Board {
             let before = order.version.load(Ordering::SeqCst);
             let epoch = Epoch(order.epoch.load(Ordering::SeqCst));
             let flags = order.flags.load(Ordering::SeqCst);
-            let peer = order.peer.load(Ordering::SeqCst);
+            let logs = std::array::from_fn(|place| order.logs[place].read());
             let given_us = order.given_us.load(Ordering::SeqCst);
             if before == order.version.load(Ordering::SeqCst) && before & 1 == 0 {
-                return (before != 0).then(|| (given_us, directive_of(epoch, flags, peer)));
+                return (before != 0).then(|| (given_us, directive_of(epoch, flags, logs)));
             }
         }
         None
@@ -209,10 +227,11 @@ impl Board {
     pub fn stand(&self, worker: u16, standing: &Standing) {
         let tick = self.of(worker);
         let or_none = |time: Option<u64>| time.unwrap_or(NONE);
-        let since = or_none(standing.unconfirmed_since_us);
-        tick.unconfirmed_since_us.store(since, Ordering::SeqCst);
-        tick.first_packet_us.store(or_none(standing.first_packet_us), Ordering::SeqCst);
-        tick.last_kick_us.store(or_none(standing.last_kick_us), Ordering::SeqCst);
+        for (to, since) in tick.unconfirmed_since_us.iter().zip(standing.unconfirmed_since_us) {
+            set(to, or_none(since));
+        }
+        set(&tick.first_packet_us, or_none(standing.first_packet_us));
+        set(&tick.last_kick_us, or_none(standing.last_kick_us));
         if let Some(mismatch) = standing.mismatch {
             let place = u64::from(mismatch.shard);
             let words = [place, mismatch.position.0, mismatch.primary, mismatch.ours];
@@ -231,7 +250,7 @@ impl Board {
             | u64::from(standing.held) << HELD_SHIFT
             | u64::from(standing.quiet) << QUIET_SHIFT;
         // The flag is stored last, so that whoever sees it sees the words it speaks of.
-        tick.state.store(state, Ordering::SeqCst);
+        set(&tick.state, state);
     }
 
     /// Lead: all workers' standing in one, and the longest stall among them: one that a worker
@@ -258,8 +277,9 @@ impl Board {
             all.held = all.held.saturating_add((state >> HELD_SHIFT) as u16);
             let own = (state >> QUIET_SHIFT) as u32;
             quiet = Some(if quiet.is_none_or(|others| others == own) { own } else { 0 });
-            let since = some_time(&tick.unconfirmed_since_us);
-            all.unconfirmed_since_us = earliest(all.unconfirmed_since_us, since);
+            for (all, own) in all.unconfirmed_since_us.iter_mut().zip(&tick.unconfirmed_since_us) {
+                *all = earliest(*all, some_time(own));
+            }
             all.first_packet_us = earliest(all.first_packet_us, some_time(&tick.first_packet_us));
             // The last one of all: there is none before each worker is through.
             let last_kick = all.last_kick_us.zip(some_time(&tick.last_kick_us));
@@ -292,6 +312,13 @@ pub(crate) fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     }
 }
 
+/// Writes what no other writes; mostly it is that already, and looking costs less than writing.
+fn set(to: &AtomicU64, value: u64) {
+    if to.load(Ordering::Relaxed) != value {
+        to.store(value, Ordering::SeqCst);
+    }
+}
+
 fn some_time(time: &AtomicU64) -> Option<u64> {
     Some(time.load(Ordering::SeqCst)).filter(|&time| time != NONE)
 }
@@ -305,15 +332,12 @@ fn flags_of(directive: &Directive) -> u64 {
         Role::Joining => 4,
     };
     let silent = u64::from(directive.silent) << 8;
-    let has_peer = u64::from(directive.peer.is_some()) << 9;
-    let hands_over = u64::from(directive.hands_over) << 10;
-    let passes_on = u64::from(directive.passes_on) << 11;
+    let passes_on = directive.passes_on.map_or(0, |peer| 1 + u64::from(peer.0)) << 16;
     let quiesce = u64::from(directive.quiesce) << 32;
-    let peer_workers = u64::from(directive.peer_workers) << 16;
-    role | silent | has_peer | hands_over | passes_on | peer_workers | quiesce
+    role | silent | passes_on | quiesce
 }
 
-fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
+fn directive_of(epoch: Epoch, flags: u64, logs: [Option<Log>; MAX_PEERS]) -> Directive {
     let role = match flags & 0xff {
         1 => Role::Backup,
         2 => Role::Primary(GateMode::Confirmed),
@@ -325,11 +349,40 @@ fn directive_of(epoch: Epoch, flags: u64, peer: u64) -> Directive {
         epoch,
         role,
         silent: flags & 1 << 8 != 0,
-        peer: (flags & 1 << 9 != 0).then_some(Incarnation(peer)),
-        peer_workers: (flags >> 16 & 0xffff) as u16,
-        hands_over: flags & 1 << 10 != 0,
+        logs,
         quiesce: (flags >> 32) as u32,
-        passes_on: flags & 1 << 11 != 0,
+        passes_on: ((flags >> 16) as u8).checked_sub(1).map(PeerIndex),
+    }
+}
+
+/// Flags of a log, and above them the other node's workers.
+const LOG_EXISTS: u64 = 1;
+const LOG_COUNTS: u64 = 2;
+const LOG_HANDS_OVER: u64 = 4;
+const WORKERS_SHIFT: u32 = 16;
+
+impl LogOrder {
+    fn publish(&self, log: Option<&Log>) {
+        let Some(log) = log else { return self.flags.store(0, Ordering::SeqCst) };
+        let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+        let flags = LOG_EXISTS
+            | bit(log.counts, LOG_COUNTS)
+            | bit(log.hands_over, LOG_HANDS_OVER)
+            | u64::from(log.workers) << WORKERS_SHIFT;
+        self.epoch.store(log.epoch.0, Ordering::SeqCst);
+        self.run.store(log.run.0, Ordering::SeqCst);
+        self.flags.store(flags, Ordering::SeqCst);
+    }
+
+    fn read(&self) -> Option<Log> {
+        let flags = self.flags.load(Ordering::SeqCst);
+        (flags & LOG_EXISTS != 0).then(|| Log {
+            epoch: Epoch(self.epoch.load(Ordering::SeqCst)),
+            run: Incarnation(self.run.load(Ordering::SeqCst)),
+            workers: (flags >> WORKERS_SHIFT) as u16,
+            counts: flags & LOG_COUNTS != 0,
+            hands_over: flags & LOG_HANDS_OVER != 0,
+        })
     }
 }
 
@@ -344,19 +397,14 @@ mod tests {
     use super::*;
 
     fn directive(role: Role) -> Directive {
-        let peer = Some(Incarnation(0xabcd));
         let hands_over = role == Role::Primary(GateMode::Open);
-        let (quiesce, passes_on) = (u32::MAX, role == Role::Backup);
-        Directive {
-            epoch: Epoch(7),
-            role,
-            silent: true,
-            peer,
-            peer_workers: 300,
-            hands_over,
-            quiesce,
-            passes_on,
-        }
+        let (epoch, run) = (Epoch(5), Incarnation(0xabcd));
+        let log = Log { epoch, run, workers: 300, counts: !hands_over, hands_over };
+        let other = Log { epoch: Epoch(6), workers: u16::MAX, counts: hands_over, ..log };
+        let passes_on = (role == Role::Backup).then_some(PeerIndex(2));
+        let logs = [Some(log), None, Some(other)];
+        let (epoch, quiesce) = (Epoch(7), u32::MAX);
+        Directive { epoch, role, silent: true, logs, quiesce, passes_on }
     }
 
     #[test]
@@ -370,13 +418,21 @@ mod tests {
             Role::Primary(GateMode::Open),
             Role::Primary(GateMode::Confirmed),
         ] {
-            board.publish(42, &directive(role));
+            board.publish(42, &directive(role), true);
             assert_eq!(board.read(), Some((42, directive(role))));
         }
-        let nobody =
-            Directive { peer: None, peer_workers: 0, silent: false, ..directive(Role::Spare) };
-        board.publish(43, &nobody);
+        let nobody = Directive { logs: [None; MAX_PEERS], silent: false, ..directive(Role::Spare) };
+        board.publish(43, &nobody, true);
         assert_eq!(board.read(), Some((43, nobody)));
+        board.publish(44, &nobody, false);
+        assert_eq!(board.read(), Some((44, nobody)), "it still holds");
+    }
+
+    #[test]
+    fn first_directive_is_always_published() {
+        let board = Board::new(1, 1);
+        board.publish(1, &directive(Role::Spare), false);
+        assert_eq!(board.read(), Some((1, directive(Role::Spare))));
     }
 
     #[test]
@@ -396,18 +452,18 @@ mod tests {
         let board = Board::new(2, 1);
         let good = Standing { session_open: true, log_applied: true, ..Standing::default() };
         let mismatch = Mismatch { shard: 3, position: Position(9), primary: 0xaaaa, ours: 0xbbbb };
-        board.stand(0, &Standing { unconfirmed_since_us: Some(9), ..good });
+        board.stand(0, &Standing { unconfirmed_since_us: [Some(9), None, Some(3)], ..good });
         board.stand(
             1,
             &Standing {
-                unconfirmed_since_us: Some(5),
+                unconfirmed_since_us: [Some(5), None, Some(4)],
                 mismatch: Some(mismatch),
                 log_applied: false,
                 ..good
             },
         );
         let (all, _) = board.survey(0);
-        assert_eq!(all.unconfirmed_since_us, Some(5));
+        assert_eq!(all.unconfirmed_since_us, [Some(5), None, Some(3)]);
         assert_eq!(all.mismatch, Some(mismatch));
         assert!(all.session_open && !all.log_applied && !all.refused_log);
     }

@@ -1,37 +1,50 @@
-//! A session channel: one primary's worker's log on its way to the backup.
+//! A session channel: the log of one worker of a primary on its way to one other node.
 
-use replication::{Directive, Incarnation, PendingLog, Protection, Session, SessionConfig};
+use replication::{
+    Incarnation, Ledger, Log, PeerIndex, PendingLog, Protection, RecordKind, Session, SessionConfig,
+};
 
 use crate::board::worker_of_channel;
 use crate::config::NodeConfig;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
+    /// The other node.
+    pub peer: PeerIndex,
+    /// Which of the primary's workers logs.
     pub number: u16,
     pub session: Session,
     pub log: PendingLog,
+    /// At a primary: what clients are sent waits for this log's confirmation.
+    pub counts: bool,
+    /// At a primary: what of its work is confirmed.
+    pub ledger: Ledger,
 }
 
 impl Channel {
-    fn new(number: u16, max_datagram: usize, pending_log_bytes: usize) -> Channel {
+    fn new(peer: PeerIndex, number: u16, max_datagram: usize, pending_log_bytes: usize) -> Channel {
         let config = SessionConfig::for_datagrams(number, max_datagram);
         // Room for a few of the longest batches, or a slow step would stop the log for good.
         let least = 4 * config.max_batch_bytes;
         let log = PendingLog::new(pending_log_bytes.max(least), config.max_batch_bytes);
-        Channel { number, session: Session::new(config), log }
+        let ledger = Ledger::new(config.window_frames);
+        Channel { peer, number, session: Session::new(config), log, counts: false, ledger }
     }
 
     /// One of those that are not in use, or a new one: taking its memory takes longer than clients
     /// should wait when roles change.
     fn take(
         idle: &mut Vec<Channel>,
-        number: u16,
+        (peer, number): (PeerIndex, u16),
         node: &NodeConfig,
         max_datagram: usize,
     ) -> Channel {
-        let Some(mut channel) = idle.pop() else {
-            return Channel::new(number, max_datagram, node.pending_log_bytes);
+        let fits = |channel: &Channel| channel.session.config().max_datagram == max_datagram;
+        let Some(place) = idle.iter().rposition(fits) else {
+            return Channel::new(peer, number, max_datagram, node.pending_log_bytes);
         };
+        let mut channel = idle.swap_remove(place);
+        channel.peer = peer;
         channel.number = number;
         channel.session.renumber(number);
         channel
@@ -41,51 +54,81 @@ impl Channel {
     pub fn retire(mut self, idle: &mut Vec<Channel>) {
         self.session.close();
         self.log.reset();
+        self.ledger.reset();
+        self.counts = false;
         idle.push(self);
     }
 
-    fn open(
-        mut self,
-        directive: &Directive,
-        local: Incarnation,
-        peer: Incarnation,
-        protection: &Protection,
-    ) -> Channel {
-        self.session.open(directive.epoch, local, peer, protection);
+    fn open(mut self, log: &Log, local: Incarnation, protection: &Protection) -> Channel {
+        self.session.open(log.epoch, local, log.run, protection);
         self
     }
 }
 
-/// The channel that a primary's worker logs to; none without a peer.
-pub(crate) fn outgoing(
-    worker: u16,
-    node: &NodeConfig,
-    max_datagram: usize,
-    directive: &Directive,
-    protection: &Protection,
-    idle: &mut Vec<Channel>,
-) -> Vec<Channel> {
-    let open = |peer| {
-        let channel = Channel::take(idle, worker, node, max_datagram);
-        channel.open(directive, node.incarnation, peer, protection)
-    };
-    directive.peer.map(open).into_iter().collect()
+/// What channels are opened with.
+pub(crate) struct Opening<'a> {
+    pub node: &'a NodeConfig,
+    pub protection: &'a Protection,
+    /// Those that are not in use.
+    pub idle: &'a mut Vec<Channel>,
+    pub peer: PeerIndex,
+    pub log: &'a Log,
+    /// Of the way to that node.
+    pub max_datagram: usize,
 }
 
-/// The channels that a backup's worker applies; none without a peer.
-pub(crate) fn incoming(
-    worker: u16,
-    workers: u16,
-    node: &NodeConfig,
-    max_datagram: usize,
-    directive: &Directive,
-    protection: &Protection,
-    idle: &mut Vec<Channel>,
-) -> Vec<Channel> {
-    let Some(peer) = directive.peer else { return Vec::new() };
-    (0..directive.peer_workers)
-        .filter(|&channel| worker_of_channel(channel, workers) == worker)
-        .map(|channel| Channel::take(idle, channel, node, max_datagram))
-        .map(|channel| channel.open(directive, node.incarnation, peer, protection))
-        .collect()
+impl Opening<'_> {
+    fn channel(&mut self, number: u16) -> Channel {
+        let Opening { node, protection, idle, peer, log, max_datagram } = self;
+        let channel = Channel::take(idle, (*peer, number), node, *max_datagram);
+        channel.open(log, node.incarnation, protection)
+    }
+
+    /// The channel that a primary's worker logs to.
+    pub fn outgoing(&mut self, worker: u16) -> Channel {
+        self.channel(worker)
+    }
+
+    /// The channels that one of a backup's `workers` applies.
+    pub fn incoming(&mut self, worker: u16, workers: u16) -> Vec<Channel> {
+        (0..self.log.workers)
+            .filter(|&channel| worker_of_channel(channel, workers) == worker)
+            .map(|channel| self.channel(channel))
+            .collect()
+    }
+}
+
+/// Bytes that certainly find room in all logs that count; 0 when none does.
+pub(crate) fn room(channels: &[Channel]) -> usize {
+    let counting = channels.iter().filter(|channel| channel.counts);
+    counting.map(|channel| channel.session.room()).min().unwrap_or(0)
+}
+
+/// Where a record had no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// In a log that counts; never if [`room`] was asked before.
+    pub counting: bool,
+    /// In the one by which the shard was given to a node that joins.
+    pub given: bool,
+}
+
+/// Appends a record to all logs that count, and to that of the node `given` the shard.
+#[inline]
+pub(crate) fn append(
+    channels: &mut [Channel],
+    given: Option<PeerIndex>,
+    shard: u16,
+    kind: RecordKind,
+    parts: &[&[u8]],
+) -> Missed {
+    let mut missed = Missed::default();
+    for channel in channels {
+        if channel.counts {
+            missed.counting |= channel.session.append(shard, kind, parts).is_err();
+        } else if given == Some(channel.peer) {
+            missed.given |= channel.session.append(shard, kind, parts).is_err();
+        }
+    }
+    missed
 }

@@ -8,7 +8,7 @@ use engine::config::Config as ShardConfig;
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::Idle;
-use replication::{Incarnation, Protection};
+use replication::{Incarnation, MAX_PEERS, Protection};
 
 /// UDP port of heartbeats and other messages of the control plane, on both ports.
 pub const DEFAULT_CONTROL_PORT: u16 = 7400;
@@ -18,8 +18,9 @@ pub const DEFAULT_CONTROL_PORT: u16 = 7400;
 pub struct PortConfig {
     /// One for each IP version that the node speaks there.
     pub addresses: ArrayVec<AddressConfig, 2>,
-    /// The other node's address there, of a version that this node speaks, too.
-    pub peer: Addr,
+    /// The other nodes' addresses there, in the order of [`PeerIndex`](replication::PeerIndex), each
+    /// of a version that this node speaks, too.
+    pub peers: ArrayVec<Addr, MAX_PEERS>,
 }
 
 /// An address of this node, and its network.
@@ -35,9 +36,22 @@ pub struct AddressConfig {
 
 impl PortConfig {
     /// A port of one IP version.
+    ///
+    /// # Panics
+    /// When there are more than [`MAX_PEERS`] peers.
     #[must_use]
-    pub fn new(address: AddressConfig, peer: impl Into<Addr>) -> PortConfig {
-        PortConfig { addresses: ArrayVec::from_iter([address]), peer: peer.into() }
+    pub fn new(
+        address: AddressConfig,
+        peers: impl IntoIterator<Item = impl Into<Addr>>,
+    ) -> PortConfig {
+        let peers = peers.into_iter().map(Into::into).collect();
+        PortConfig { addresses: ArrayVec::from_iter([address]), peers }
+    }
+
+    /// Whether `address` is another node's.
+    #[must_use]
+    pub fn is_peer(&self, address: Addr) -> bool {
+        self.peers.contains(&address)
     }
 
     /// This node's address among those of the same version as `address`.
@@ -190,7 +204,8 @@ mod tests {
 
     #[test]
     fn each_version_has_its_own_next_hop() {
-        let mut net = PortConfig::new(own("10.77.0.1", 24, Some("10.77.0.254")), addr("10.77.0.2"));
+        let mut net =
+            PortConfig::new(own("10.77.0.1", 24, Some("10.77.0.254")), [addr("10.77.0.2")]);
         net.addresses.push(own("fd77::1", 64, Some("fe80::254")));
         for (destination, hop) in [
             ("10.77.0.9", "10.77.0.9"),

@@ -59,7 +59,7 @@ counters! {
     shards_given,
     /// Shards taken in while joining.
     shards_taken,
-    /// Log batches closed.
+    /// Log batches closed, of each log.
     batches,
     /// Log records applied as a backup.
     records_applied,
@@ -69,7 +69,7 @@ counters! {
     digests_equal,
     /// Log records that could not be applied.
     records_refused,
-    /// Loops in which a shard had to wait for the peer to confirm.
+    /// Loops in which a shard had to wait for other nodes to confirm.
     back_pressure_loops,
     /// ARP requests sent.
     arp_requests,

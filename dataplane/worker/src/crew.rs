@@ -70,12 +70,12 @@ pub enum CrewError {
         /// How many.
         vips: usize,
     },
-    /// Nobody could be asked for the way to its clients, or to the peer.
+    /// Nobody could be asked for the way to its clients, or to another node.
     #[error(
         "{address} is of an IP version of which the node has no address on its {port}: add one"
     )]
     Version {
-        /// The service address, or the peer's.
+        /// The service address, or the other node's.
         address: Addr,
         /// Which port.
         port: &'static str,
@@ -101,9 +101,9 @@ pub fn crew<N: Nic, S: Steward>(
     if vips.len() != node.shard.vips.len() || vips.is_empty() {
         return Err(CrewError::Vips { vips: node.shard.vips.len() });
     }
-    let on_lan = node.shard.vips.iter().chain([&node.lan.peer]);
+    let on_lan = node.shard.vips.iter().chain(&node.lan.peers);
     check_versions(&node.lan, on_lan, "service LAN")?;
-    check_versions(&node.link, [&node.link.peer], "link")?;
+    check_versions(&node.link, &node.link.peers, "link")?;
     let node = Arc::new(node);
     let board = Arc::new(Board::new(workers, node.shard.shards));
     let (event_sender, events) = events::channel();
@@ -170,8 +170,8 @@ fn local(
     let speaks_ipv6 = own.iter().any(|address| !address.is_ipv4());
     let link_local = speaks_ipv6.then(|| ipv6::link_local(mac));
     own.extend(link_local.map(Addr::from));
-    let (vmac, peer, control_port) = (node.vmac, net.peer, node.control_port);
-    Local { path, mac, vmac, own, link_local, peer, vips, control_port }
+    let (vmac, peers, control_port) = (node.vmac, net.peers.clone(), node.control_port);
+    Local { path, mac, vmac, own, link_local, peers, vips, control_port }
 }
 
 /// How much longer than asked for a worker's sleep may be, in nanoseconds.

@@ -66,8 +66,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let (sender, mac) = if service && serving {
             (port.service_mac, self.node.vmac)
-        } else if !service && (!silent || source == port.net.peer) {
-            // Silence is for the service's sake; the peer must be able to tell us our epoch.
+        } else if !service && (!silent || port.net.is_peer(source)) {
+            // Silence is for the service's sake; the peers must be able to tell us our epoch.
             (port.mac, port.mac)
         } else {
             return;

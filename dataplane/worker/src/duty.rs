@@ -1,12 +1,11 @@
 //! What this worker is at the moment, and how a directive changes it.
 
-use replication::{Directive, Epoch, GateMode, Incarnation, Role};
+use replication::{Directive, Epoch, MAX_PEERS, Role};
 
 use crate::admission::Admission;
-use crate::channel;
 use crate::events::Event;
-use crate::handover::Handover;
 use crate::kept::Flooding;
+use crate::logs::{self, only};
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::seen::Seen;
@@ -36,27 +35,10 @@ pub(crate) const SPARE: Directive = Directive {
     epoch: Epoch(0),
     role: Role::Spare,
     silent: false,
-    peer: None,
-    peer_workers: 0,
-    hands_over: false,
+    logs: [None; MAX_PEERS],
     quiesce: 0,
-    passes_on: false,
+    passes_on: None,
 };
-
-/// Which log a session carries: of whom, in which configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogId {
-    epoch: Epoch,
-    peer: Option<Incarnation>,
-    peer_workers: u16,
-}
-
-impl LogId {
-    pub fn of(directive: &Directive) -> LogId {
-        let Directive { epoch, peer, peer_workers, .. } = *directive;
-        LogId { epoch, peer, peer_workers }
-    }
-}
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Takes up a directive, if it is not the one it already follows.
@@ -66,6 +48,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return;
         }
         let at_rest = old.quiesce != 0 && self.is_settled();
+        let same_logs = logs::are_same(&self.logs, &new.logs);
         self.directive = new;
         if new.silent && !old.silent {
             self.lan.forget_frames_of(&self.lan_local.vips);
@@ -73,18 +56,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         match (self.duty, new.role) {
             (Duty::Spare, Role::Spare) => {}
             (_, Role::Spare) => self.step_down(now_us),
-            (Duty::Joining, Role::Joining) if self.log_of == Some(LogId::of(&new)) => {}
+            (Duty::Joining, Role::Joining) if same_logs => {}
             (_, Role::Joining) => {
                 self.step_down(now_us);
                 self.join();
             }
             // All that it was given is restored, or nobody would call it a backup.
-            (Duty::Joining, Role::Backup) if self.log_of == Some(LogId::of(&new)) => {
+            (Duty::Joining, Role::Backup) if same_logs => {
                 self.duty = Duty::Following;
             }
-            // A peer that is not known for a while takes nothing back of what it logged.
-            (Duty::Following, Role::Backup) if new.peer.is_none() => {}
-            (Duty::Following, Role::Backup) if self.log_of == Some(LogId::of(&new)) => {}
+            // A primary that is not known for a while takes nothing back of what it logged.
+            (Duty::Following, Role::Backup) if same_logs || only(&new.logs).is_none() => {}
             (Duty::Serving, Role::Backup) if at_rest => self.change_sides(),
             (_, Role::Backup) => {
                 self.step_down(now_us);
@@ -105,16 +87,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 if self.steward.is_some() {
                     self.board.serve(new.epoch);
                 }
-                let same_log = self.log_of == Some(LogId::of(&new));
-                if same_log && self.handover.is_some() {
-                    self.close_gate(now_us, mode);
-                } else if new.role != old.role || !same_log {
-                    self.change_gate(now_us, mode);
-                }
+                self.change_logs(now_us, mode);
             }
         }
-        if new.passes_on && self.detains {
-            self.pass_on_waiting(now_us);
+        if let Some(peer) = new.passes_on.filter(|_| self.detains) {
+            self.pass_on_waiting(now_us, peer);
         }
         self.events.tell(now_us, Event::Directive(new));
     }
@@ -133,7 +110,6 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.blocked = false;
         self.detains = false;
         self.follows_a_log = false;
-        self.log_of = None;
         self.handover = None;
         self.admission = Admission::default();
         self.retire_channels();
@@ -157,7 +133,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     fn follow(&mut self) {
-        let placement = Placement::following(self.board.workers(), self.directive.peer_workers);
+        let theirs = only(&self.directive.logs).map_or(0, |(_, log)| log.workers);
+        let placement = Placement::following(self.board.workers(), theirs);
         self.hold_fresh_shards(placement);
         self.follow_log();
         self.duty = Duty::Following;
@@ -196,57 +173,5 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.detains = false;
         self.shards.set_owners(self.board.owners());
         self.duty = Duty::Applying { since_us: now_us, records: 0 };
-    }
-
-    pub(crate) fn retire_channels(&mut self) {
-        for channel in self.channels.drain(..) {
-            channel.retire(&mut self.idle_channels);
-        }
-    }
-
-    /// Sets the gate, and opens the session that lets it release.
-    pub(crate) fn log_to_peer(&mut self, now_us: u64, mode: GateMode) {
-        self.gate.set_mode(mode);
-        self.recorder.log_opened();
-        self.log_of = Some(LogId::of(&self.directive));
-        let hands_over = self.directive.hands_over;
-        self.retire_channels();
-        if mode == GateMode::Confirmed || hands_over {
-            let most = self.link.max_datagram();
-            let Worker { index, node, directive, protection, idle_channels, .. } = self;
-            self.channels =
-                channel::outgoing(*index, node, most, directive, protection, idle_channels);
-        }
-        self.shards.slots.iter_mut().for_each(|slot| slot.logged = false);
-        let rate = self.node.handover_bytes_per_second;
-        self.handover = hands_over.then(|| Handover::new(now_us, rate));
-        self.closed_at = None;
-    }
-
-    /// The node that joins has all shards: from here on nothing leaves that it does not know of.
-    /// Or it has failed, and nothing waits for it any more.
-    fn close_gate(&mut self, now_us: u64, mode: GateMode) {
-        if self.gate.mode() == mode {
-            return;
-        }
-        self.gate.set_mode(mode);
-        let channel = self.channels.first().filter(|_| mode == GateMode::Confirmed);
-        self.closed_at = channel.map(|channel| channel.session.last_closed());
-        if self.serving() {
-            self.release(now_us);
-        }
-    }
-
-    /// Open: what waits may leave, nobody will confirm it any more. Confirmed with another peer:
-    /// what waits depends on a log that the new peer will never have.
-    fn change_gate(&mut self, now_us: u64, mode: GateMode) {
-        if mode == GateMode::Confirmed {
-            self.counters.drop_gate_discarded += self.gate.discard() as u64;
-            self.recorder.gate_discarded();
-        }
-        self.log_to_peer(now_us, mode);
-        if self.serving() {
-            self.release(now_us);
-        }
     }
 }

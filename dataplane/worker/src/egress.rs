@@ -4,7 +4,7 @@ use engine::addr::Addr;
 use engine::egress::{Egress, Outgoing};
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::{checksum, ipv6, segment};
-use replication::{Gate, Position};
+use replication::{Gate, Mark};
 
 use crate::counters::Counters;
 use crate::nic::{Frame, Nic, TxChecksum};
@@ -20,8 +20,8 @@ pub(crate) struct Held<F> {
 /// Where a step's packets go.
 #[derive(Debug)]
 pub(crate) enum Way<'a, F> {
-    /// Into the gate, until the batch at this position is confirmed.
-    Gate(&'a mut Gate<Held<F>>, Position),
+    /// Into the gate, until what is logged in the loop with this mark is confirmed.
+    Gate(&'a mut Gate<Held<F>>, Mark),
     /// To the port at once.
     Port,
 }
@@ -51,8 +51,8 @@ impl<N: Nic> Egress for FrameEgress<'_, N> {
         };
         match &mut self.way {
             Way::Port => self.lan.send_ip(self.now_us, frame, remote, self.counters),
-            Way::Gate(gate, position) => {
-                if gate.hold(*position, Held { frame, remote }).is_err() {
+            Way::Gate(gate, mark) => {
+                if gate.hold(*mark, Held { frame, remote }).is_err() {
                     self.counters.drop_tx_full += 1;
                 }
             }

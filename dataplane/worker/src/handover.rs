@@ -1,12 +1,11 @@
 //! Handing over: a primary gives its shards to a node that joins, one after the other, while it
-//! serves. Each is saved between two of its steps, and from then on its records are logged; so the
-//! snapshot and the log behind it are the shard. The gate is open meanwhile: nothing waits for a
-//! node that does not hold the state yet.
+//! serves. Each is saved between two of its steps, and from then on its records go into that node's log,
+//! too; so the snapshot and the log behind it are the shard. That log does not count meanwhile: nothing
+//! waits for a node that does not hold the state yet.
 
 use replication::snapshot::{OFFSET_BYTES, PIECE_BYTES, Pieces};
-use replication::{Position, RecordKind};
+use replication::{Mark, PeerIndex, Position, RecordKind};
 
-use crate::channel::Channel;
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::primary::RECORD_BYTES;
@@ -22,6 +21,8 @@ const BURST_US: u64 = 5_000;
 /// How far a worker's handover has come.
 #[derive(Debug)]
 pub(crate) struct Handover {
+    /// The node that joins.
+    pub to: PeerIndex,
     pieces: Pieces,
     /// The shard at this place is under way, or next.
     place: usize,
@@ -33,14 +34,17 @@ pub(crate) struct Handover {
     complete: bool,
     /// The log had no room for a record: what it carries has a hole.
     failed: bool,
+    /// The last loop that its log closed before it began to count.
+    counts_after: Option<Mark>,
     /// A shard was saved in this loop.
     saved: bool,
 }
 
 impl Handover {
     /// One that begins at `now_us` and may use so many bytes a second.
-    pub fn new(now_us: u64, bytes_per_second: u64) -> Handover {
+    pub fn new(to: PeerIndex, now_us: u64, bytes_per_second: u64) -> Handover {
         Handover {
+            to,
             pieces: Pieces::default(),
             place: 0,
             under_way: false,
@@ -48,6 +52,7 @@ impl Handover {
             last: Position::START,
             complete: false,
             failed: false,
+            counts_after: None,
             saved: false,
         }
     }
@@ -57,16 +62,27 @@ impl Handover {
         !self.failed && self.complete && self.last <= confirmed
     }
 
-    /// Logs what happens to a shard that was given away already. The gate is open, so nothing can
-    /// wait for room.
-    pub fn log(&mut self, channel: &mut Channel, shard: u16, kind: RecordKind, parts: &[&[u8]]) {
-        self.failed = self.failed || channel.session.append(shard, kind, parts).is_err();
+    /// The peer has the log of all that left before its log began to count.
+    pub fn is_settled(&self, confirmed: Mark) -> bool {
+        self.counts_after.is_some_and(|mark| mark <= confirmed)
+    }
+
+    /// Its log counts from now on, and `after` was the last loop before; or it counts no more.
+    pub fn count(&mut self, after: Option<Mark>) {
+        self.counts_after = after;
+    }
+
+    /// Who is given a shard that is `logged`, unless that has failed.
+    pub fn takes(&self, logged: bool) -> Option<PeerIndex> {
+        (logged && !self.failed).then_some(self.to)
     }
 
     pub fn has_failed(&self) -> bool {
         self.failed
     }
 
+    /// The log had no room for what happened to a shard that was given away already: nothing can
+    /// wait for a node that does not hold the state.
     pub fn fail(&mut self) {
         self.failed = true;
     }
@@ -120,7 +136,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     pub(crate) fn give_shards(&mut self, now_us: u64) {
         let hurries = self.is_quiescing();
         let Worker { handover, channels, shards, counters, .. } = self;
-        let (Some(handover), Some(channel)) = (handover, channels.first_mut()) else { return };
+        let Some(handover) = handover else { return };
+        let channel = channels.iter_mut().find(|channel| channel.peer == handover.to);
+        let Some(channel) = channel else { return };
         if handover.failed || handover.complete {
             return;
         }

@@ -9,6 +9,7 @@ use engine::time::Instant;
 use engine::wire::icmp_error::IcmpError;
 use replication::{GateMode, Path, RecordKind, Role};
 
+use crate::channel;
 use crate::egress::{FrameEgress, Way};
 use crate::input::{self, ERROR_BYTES};
 use crate::nic::{Frame, Nic};
@@ -61,34 +62,27 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn take_in_error(&mut self, place: usize, now: Instant, now_us: u64) -> bool {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let need = RECORD_BYTES + ERROR_BYTES + DIGEST_BYTES * self.shards.slots.len();
-        let Worker { shards, channels, gate, lan, counters, node, handover, .. } = self;
+        let Worker { shards, channels, gate, lan, counters, node, handover, mark, .. } = self;
         let slot = &mut shards.slots[place];
         let Some(error) = slot.errors.first() else { return true };
         let most = node.shard.max_packets_per_step as usize;
-        let way = if confirmed {
-            let Some(channel) = channels.first_mut() else { return false };
-            if channel.session.room() < need || gate.room() < most {
-                return false;
-            }
-            let body = input::encode_error(now, error);
-            match channel.session.append(slot.index, RecordKind::Icmp, &[&body]) {
-                Ok(position) => Way::Gate(gate, position),
-                Err(_) => return false,
-            }
-        } else if lan.room() < most {
-            return false;
-        } else {
-            let channel = channels.first_mut().filter(|_| slot.logged);
-            if let (Some(channel), Some(handover)) = (channel, handover) {
-                handover.log(
-                    channel,
-                    slot.index,
-                    RecordKind::Icmp,
-                    &[&input::encode_error(now, error)],
-                );
-            }
-            Way::Port
+        let room = match confirmed {
+            true => channel::room(channels) >= need && gate.room() >= most,
+            false => lan.room() >= most,
         };
+        if !room {
+            return false;
+        }
+        let given = handover.as_ref().and_then(|handover| handover.takes(slot.logged));
+        let body = input::encode_error(now, error);
+        let missed = channel::append(channels, given, slot.index, RecordKind::Icmp, &[&body]);
+        if let (true, Some(handover)) = (missed.given, handover) {
+            handover.fail();
+        }
+        if missed.counting {
+            return false;
+        }
+        let way = if confirmed { Way::Gate(gate, *mark) } else { Way::Port };
         counters.steps += 1;
         let mut egress = FrameEgress { lan, way, now_us, counters };
         slot.shard.icmp_error(now, error, &mut egress);

@@ -9,7 +9,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use engine::wire::{Checksums, Malformed, arp, icmpv4, icmpv6, ipv4, ipv6, mld, ndp, udp};
-use replication::Path;
+use replication::{MAX_PEERS, Path, PeerIndex};
 
 use crate::counters::Counters;
 use crate::nic::RxChecksum;
@@ -31,8 +31,8 @@ pub(crate) struct Local {
     pub own: ArrayVec<Addr, MAX_OWN>,
     /// One of these, if the node speaks IPv6 here (RFC 4291 section 2.8).
     pub link_local: Option<Ipv6Addr>,
-    /// The other node's address.
-    pub peer: Addr,
+    /// The other nodes' addresses, in the order of [`PeerIndex`].
+    pub peers: ArrayVec<Addr, MAX_PEERS>,
     /// Empty on the link.
     pub vips: ArrayVec<Addr, MAX_VIPS>,
     pub control_port: u16,
@@ -64,8 +64,9 @@ pub(crate) enum Class {
         source: Addr,
         payload: Range<usize>,
     },
-    /// A datagram for a session channel.
+    /// A datagram of another node for a session channel.
     Session {
+        peer: PeerIndex,
         channel: u16,
         payload: Range<usize>,
     },
@@ -311,8 +312,10 @@ fn datagram(
     let payload = start..start + datagram.payload.len();
     match datagram.destination_port.checked_sub(local.control_port) {
         Some(0) => Ok(Class::Control { source, payload }),
-        Some(channel) if local.path == Path::Link && source == local.peer => {
-            Ok(Class::Session { channel: channel - 1, payload })
+        Some(channel) if local.path == Path::Link => {
+            let sender = PeerIndex::all().zip(&local.peers).find(|(_, peer)| **peer == source);
+            let (peer, _) = sender.ok_or(Drop::UdpPort)?;
+            Ok(Class::Session { peer, channel: channel - 1, payload })
         }
         _ => Err(Drop::UdpPort),
     }
@@ -367,6 +370,7 @@ mod tests {
     use super::*;
 
     const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+    const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
     const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
     const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
@@ -386,8 +390,9 @@ mod tests {
         };
         let link_local = ipv6::link_local(MAC);
         let own = [NODE.into(), NODE_V6.into(), link_local.into()].into();
-        let (link_local, peer) = (Some(link_local), PEER.into());
-        Local { path, mac: MAC, vmac: VMAC, own, link_local, peer, vips, control_port: 7400 }
+        let (link_local, peers) =
+            (Some(link_local), [OTHER, PEER].map(Addr::from).into_iter().collect());
+        Local { path, mac: MAC, vmac: VMAC, own, link_local, peers, vips, control_port: 7400 }
     }
 
     fn frame(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {
@@ -481,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_heard_on_the_link_and_from_the_peer_only() {
+    fn sessions_are_heard_on_the_link_and_from_the_peers_only() {
         let from = |source, path| {
             let bytes = frame(MAC, ethernet::ETHERTYPE_IPV4, &datagram(source, 7403));
             let class = classify(&bytes, RxChecksum::Unknown, &local(path));
@@ -490,7 +495,11 @@ mod tests {
             }
             class
         };
-        assert!(matches!(from(PEER, Path::Link), Class::Session { channel: 2, .. }));
+        for (peer, place) in [(OTHER, 0), (PEER, 1)] {
+            let peer_is = |peer: PeerIndex| peer == PeerIndex(place);
+            let class = from(peer, Path::Link);
+            assert!(matches!(class, Class::Session { peer, channel: 2, .. } if peer_is(peer)));
+        }
         assert_eq!(from(CLIENT, Path::Link), Class::Drop(Drop::UdpPort));
         assert_eq!(from(PEER, Path::Lan), Class::Drop(Drop::UdpPort));
     }

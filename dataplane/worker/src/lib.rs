@@ -44,6 +44,7 @@ mod input;
 mod inspect;
 mod kept;
 mod limit;
+mod logs;
 mod port;
 mod primary;
 mod receive;

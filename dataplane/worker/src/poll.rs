@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
 use replication::{
-    CommitRule, Directive, Gate, GateMode, Numbers, Path, Position, Protection, Report, Role,
-    Session, Transfer,
+    CommitRule, Directive, Gate, GateMode, MAX_PEERS, Mark, Numbers, Path, Protection, Report,
+    Role, Transfer, confirmed_by_all,
 };
 
 use crate::admission::Admission;
@@ -17,7 +17,7 @@ use crate::channel::Channel;
 use crate::clock::{Clock, NS_PER_US};
 use crate::config::NodeConfig;
 use crate::counters::Counters;
-use crate::duty::{Duty, LogId, SPARE};
+use crate::duty::{Duty, SPARE};
 use crate::egress::Held;
 use crate::events::{Event, Events};
 use crate::handover::Handover;
@@ -26,8 +26,9 @@ use crate::ingress::Local;
 use crate::kept::{Flooding, Kept};
 use crate::latency::Recorder;
 use crate::limit::RateLimit;
+use crate::logs::Logs;
 use crate::nic::{BURST, Nic};
-use crate::port::Port;
+use crate::port::{Destination, Port};
 use crate::query::Query;
 use crate::shards::{Placement, Shards};
 use crate::spread::Spread;
@@ -75,10 +76,10 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) handover: Option<Handover>,
     /// The longest loop in which a shard was saved.
     pub(crate) handover_pause_ns: u64,
-    /// The last batch before a handover's gate closed.
-    pub(crate) closed_at: Option<Position>,
-    /// The log that the session channels were opened for.
-    pub(crate) log_of: Option<LogId>,
+    /// The logs that the session channels were opened for.
+    pub(crate) logs: Logs,
+    /// Of this loop, if it logs anything.
+    pub(crate) mark: Mark,
     pub(crate) kicks: Kicks,
     /// A shard waits for room in the gate or in the log, or for another node to serve.
     pub(crate) blocked: bool,
@@ -186,11 +187,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             gate: Gate::new(gate, CommitRule::Swmu),
             fault: None,
             follows_a_log: false,
-            log_of: None,
+            logs: Logs::default(),
+            mark: Mark::START.next(),
             admission: Admission::default(),
             handover: None,
             handover_pause_ns: 0,
-            closed_at: None,
             kicks: Kicks::default(),
             blocked: false,
             detains: false,
@@ -336,15 +337,15 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             last_kick_us: standing.last_kick_us,
         };
         let Worker { steward, lan, link, counters, node, .. } = self;
-        let ports = (node.control_port, node.control_port);
-        let directive = steward.as_mut()?.poll(now_us, &report, &mut |path, datagram| {
+        let directive = steward.as_mut()?.poll(now_us, &report, &mut |path, peer, datagram| {
             let port = match path {
                 Path::Lan => &mut *lan,
                 Path::Link => &mut *link,
             };
-            port.send_datagram(now_us, ports, datagram, counters);
+            let to = Destination { peer, port: node.control_port };
+            port.send_datagram(now_us, to, datagram, counters);
         });
-        self.board.publish(now_us, &directive);
+        self.board.publish(now_us, &directive, directive != self.directive);
         self.trusted = true;
         self.distrust_since_us = None;
         Some(directive)
@@ -383,7 +384,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     /// Whether this worker suspects that its node is not what it was: after a stall it says nothing
-    /// on the service LAN, but to its peer, which alone can tell.
+    /// on the service LAN, but to its peers, which alone can tell.
     pub(crate) fn is_silent(&self) -> bool {
         self.directive.silent || !self.trusted
     }
@@ -414,24 +415,31 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Hands batches, retransmissions and confirmations to the link's port, and lets them go.
     fn send_log(&mut self, now_us: u64) {
         let Worker { channels, numbers, link, counters, node, link_idle, spread, .. } = self;
-        for Channel { number, session, log } in channels.iter_mut() {
+        for Channel { peer, number, session, log, .. } in channels.iter_mut() {
             let port = node.control_port.wrapping_add(1).wrapping_add(*number);
+            let to = Destination { peer: *peer, port };
             session.poll_transmit(now_us, *link_idle, log, numbers, &mut |sending| {
-                link.room() > 0 && link.send_sealed(now_us, (port, port), sending, counters)
+                link.room() > 0 && link.send_sealed(now_us, to, sending, counters)
             });
         }
         link.poll_neighbours(now_us, false, counters);
         link.flush(spread);
     }
 
-    /// Tells the recorder what the log and the shards got, at `now_ns`.
+    /// Takes down what is confirmed, and tells the recorder what the logs and the shards got, at
+    /// `now_ns`.
     fn note_log(&mut self, now_ns: u64) {
-        let session = self.channels.first().map(|channel| &channel.session);
-        let segments = self.counters.segments + self.counters.segments_applied;
-        self.recorder.ready(now_ns, segments, session.map(Session::position));
-        if let Some(session) = session {
-            self.recorder.confirmed(session.confirmed());
+        for Channel { session, ledger, .. } in &mut self.channels {
+            ledger.confirm(session.confirmed());
         }
+        // While none counts, the one by which the state is handed over.
+        let open = self.gate.mode() == GateMode::Open;
+        let timed = || self.channels.iter().filter(|channel| channel.counts || open);
+        let logged = timed().map(|channel| channel.ledger.last_closed()).min();
+        let confirmed = confirmed_by_all(timed().map(|channel| &channel.ledger));
+        let segments = self.counters.segments + self.counters.segments_applied;
+        self.recorder.ready(now_ns, segments, logged.unwrap_or(Mark::START));
+        self.recorder.confirmed(confirmed);
     }
 
     /// Lets go what may, and says how many frames the LAN's card took.
@@ -461,26 +469,26 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     fn tell_board(&mut self) {
-        let role = self.directive.role;
-        let open = !self.channels.iter().any(|channel| !channel.session.is_open());
-        let own = self.channels.first().filter(|_| self.duty == Duty::Serving);
-        let confirmed = own.map_or(Position::START, |own| own.session.confirmed());
+        let open = self.channels.iter().all(|channel| channel.session.is_open());
         let held = if self.admission.is_idle() { self.shards.slots.len() } else { 0 };
         let refused = matches!(self.fault, Some(Fault::Refused { .. }))
             || self.channels.iter().any(|channel| channel.session.refused_log());
+        let joiner = self.joiner();
+        let settled = joiner.is_some_and(|(to, channel)| to.is_settled(channel.ledger.confirmed()));
+        let handed_over =
+            joiner.is_some_and(|(to, channel)| to.is_complete(channel.session.confirmed()));
         let standing = Standing {
-            unconfirmed_since_us: own.and_then(|own| own.session.unconfirmed_since_us()),
+            unconfirmed_since_us: self.unconfirmed_since_us(),
             first_packet_us: self.first_packet_us,
             last_kick_us: self.kicks.last_us,
-            session_open: match role {
-                Role::Backup => open && self.fault.is_none(),
-                Role::Primary(GateMode::Confirmed) => open && own.is_some(),
-                Role::Joining => open && self.fault.is_none(),
-                Role::Primary(GateMode::Open) | Role::Spare => false,
+            session_open: match self.duty {
+                Duty::Joining | Duty::Following => open && self.fault.is_none(),
+                Duty::Serving => open,
+                Duty::Spare | Duty::Applying { .. } | Duty::Ready => false,
             },
             held: u16::try_from(held).unwrap_or(u16::MAX),
-            handed_over: self.handover.as_ref().is_some_and(|to| to.is_complete(confirmed)),
-            settled: self.closed_at.is_some_and(|position| position <= confirmed),
+            handed_over,
+            settled: handed_over && settled,
             quiet: self.quiet(),
             handover_failed: self.handover.as_ref().is_some_and(Handover::has_failed),
             refused_log: refused,
@@ -491,6 +499,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             },
         };
         self.board.stand(self.index, &standing);
+    }
+
+    /// Since when each of the other nodes keeps this one waiting.
+    fn unconfirmed_since_us(&self) -> [Option<u64>; MAX_PEERS] {
+        let mut since_us = [None; MAX_PEERS];
+        let outgoing = self.channels.iter().filter(|_| self.duty == Duty::Serving);
+        for Channel { peer, session, .. } in outgoing {
+            since_us[peer.place()] = session.unconfirmed_since_us();
+        }
+        since_us
     }
 
     fn next_deadline_us(&self, now_us: u64) -> Option<u64> {

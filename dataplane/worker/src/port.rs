@@ -8,7 +8,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::ip_header_len;
 use engine::wire::{arp, ipv4, ipv6, ndp, udp};
-use replication::{Path, Sending};
+use replication::{Path, PeerIndex, Sending};
 
 use crate::config::PortConfig;
 use crate::counters::Counters;
@@ -18,6 +18,14 @@ use crate::spread::{Parcel, Spread};
 
 /// Ethernet, IP and UDP header of a datagram, the longest we send.
 const MAX_DATAGRAM_HEADER_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
+
+/// Where a datagram to another node goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination {
+    pub peer: PeerIndex,
+    /// UDP port at both ends.
+    pub port: u16,
+}
 
 #[derive(Debug)]
 pub(crate) struct Port<N: Nic> {
@@ -118,7 +126,7 @@ impl<N: Nic> Port<N> {
         });
     }
 
-    /// Asks again for neighbours that did not answer; of a `silent` node only the peer's place.
+    /// Asks again for neighbours that did not answer; of a `silent` node only the peers' places.
     pub fn poll_neighbours(&mut self, now_us: u64, silent: bool, counters: &mut Counters) {
         if self.neighbours.next_deadline_us().is_none_or(|at| at > now_us) {
             return;
@@ -128,9 +136,11 @@ impl<N: Nic> Port<N> {
             // What does not fit is asked for at its next time.
             let _ = again.try_push(address);
         });
-        let to_peer = self.net.next_hop(self.net.peer);
-        for address in again.into_iter().filter(|address| !silent || *address == to_peer) {
-            self.ask(address, None, counters);
+        for address in again {
+            let to_peer = |peer: &Addr| self.net.next_hop(*peer) == address;
+            if !silent || self.net.peers.iter().any(to_peer) {
+                self.ask(address, None, counters);
+            }
         }
     }
 
@@ -201,23 +211,23 @@ impl<N: Nic> Port<N> {
         true
     }
 
-    /// Sends a datagram of `bytes` to the peer.
+    /// Sends a datagram of `bytes`.
     pub fn send_datagram(
         &mut self,
         now_us: u64,
-        ports: (u16, u16),
+        to: Destination,
         bytes: &[u8],
         counters: &mut Counters,
     ) -> bool {
         let fill = |frame: &mut N::Frame| frame.append(bytes);
-        self.build_datagram(now_us, ports, UdpChecksum::Filled, bytes.len(), fill, counters)
+        self.build_datagram(now_us, to, UdpChecksum::Filled, bytes.len(), fill, counters)
     }
 
-    /// Sends a datagram of the log to the peer; it is put together and sealed in the card's memory.
+    /// Sends a datagram of the log; it is put together and sealed in the card's memory.
     pub fn send_sealed(
         &mut self,
         now_us: u64,
-        ports: (u16, u16),
+        to: Destination,
         sending: Sending<'_>,
         counters: &mut Counters,
     ) -> bool {
@@ -230,24 +240,25 @@ impl<N: Nic> Port<N> {
                 frame.append(&trailer)
             }
         };
-        self.build_datagram(now_us, ports, sum, most, fill, counters)
+        self.build_datagram(now_us, to, sum, most, fill, counters)
     }
 
-    /// Sends a datagram to the peer that `fill` appends, `most` bytes long at most. False, and
-    /// nothing sent, when there is no frame for it, it does not fit into one, or there is no
-    /// address to send it from.
+    /// Sends a datagram that `fill` appends, `most` bytes long at most. False, and nothing sent, when
+    /// there is no frame for it, it does not fit into one, or there is no address to send it from or
+    /// to.
     fn build_datagram(
         &mut self,
         now_us: u64,
-        ports: (u16, u16),
+        to: Destination,
         sum: UdpChecksum,
         most: usize,
         fill: impl FnOnce(&mut N::Frame) -> bool,
         counters: &mut Counters,
     ) -> bool {
-        let Some(own) = self.net.address_beside(self.net.peer) else { return false };
+        let Some(&destination) = self.net.peers.get(to.peer.place()) else { return false };
+        let Some(own) = self.net.address_beside(destination) else { return false };
         let source = own.address;
-        if most > self.max_datagram() {
+        if most > self.max_datagram(to.peer) {
             return false;
         }
         let Some(mut frame) = self.nic.allocate() else {
@@ -260,22 +271,25 @@ impl<N: Nic> Port<N> {
             return false;
         }
         let payload = &frame.bytes()[header.len()..];
-        self.write_header(source, ports, sum, payload, header);
+        self.write_header((source, destination), to.port, sum, payload, header);
         frame.bytes_mut()[..header.len()].copy_from_slice(header);
-        self.send_ip(now_us, frame, self.net.peer, counters);
+        self.send_ip(now_us, frame, destination, counters);
         true
     }
 
-    /// Payload of the longest datagram to the peer, in bytes.
-    pub fn max_datagram(&self) -> usize {
-        let headers = ip_header_len(self.net.peer) + udp::HEADER_LEN;
+    /// Payload of the longest datagram to another node, in bytes. Both ends come to the same, as
+    /// they speak the same IP version with each other.
+    pub fn max_datagram(&self, peer: PeerIndex) -> usize {
+        let address = self.net.peers.get(peer.place());
+        let headers =
+            address.map_or(ipv6::HEADER_LEN, |peer| ip_header_len(*peer)) + udp::HEADER_LEN;
         usize::from(self.nic.mtu()).saturating_sub(headers)
     }
 
     fn write_header(
         &self,
-        source: Addr,
-        ports: (u16, u16),
+        (source, destination): (Addr, Addr),
+        port: u16,
         sum: UdpChecksum,
         payload: &[u8],
         header: &mut [u8],
@@ -285,9 +299,11 @@ impl<N: Nic> Port<N> {
             false => ethernet::ETHERTYPE_IPV6,
         };
         let (link, rest) = header.split_at_mut(ethernet::HEADER_LEN);
-        let (destination, own) = (Mac::default(), self.mac);
-        link.copy_from_slice(&ethernet::Header { destination, source: own, ethertype }.to_bytes());
-        match (source.as_ipv4(), self.net.peer.as_ipv4()) {
+        let unknown = Mac::default();
+        let frame = ethernet::Header { destination: unknown, source: self.mac, ethertype };
+        link.copy_from_slice(&frame.to_bytes());
+        let ports = (port, port);
+        match (source.as_ipv4(), destination.as_ipv4()) {
             (Some(source), Some(destination)) => {
                 let (protocol, ttl) = (ipv4::PROTOCOL_UDP, ipv4::DEFAULT_TTL);
                 let ip = ipv4::Header { source, destination, protocol, ttl };
@@ -302,7 +318,7 @@ impl<N: Nic> Port<N> {
             _ => {
                 let ip = ipv6::Header {
                     source: source.octets().into(),
-                    destination: self.net.peer.octets().into(),
+                    destination: destination.octets().into(),
                     protocol: ipv6::PROTOCOL_UDP,
                     hop_limit: ipv6::DEFAULT_HOP_LIMIT,
                     traffic_class: 0,
@@ -463,7 +479,7 @@ mod tests {
     fn port() -> (Port<MemoryNic>, Wire) {
         let (nic, wire) = MemoryNic::new(OWN, 1500);
         let address = Ipv4Addr::new(10, 77, 0, 1).into();
-        let net = PortConfig::new(AddressConfig { address, prefix_len: 24, gateway: None }, PEER);
+        let net = PortConfig::new(AddressConfig { address, prefix_len: 24, gateway: None }, [PEER]);
         (Port::new(nic, Path::Lan, net, 0, 64), wire)
     }
 
@@ -511,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_node_asks_for_nobody_but_its_peer() {
+    fn silent_node_asks_for_nobody_but_its_peers() {
         for (silent, expected) in [(false, vec![CLIENT, PEER]), (true, vec![PEER])] {
             let (mut port, _wire) = port();
             wait_for(&mut port, VIP, CLIENT);

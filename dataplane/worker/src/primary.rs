@@ -5,9 +5,9 @@ use engine::time::Instant;
 use engine::wire::Checksums;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
-use replication::{GateMode, Position, RecordKind, Role};
+use replication::{GateMode, PeerIndex, RecordKind, Role, confirmed_by_all};
 
-use crate::channel::Channel;
+use crate::channel::{self, Channel, Missed};
 use crate::counters::Counters;
 use crate::door::Door;
 use crate::egress::{FrameEgress, Way};
@@ -95,7 +95,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let shards = self.shards.slots.len();
         let Worker { shards: all, channels, gate, lan, counters, node, recorder, .. } = self;
-        let handover = &mut self.handover;
+        let (handover, mark) = (&mut self.handover, self.mark);
         let resets = &mut self.reset_limit;
         let slot = &mut all.slots[place];
         let due = slot.shard.next_deadline().is_some_and(|at| at <= now);
@@ -110,10 +110,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let most = node.shard.max_packets_per_step as usize;
         // Digests of all shards may follow in this batch.
         let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
-        let room = match channels.first() {
-            _ if !confirmed => lan.room() >= most,
-            Some(channel) => channel.session.room() >= need && gate.room() >= most,
-            None => false,
+        let room = match confirmed {
+            true => channel::room(channels) >= need && gate.room() >= most,
+            false => lan.room() >= most,
         };
         if !room && slot.screened >= take {
             return Turn::Blocked;
@@ -139,22 +138,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 keep_others(&mut segments, refused);
             }
             if room && (due || alone || !segments.is_empty()) {
-                let way = if confirmed {
-                    let Some(channel) = channels.first_mut() else { return Turn::Blocked };
-                    match append(channel, slot.index, kind, now, &segments) {
-                        Some(position) => Way::Gate(gate, position),
-                        None => return Turn::Blocked,
-                    }
-                } else {
-                    let channel = channels.first_mut().filter(|_| slot.logged);
-                    if let (Some(channel), Some(handover)) = (channel, handover)
-                        && !handover.has_failed()
-                        && append(channel, slot.index, kind, now, &segments).is_none()
-                    {
+                if confirmed || slot.logged {
+                    let given = handover.as_ref().and_then(|to| to.takes(slot.logged));
+                    let missed = append(channels, given, slot.index, kind, now, &segments);
+                    if let (true, Some(handover)) = (missed.given, handover) {
                         handover.fail();
                     }
-                    Way::Port
-                };
+                    if missed.counting {
+                        return Turn::Blocked;
+                    }
+                }
+                let way = if confirmed { Way::Gate(gate, mark) } else { Way::Port };
                 counters.steps += 1;
                 counters.segments += segments.len() as u64;
                 let mut egress = FrameEgress { lan, way, now_us, counters };
@@ -175,30 +169,44 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         Turn::Stepped
     }
 
-    /// Appends the digests of what was stepped and closes the batch.
+    /// Appends the digests of what was stepped and closes the batches.
     pub(crate) fn end_batch(&mut self) {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
-        let Some(channel) = self.channels.first_mut() else { return };
-        let logged = |slot: &&mut Slot<N::Frame>| slot.touched && (confirmed || slot.logged);
-        for slot in self.shards.slots.iter_mut().filter(logged) {
-            let digest = slot.shard.digest().to_le_bytes();
-            let appended = channel.session.append(slot.index, RecordKind::Digest, &[&digest]);
-            // Without room the proof comes with the next batch.
-            slot.touched = appended.is_err();
+        let Worker { channels, shards, handover, counters, mark, .. } = self;
+        if channels.is_empty() {
+            return;
         }
-        self.counters.batches += u64::from(channel.session.close_batch().is_some());
+        let logged = |slot: &&mut Slot<N::Frame>| slot.touched && (confirmed || slot.logged);
+        for slot in shards.slots.iter_mut().filter(logged) {
+            let digest = slot.shard.digest().to_le_bytes();
+            let given = handover.as_ref().and_then(|to| to.takes(slot.logged));
+            let missed =
+                channel::append(channels, given, slot.index, RecordKind::Digest, &[&digest]);
+            // Without room the proof comes with the next batch.
+            slot.touched = missed != Missed::default();
+        }
+        let mut closed = 0;
+        for Channel { session, ledger, .. } in channels {
+            if let Some(position) = session.close_batch() {
+                ledger.confirm(session.confirmed());
+                ledger.close(position, *mark);
+                closed += 1;
+            }
+        }
+        if closed > 0 {
+            counters.batches += closed;
+            *mark = mark.next();
+        }
     }
 
     /// Lets packets go whose log is safe.
     pub(crate) fn release(&mut self, now_us: u64) {
-        let confirmed = match self.channels.first() {
-            Some(channel) if channel.session.is_open() => channel.session.confirmed(),
-            _ => Position::START,
-        };
         if self.gate.is_empty() || self.lan.room() < self.gate.len() {
             return;
         }
-        let Worker { gate, lan, counters, recorder, .. } = self;
+        let Worker { gate, lan, counters, recorder, channels, .. } = self;
+        let counting = channels.iter().filter(|channel| channel.counts);
+        let confirmed = confirmed_by_all(counting.map(|channel| &channel.ledger));
         let released = gate.release(confirmed, |held| {
             lan.send_ip(now_us, held.frame, held.remote, counters);
         });
@@ -290,19 +298,20 @@ fn keep_others(segments: &mut Segments<'_>, refused: u64) {
     }
 }
 
-/// Logs a step; `None` if the log has no room after all.
+/// Logs a step.
 fn append(
-    channel: &mut Channel,
+    channels: &mut [Channel],
+    given: Option<PeerIndex>,
     shard: u16,
     kind: Kind,
     now: Instant,
     segments: &[Segment<'_>],
-) -> Option<Position> {
+) -> Missed {
     let logged = match kind {
         Kind::Step => RecordKind::Input,
         Kind::Kick => RecordKind::Kick,
     };
-    input::encode(now, segments, |parts| channel.session.append(shard, logged, parts)).ok()
+    input::encode(now, segments, |parts| channel::append(channels, given, shard, logged, parts))
 }
 
 fn run<N: Nic>(

@@ -5,7 +5,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use engine::counters::Counters as ShardCounters;
 use engine::guard::GuardCounters;
 use engine::shard::{ConnectionInfo, MemoryUse};
-use replication::{Directive, GateCounters, KeyRing, Protection, SessionCounters};
+use replication::{Directive, GateCounters, KeyRing, PeerIndex, Protection, SessionCounters};
 
 use crate::board::earliest;
 use crate::counters::Counters;
@@ -103,6 +103,17 @@ pub struct ServiceSummary {
     pub guard: GuardCounters,
 }
 
+/// One session channel of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSummary {
+    /// The other node.
+    pub peer: PeerIndex,
+    /// Which of the primary's workers logs.
+    pub channel: u16,
+    /// What it did.
+    pub counters: SessionCounters,
+}
+
 /// How a worker fares.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -119,10 +130,10 @@ pub struct Summary {
     /// What went through the gate.
     pub gate: GateCounters,
     /// What its session channels did.
-    pub sessions: Vec<(u16, SessionCounters)>,
+    pub sessions: Vec<SessionSummary>,
     /// How many of these are open.
     pub sessions_open: usize,
-    /// Since when its oldest batch waits for the peer to confirm it.
+    /// Since when its oldest batch waits for another node to confirm it.
     pub unconfirmed_since_us: Option<u64>,
     /// The shards that it holds.
     pub shards: Vec<ShardSummary>,
@@ -194,8 +205,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             memory: slot.shard.memory(),
             services: services(slot),
         });
-        let sessions =
-            self.channels.iter().map(|channel| (channel.number, *channel.session.counters()));
+        let sessions = self.channels.iter().map(|channel| SessionSummary {
+            peer: channel.peer,
+            channel: channel.number,
+            counters: *channel.session.counters(),
+        });
         let open = self.channels.iter().filter(|channel| channel.session.is_open()).count();
         let since = self.channels.iter().map(|channel| channel.session.unconfirmed_since_us());
         Summary {

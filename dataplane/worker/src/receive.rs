@@ -117,12 +117,13 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     None => self.hand_over(LEAD, path, frame),
                 }
             }
-            Class::Session { channel, payload } => {
+            Class::Session { peer, channel, payload } => {
                 let owner = worker_of_channel(channel, self.board.workers());
                 if owner != self.index {
                     return self.hand_over(owner, path, frame);
                 }
-                let channel = self.channels.iter_mut().find(|own| own.number == channel);
+                let mut channels = self.channels.iter_mut();
+                let channel = channels.find(|own| own.number == channel && own.peer == peer);
                 let taken = channel.is_some_and(|channel| {
                     let datagram = &mut frame.bytes_mut()[payload];
                     channel.session.receive(now_us, datagram, &mut channel.log).is_ok()
@@ -158,7 +159,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Path::Lan => &mut self.lan,
             Path::Link => &mut self.link,
         };
-        if source == port.net.peer {
+        if port.net.is_peer(source) {
             port.learn(now_us, source, link.source, &mut self.counters);
         }
     }

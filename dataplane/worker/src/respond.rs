@@ -49,8 +49,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let (from, mac) = if for_service && serving {
             (port.service_mac, self.node.vmac)
-        } else if for_node && (!silent || sender == port.net.peer) {
-            // Silence is for the service's sake; the peer must be able to tell us our epoch.
+        } else if for_node && (!silent || port.net.is_peer(sender)) {
+            // Silence is for the service's sake; the peers must be able to tell us our epoch.
             (port.mac, port.mac)
         } else {
             return;

@@ -72,7 +72,7 @@ pub(crate) struct Slot<F> {
     pub logged_until_us: u64,
     /// When the log ends: whatever a client sent before a later segment of its own, it is over.
     pub log_end_us: u64,
-    /// Its records go into the log although the gate is open: a node that joins has its snapshot.
+    /// Its records go into a log that does not count yet, too: a node that joins has its snapshot.
     pub logged: bool,
 }
 

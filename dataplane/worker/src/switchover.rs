@@ -4,10 +4,10 @@
 
 use engine::hash::shard_of;
 use engine::wire::ethernet::Mac;
-use replication::Path;
+use replication::{Path, PeerIndex};
 
-use crate::channel::{self, Channel};
-use crate::duty::{Duty, LogId};
+use crate::channel::Channel;
+use crate::duty::Duty;
 use crate::kept::Lag;
 use crate::nic::{Frame, Nic};
 use crate::poll::Worker;
@@ -50,7 +50,6 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             slot.logged = false;
         }
         self.handover = None;
-        self.closed_at = None;
         self.follow_log();
         self.duty = Duty::Following;
         // What comes before the other node serves is for it, or for this one if that fails.
@@ -58,24 +57,19 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.blocked = true;
     }
 
-    /// Opens the channels by which the peer's log comes.
+    /// Follows the log of the node that serves.
     pub(crate) fn follow_log(&mut self) {
-        let (workers, most) = (self.board.workers(), self.link.max_datagram());
-        self.retire_channels();
-        let Worker { index, node, directive, channels, protection, idle_channels, .. } = self;
-        *channels =
-            channel::incoming(*index, workers, node, most, directive, protection, idle_channels);
+        self.open_incoming();
         // Each log has a time of its own.
         self.shards.slots.iter_mut().for_each(|slot| slot.lag = Lag::default());
         self.follows_a_log = true;
-        self.log_of = Some(LogId::of(&self.directive));
     }
 
     /// A segment that comes while this node does not serve: it goes on to the node that does, or
     /// waits for the first step if this one is about to, or is dropped.
     pub(crate) fn take_early(&mut self, now_us: u64, hash: u32, port: u16, frame: N::Frame) {
-        if self.directive.passes_on && !self.is_silent() {
-            return self.pass_on(now_us, frame);
+        if let Some(peer) = self.directive.passes_on.filter(|_| !self.is_silent()) {
+            return self.pass_on(now_us, peer, frame);
         }
         let claims = matches!(self.duty, Duty::Applying { .. } | Duty::Ready);
         let awaited = self.detains || claims && !self.is_silent();
@@ -90,31 +84,31 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    /// What waited for the other node to serve.
-    pub(crate) fn pass_on_waiting(&mut self, now_us: u64) {
+    /// What waited for that node to serve.
+    pub(crate) fn pass_on_waiting(&mut self, now_us: u64, peer: PeerIndex) {
         self.detains = false;
         self.blocked = false;
         for place in 0..self.shards.slots.len() {
             let slot = &mut self.shards.slots[place];
             slot.screened = 0;
             for frame in std::mem::take(&mut slot.waiting) {
-                self.pass_on(now_us, frame);
+                self.pass_on(now_us, peer, frame);
             }
         }
     }
 
     /// Sends a segment on to the peer's own MAC address. One that came to ours was passed on
     /// already.
-    fn pass_on(&mut self, now_us: u64, mut frame: N::Frame) {
-        if !came_to(&frame, self.node.vmac) {
+    fn pass_on(&mut self, now_us: u64, peer: PeerIndex, mut frame: N::Frame) {
+        let to = self.lan.net.peers.get(peer.place()).copied();
+        let Some(to) = to.filter(|_| came_to(&frame, self.node.vmac)) else {
             self.counters.drop_not_serving += 1;
             return;
-        }
+        };
         frame.reuse();
         frame.bytes_mut()[6..12].copy_from_slice(&self.lan.mac.0);
-        let peer = self.lan.net.peer;
         let Worker { lan, counters, .. } = self;
-        lan.send_ip(now_us, frame, peer, counters);
+        lan.send_ip(now_us, frame, to, counters);
         counters.passed_on += 1;
     }
 }

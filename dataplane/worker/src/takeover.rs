@@ -69,7 +69,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.duty = Duty::Serving;
         self.serving_since_us = Some(now_us);
         self.shards.set_owners(self.board.owners());
-        self.log_to_peer(now_us, mode);
+        self.begin_logs(now_us, mode);
         if self.follows_a_log {
             self.shards.go_on_from_log(now_us);
             let now = self.shards.time(now_us);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use replication::Position;
+use replication::Mark;
 
 use super::Latency;
 use super::runs::{Run, Runs};
@@ -26,9 +26,9 @@ pub(crate) struct Recorder {
     segments: u64,
     in_gate: Runs,
     to_card: Runs,
-    /// The batch after the last one that a poll handed to the link, and when it did.
-    batches: VecDeque<(Position, u64)>,
-    next_batch: Position,
+    /// The polls that handed something to the link, and when they did.
+    batches: VecDeque<(Mark, u64)>,
+    last: Mark,
 }
 
 impl Recorder {
@@ -42,7 +42,7 @@ impl Recorder {
             in_gate: Runs::new(MAX_RUNS),
             to_card: Runs::new(MAX_RUNS),
             batches: VecDeque::with_capacity(MAX_BATCHES),
-            next_batch: Position::START.next(),
+            last: Mark::START,
         }
     }
 
@@ -71,10 +71,10 @@ impl Recorder {
         self.began_ns
     }
 
-    /// The peer holds all batches up to `position`.
-    pub fn confirmed(&mut self, position: Position) {
-        while let Some((next, handed_ns)) = self.batches.front() {
-            if *next > position.next() {
+    /// All that count hold what was logged up to the poll with this mark.
+    pub fn confirmed(&mut self, mark: Mark) {
+        while let Some((last, handed_ns)) = self.batches.front() {
+            if *last > mark {
                 break;
             }
             let rtt_ns = self.began_ns.saturating_sub(*handed_ns);
@@ -91,19 +91,20 @@ impl Recorder {
         self.to_card.push(run(into_queue));
     }
 
-    /// This poll's log was handed to the link; the next batch is `next_batch`. `segments`: all
-    /// that the shards were ever given.
-    pub fn ready(&mut self, now_ns: u64, segments: u64, next_batch: Option<Position>) {
+    /// What was logged up to the poll with mark `last` was handed to the link. `segments`: all that
+    /// the shards were ever given.
+    pub fn ready(&mut self, now_ns: u64, segments: u64, last: Mark) {
         self.ready_ns = now_ns;
         let batch = segments - self.segments;
         self.segments = segments;
         if batch > 0 {
             self.latency.batch_segments.saturating_record(batch);
         }
-        let Some(next) = next_batch.filter(|next| *next > self.next_batch) else { return };
-        self.next_batch = next;
-        if self.batches.len() < MAX_BATCHES {
-            self.batches.push_back((next, now_ns));
+        if last > self.last {
+            self.last = last;
+            if self.batches.len() < MAX_BATCHES {
+                self.batches.push_back((last, now_ns));
+            }
         }
     }
 
@@ -139,10 +140,9 @@ impl Recorder {
         self.in_gate.clear();
     }
 
-    /// The log's positions begin anew.
+    /// All logs begin anew.
     pub fn log_opened(&mut self) {
         self.batches.clear();
-        self.next_batch = Position::START.next();
     }
 }
 
@@ -166,13 +166,13 @@ mod tests {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
         recorder.stepped(Some(400), 2, 0);
-        recorder.ready(3_000, 5, Some(Position(2)));
+        recorder.ready(3_000, 5, Mark(1));
         recorder.released(0);
         recorder.end(4_000, 0, true);
 
         recorder.begin(50_000);
-        recorder.confirmed(Position(1));
-        recorder.ready(51_000, 5, Some(Position(2)));
+        recorder.confirmed(Mark(1));
+        recorder.ready(51_000, 5, Mark(1));
         recorder.released(2);
         recorder.end(54_000, 2, true);
 
@@ -213,13 +213,13 @@ mod tests {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
         recorder.stepped(Some(1_000), 1, 0);
-        recorder.ready(2_000, 1, Some(Position(7)));
+        recorder.ready(2_000, 1, Mark(6));
         recorder.gate_discarded();
         recorder.log_opened();
         recorder.begin(3_000);
-        recorder.ready(3_500, 1, Some(Position(2)));
+        recorder.ready(3_500, 1, Mark(7));
         recorder.begin(5_000);
-        recorder.confirmed(Position(1));
+        recorder.confirmed(Mark(7));
         recorder.released(1);
         assert_about(&recorder.latency().link_rtt_ns, 1, 1_500, 1_500);
         assert!(recorder.latency().gate_ns.is_empty());
@@ -228,14 +228,14 @@ mod tests {
     #[test]
     fn each_polls_batch_is_timed_once_however_they_are_confirmed() {
         let mut recorder = Recorder::new();
-        for (began_ns, next) in [(1_000, 2), (2_000, 4), (3_000, 4)] {
+        for (began_ns, last) in [(1_000, 1), (2_000, 3), (3_000, 3)] {
             recorder.begin(began_ns);
-            recorder.ready(began_ns, 0, Some(Position(next)));
+            recorder.ready(began_ns, 0, Mark(last));
         }
         recorder.begin(10_000);
-        recorder.confirmed(Position(2));
+        recorder.confirmed(Mark(2));
         assert_about(&recorder.latency().link_rtt_ns, 1, 9_000, 9_000);
-        recorder.confirmed(Position(3));
+        recorder.confirmed(Mark(3));
         assert_about(&recorder.latency().link_rtt_ns, 2, 8_000, 9_000);
     }
 }

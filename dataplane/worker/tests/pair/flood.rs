@@ -66,7 +66,7 @@ fn flood(world: &mut World, count: u32, mut segment: impl FnMut(u32) -> Vec<u8>)
 }
 
 fn log_bytes(world: &mut World) -> u64 {
-    world.summaries(0)[0].sessions[0].1.bytes_sent
+    world.summaries(0)[0].sessions[0].counters.bytes_sent
 }
 
 fn digests(world: &mut World, node: usize) -> Vec<(u16, u64)> {

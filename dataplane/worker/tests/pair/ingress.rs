@@ -12,6 +12,7 @@ use worker::{Event, Ingress, Keep};
 use crate::client::Work;
 use crate::network::{Place, Weather};
 use crate::steward::{DETECTION_US, TestSteward};
+use crate::told::AnySteward;
 use crate::world::{self, VIP, VMAC, World, shard_config};
 use crate::{
     OPEN, STRANGER, STRANGER_MAC, echo_request, frame, kill_in_the_middle, start_all, syn,
@@ -252,7 +253,7 @@ fn service_may_have_a_group_address() {
             config,
             index,
             1,
-            TestSteward::new(index, 1, incarnation, Default::default()),
+            AnySteward::Own(TestSteward::new(index, 1, incarnation, Default::default())),
         )
     }));
     let question = arp::Packet::request(STRANGER_MAC, STRANGER, VIP);

@@ -10,7 +10,7 @@ use crate::start_all;
 use crate::world::{VIP, VMAC, World, mac};
 
 fn sessions(world: &mut World, node: usize) -> SessionCounters {
-    world.summaries(node)[0].sessions[0].1
+    world.summaries(node)[0].sessions[0].counters
 }
 
 /// What the sender of `frame` would send a moment later, with one bit of its last bytes changed.

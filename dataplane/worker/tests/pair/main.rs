@@ -12,8 +12,10 @@ mod latency;
 mod network;
 mod rejoin;
 mod scripted;
+mod several;
 mod steward;
 mod switchover;
+mod told;
 mod world;
 
 use std::collections::HashSet;
@@ -28,7 +30,9 @@ use engine::seq::SeqNumber;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{Segment, SegmentHeader};
 use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Path, PeerIndex, Report, Role,
+};
 use worker::{Event, MonotonicClock, Steward, spawn};
 
 use client::{Client, Work};
@@ -431,17 +435,15 @@ impl Steward for Alone {
         &mut self,
         _now_us: u64,
         _report: &Report,
-        _emit: &mut impl FnMut(Path, &[u8]),
+        _emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         Directive {
             epoch: Epoch(1),
             role: OPEN,
             silent: false,
-            peer: None,
-            peer_workers: 0,
-            hands_over: false,
+            logs: [None; MAX_PEERS],
             quiesce: 0,
-            passes_on: false,
+            passes_on: None,
         }
     }
 

@@ -1,5 +1,5 @@
-//! The wires: a switch that learns, and a link. Both lose, delay, reorder and duplicate frames as
-//! the seed has it.
+//! The wires: a switch that learns, and a link, for more than two nodes with a switch of its own.
+//! Both lose, delay, reorder and duplicate frames as the seed has it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, HashMap};
 use engine::wire::ethernet::Mac;
 use engine::wire::{checksum, ipv4, ipv6};
 
-use crate::world::{VIP, VIP_V6};
+use crate::world::{VIP, VIP_V6, mac};
 
 /// SplitMix64: enough for weather, and the same on every machine.
 #[derive(Clone, Debug)]
@@ -63,13 +63,14 @@ pub struct Spoken {
 pub struct Network {
     pub weather: Weather,
     random: Random,
+    nodes: usize,
     /// Which place a MAC address was last seen at.
     stations: HashMap<Vec<u8>, Place>,
     places: Vec<Place>,
     under_way: BinaryHeap<Arrival>,
     sequence: u64,
     /// What each node sent in the service's name.
-    pub spoken: [Spoken; 2],
+    pub spoken: Vec<Spoken>,
     pub vmac: [u8; 6],
     /// What the service's packets may be long on their way; a router tells of longer ones.
     pub mtu: usize,
@@ -80,17 +81,18 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn new(seed: u64, clients: usize, vmac: [u8; 6]) -> Network {
-        let mut places = vec![Place::Lan(0), Place::Lan(1)];
+    pub fn new(seed: u64, nodes: usize, clients: usize, vmac: [u8; 6]) -> Network {
+        let mut places: Vec<_> = (0..nodes).map(Place::Lan).collect();
         places.extend((0..clients).map(Place::Client));
         Network {
             weather: Weather::default(),
             random: Random(seed),
+            nodes,
             stations: HashMap::new(),
             places,
             under_way: BinaryHeap::new(),
             sequence: 0,
-            spoken: Default::default(),
+            spoken: (0..nodes).map(|_| Spoken::default()).collect(),
             vmac,
             mtu: usize::MAX,
             watch: None,
@@ -104,7 +106,13 @@ impl Network {
             frames.push(frame.clone());
         }
         match from {
-            Place::Link(node) => self.cross_link(now_us, 1 - node, frame),
+            Place::Link(node) => {
+                for to in (0..self.nodes).filter(|to| *to != node) {
+                    if self.nodes == 2 || frame[0] & 1 == 1 || frame[..6] == link_mac(to) {
+                        self.cross_link(now_us, to, frame.clone());
+                    }
+                }
+            }
             Place::Lan(_) | Place::Client(_) => self.switch(now_us, from, frame),
         }
     }
@@ -112,7 +120,9 @@ impl Network {
     /// What was last handed to the link's card of `node` never makes it onto the wire: the machine
     /// died, its card with it.
     pub fn lose_last_on_link(&mut self, node: usize) {
-        let lost = |arrival: &Arrival| arrival.0.2 == Place::Link(1 - node);
+        let lost = |arrival: &Arrival| {
+            matches!(arrival.0.2, Place::Link(_)) && arrival.0.3[6..12] == link_mac(node)
+        };
         let count = self.under_way.iter().filter(|arrival| lost(arrival)).count() as u64;
         let mut kept = self.random.below(count + 1);
         let mut in_order = std::mem::take(&mut self.under_way).into_sorted_vec();
@@ -220,6 +230,10 @@ impl Network {
 }
 
 const ETHERNET_LEN: usize = 14;
+
+fn link_mac(node: usize) -> [u8; 6] {
+    mac(node, 2).0
+}
 
 /// Whether a packet comes from one of the service's addresses, or says where one is.
 fn speaks_for_service(frame: &[u8]) -> bool {

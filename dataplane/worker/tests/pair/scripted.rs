@@ -10,8 +10,8 @@ use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::Segment;
 use engine::wire::{Checksums, arp, ipv4, udp};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Numbers, Path, PendingLog, RecordKind, Report, Role,
-    Session, SessionConfig,
+    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Numbers, Path, PeerIndex, PendingLog,
+    RecordKind, Report, Role, Session, SessionConfig,
 };
 use worker::{At, Event, Steward};
 
@@ -24,22 +24,20 @@ const SERVING: Directive = Directive {
     epoch: Epoch(2),
     role: Role::Primary(GateMode::Open),
     silent: false,
-    peer: None,
-    peer_workers: 0,
-    hands_over: false,
+    logs: [None; MAX_PEERS],
     quiesce: 0,
-    passes_on: false,
+    passes_on: None,
 };
 const FOLLOWING: Directive = Directive {
     epoch: Epoch(1),
     role: Role::Backup,
     silent: false,
-    peer: Some(Incarnation(100)),
-    peer_workers: 1,
-    hands_over: false,
+    logs: [Some(FOLLOWED), None, None],
     quiesce: 0,
-    passes_on: false,
+    passes_on: None,
 };
+const FOLLOWED: Log =
+    Log { epoch: Epoch(1), run: Incarnation(100), workers: 1, counts: false, hands_over: false };
 
 /// Says what the test says.
 #[derive(Clone)]
@@ -62,7 +60,7 @@ impl Steward for Scripted {
         &mut self,
         _now_us: u64,
         _report: &Report,
-        _emit: &mut impl FnMut(Path, &[u8]),
+        _emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         *self.0.lock().unwrap()
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use replication::{Directive, Epoch, GateMode, Incarnation, Path, Report, Role, Transfer};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
+    Transfer,
+};
 use worker::Steward;
 
 pub const DETECTION_US: u64 = 50_000;
@@ -12,6 +15,8 @@ pub const DETECTION_US: u64 = 50_000;
 pub const SWITCH_OVER: u8 = 1;
 pub const SWITCH_OVER_BY_SNAPSHOT: u8 = 2;
 const HEARTBEAT_US: u64 = 10_000;
+/// The other node's place at each of them.
+const PEER: PeerIndex = PeerIndex(0);
 const DATAGRAM_LEN: usize = 21;
 /// Flags: the primary gives its state away; the joining node has it; it is in sync.
 const HANDS_OVER: u8 = 1;
@@ -141,6 +146,18 @@ impl TestSteward {
         }
     }
 
+    fn logs(&self) -> [Option<Log>; MAX_PEERS] {
+        let (counts, hands_over) = match self.role {
+            Role::Primary(mode) => (mode == GateMode::Confirmed, self.hands_over),
+            Role::Spare | Role::Joining | Role::Backup => (false, false),
+        };
+        let exists = !matches!(self.role, Role::Primary(GateMode::Open)) || hands_over;
+        let log = |(run, workers)| Log { epoch: self.epoch, run, workers, counts, hands_over };
+        let mut logs = [None; MAX_PEERS];
+        logs[PEER.place()] = self.peer.filter(|_| exists).map(log);
+        logs
+    }
+
     fn next_epoch(&mut self, role: Role) {
         self.yielded = false;
         self.epoch = self.epoch.next();
@@ -212,7 +229,7 @@ impl Steward for TestSteward {
         &mut self,
         now_us: u64,
         report: &Report,
-        emit: &mut impl FnMut(Path, &[u8]),
+        emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         if report.stalled_for_us > DETECTION_US {
             self.silent = true;
@@ -250,18 +267,16 @@ impl Steward for TestSteward {
         self.yield_state(report);
         if self.sent_us.is_none_or(|at| now_us.saturating_sub(at) >= HEARTBEAT_US) {
             self.sent_us = Some(now_us);
-            emit(Path::Link, &self.heartbeat());
-            emit(Path::Lan, &self.heartbeat());
+            emit(Path::Link, PEER, &self.heartbeat());
+            emit(Path::Lan, PEER, &self.heartbeat());
         }
         Directive {
             epoch: self.epoch,
             role: self.role,
             silent: self.silent,
-            peer: self.peer.map(|(incarnation, _)| incarnation),
-            peer_workers: self.peer.map_or(0, |(_, workers)| workers),
-            hands_over: self.hands_over,
+            logs: self.logs(),
             quiesce: if self.quiesce.1 { self.quiesce.0 } else { 0 },
-            passes_on: self.yielded && self.peer_serves,
+            passes_on: (self.yielded && self.peer_serves).then_some(PEER),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Two nodes, their clients, the wires between them, and one clock.
+//! The nodes, their clients, the wires between them, and one clock.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use engine::config::{Config, ServiceConfig, ServiceKind, StreamLength};
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::{Idle, IdleStrategy};
-use replication::{Incarnation, KeyRing, Protection, Role};
+use replication::{Directive, Incarnation, KeyRing, Protection, Role};
 use worker::latency::Latency;
 use worker::query::{AfterReading, Summary};
 use worker::{
@@ -21,18 +21,19 @@ use worker::{
 use crate::client::{Client, Work};
 use crate::network::{Network, Place, Random, Weather};
 use crate::steward::{DETECTION_US, TestSteward};
+use crate::told::{AnySteward, Told};
 
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
 /// Nodes' clocks have nothing in common.
-const CLOCK_ORIGIN_US: [u64; 2] = [1_000, 7_000_000_000];
+const CLOCK_ORIGIN_US: [u64; 3] = [1_000, 7_000_000_000, 300_000_000];
 /// Time that a loop with work takes.
 const BUSY_LOOP_US: u64 = 10;
 const LONGEST_STEP_US: u64 = 1_000;
 
 pub struct Node {
-    pub workers: Vec<Worker<MemoryNic, TestSteward>>,
+    pub workers: Vec<Worker<MemoryNic, AnySteward>>,
     queries: Vec<Sender<Query>>,
     pub events: Receiver<(u16, u64, Event)>,
     lan: Wire,
@@ -42,6 +43,8 @@ pub struct Node {
     pub happened: Vec<Event>,
     /// To its steward.
     order: Arc<AtomicU8>,
+    /// By which the test decides for it.
+    pub told: Option<Told>,
 }
 
 pub struct World {
@@ -91,17 +94,23 @@ pub fn protection() -> Protection {
     Protection::Sealed(KeyRing::single("lab", b"secret"))
 }
 
-/// LAN and link have IPv6 alone if the service has.
+/// Of one of two nodes.
 pub fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
+    config_among(2, index, incarnation, shard)
+}
+
+/// LAN and link have IPv6 alone if the service has.
+fn config_among(nodes: usize, index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
+    let others = || (0..nodes).filter(move |node| *node != index);
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
     let port = |net| {
         let place =
             AddressConfig { address: own(net, index).into(), prefix_len: 24, gateway: None };
-        PortConfig::new(place, own(net, 1 - index))
+        PortConfig::new(place, others().map(|node| own(net, node)))
     };
     let v6 = |own: fn(usize) -> Ipv6Addr| {
         let address = own(index).into();
-        PortConfig::new(AddressConfig { address, prefix_len: 64, gateway: None }, own(1 - index))
+        PortConfig::new(AddressConfig { address, prefix_len: 64, gateway: None }, others().map(own))
     };
     let (lan, link) = if shard.vips.iter().any(Addr::is_ipv4) {
         let mut both = port(77);
@@ -170,11 +179,12 @@ fn run_of(
 ) -> Node {
     let order = Arc::new(AtomicU8::new(0));
     let steward = TestSteward::new(index, workers, incarnation, Arc::clone(&order));
+    let steward = AnySteward::Own(steward);
     let config = NodeConfig { ingress, ..config_of(index, incarnation, shard) };
     node_of(crew_from(config, index, workers, steward), order)
 }
 
-type TestCrew = (Crew<MemoryNic, TestSteward>, Wire, Wire);
+type TestCrew = (Crew<MemoryNic, AnySteward>, Wire, Wire);
 
 fn node_of((crew, lan, link): TestCrew, order: Arc<AtomicU8>) -> Node {
     Node {
@@ -187,7 +197,16 @@ fn node_of((crew, lan, link): TestCrew, order: Arc<AtomicU8>) -> Node {
         frozen_until_us: 0,
         happened: Vec::new(),
         order,
+        told: None,
     }
+}
+
+/// One of several nodes, for which the test decides.
+fn told_node(nodes: usize, index: usize, workers: u16, directive: Directive) -> Node {
+    let (incarnation, told) = (Incarnation(100 + index as u64), Told::new(directive));
+    let config = config_among(nodes, index, incarnation, shard_config());
+    let crew = crew_from(config, index, workers, AnySteward::Told(told.clone()));
+    Node { told: Some(told), ..node_of(crew, Arc::default()) }
 }
 
 impl Node {
@@ -228,16 +247,29 @@ impl World {
         World::of_nodes(0, 0, nodes.into(), Ingress::Switch)
     }
 
-    fn of_nodes(seed: u64, clients: usize, nodes: Vec<Node>, ingress: Ingress) -> World {
+    /// Nodes with so many workers each, for which the test decides.
+    pub fn told(seed: u64, clients: usize, nodes: &[(u16, Directive)]) -> World {
+        let told = |(index, (workers, directive)): (usize, &(u16, Directive))| {
+            told_node(nodes.len(), index, *workers, *directive)
+        };
+        let nodes = nodes.iter().enumerate().map(told).collect();
+        World::at_start(seed, clients, nodes, Ingress::Switch)
+    }
+
+    fn at_start(seed: u64, clients: usize, nodes: Vec<Node>, ingress: Ingress) -> World {
         let mut random = Random(seed);
-        let mut world = World {
+        World {
             now_us: 0,
-            nodes,
             clients: (0..clients).map(|index| Client::new(index, random.next())).collect(),
-            network: Network::new(random.next(), clients, VMAC.0),
+            network: Network::new(random.next(), nodes.len(), clients, VMAC.0),
+            nodes,
             random,
             ingress,
-        };
+        }
+    }
+
+    fn of_nodes(seed: u64, clients: usize, nodes: Vec<Node>, ingress: Ingress) -> World {
+        let mut world = World::at_start(seed, clients, nodes, ingress);
         world.run(100_000, |world| world.is_serving(0) && world.role(1) == Role::Backup);
         world.run_for(20_000);
         world
