@@ -1,9 +1,9 @@
 //! `holdfast keys`: what a node shares with its peer, and how that is changed while it runs.
 
 use std::{
-    iter,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
+    iter,
     process::ExitCode,
 };
 
@@ -29,11 +29,8 @@ pub fn keys(args: &KeysArgs) -> anyhow::Result<ExitCode> {
         })?;
     }
     let member = client.status().map_err(|error| status::failure(&error))?.member;
-    let text = if args.json {
-        serde_json::to_string(&Keys::of(&member))? + "\n"
-    } else {
-        render(&member)
-    };
+    let text =
+        if args.json { serde_json::to_string(&Keys::of(&member))? + "\n" } else { render(&member) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,8 +15,8 @@ impl Table {
     }
 
     /// Appends a line.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     /// The text, each line ended by a newline and begun with `indent` spaces.

@@ -88,7 +88,11 @@ impl NodeConfig {
         Ok(Identity {
             name: NodeName::new(&self.node.name)?,
             incarnation,
-            peers: self.peers.iter().map(|peer| NodeName::new(&peer.name)).collect::<Result<_, _>>()?,
+            peers: self
+                .peers
+                .iter()
+                .map(|peer| NodeName::new(&peer.name))
+                .collect::<Result<_, _>>()?,
             keys: self.keys.clone(),
             config: self.manifest(),
             content: content_manifest(content),

@@ -2,7 +2,7 @@ use engine::config::{AtLimit, Rate, ServiceLimits};
 use replication::Protection;
 
 use super::{
-    Ingress, NodeConfig,
+    ConfigError, Ingress, NodeConfig, Register,
     testing::{GOOD, read, with},
 };
 
@@ -112,7 +112,7 @@ fn lan_may_be_ipv6_alone() {
         .replace("10.77.0.1/24", "fd77::1/64")
         .replace("10.77.0.2", "fd77::2");
     let config = read(&text).unwrap();
-    assert_eq!(config.peer.lan.to_string(), "fd77::2");
+    assert_eq!(config.peers[0].lan.to_string(), "fd77::2");
     let other_text = text.replace("fd77::100", "fd77:0:0::0:100");
     let derived = |text: &str| read(text).unwrap().cluster.vmac;
     assert_eq!(derived(&other_text), derived(&text), "it is the same address");
@@ -126,7 +126,7 @@ fn link_may_be_ipv6() {
     let config = read(&text).unwrap();
     let content = std::sync::Arc::new(engine::content::Content::new([]).unwrap());
     let link = config.worker(replication::Incarnation(1), content).link;
-    assert_eq!((link.addresses.len(), link.peer), (1, "fd78::2".parse().unwrap()));
+    assert_eq!((link.addresses.len(), link.peers[0]), (1, "fd78::2".parse().unwrap()));
     let message = read(&text.replace("\"fd78::2\"", "\"10.78.0.2\"")).unwrap_err().to_string();
     assert_says(&message, &["peer.link", "10.78.0.2 is not in the network", "fd78::1/64"]);
     let message = read(&text.replace("fd78::1/64", "fe80::1/64")).unwrap_err().to_string();
@@ -143,6 +143,52 @@ fn each_version_needs_the_nodes_own_address() {
     assert_says(&message, &["node.lan.address", "is empty"]);
     let message = complaint("\"10.77.0.1/24\"", "7");
     assert_says(&message, &["node.lan.address", "a string"]);
+}
+
+/// The good configuration with more nodes, each by its number.
+fn with_nodes(more: &[u8], register: &str) -> Result<NodeConfig, ConfigError> {
+    let peer = |number: u8| {
+        let name = char::from(b'a' + number - 1);
+        format!(
+            "[[peer]]\nname = \"{name}\"\nlan = \"10.77.0.{number}\"\nlink = \"10.78.0.{number}\"\n"
+        )
+    };
+    let more: String = more.iter().copied().map(peer).collect();
+    read(&(GOOD.replace("[peer]", "[[peer]]") + &more + register))
+}
+
+const THREE_VOTERS: &str = r#"
+[register]
+kind = "raft"
+voters = { a = "10.79.0.1:7500", b = "10.79.0.2:7500", c = "10.79.0.3:7500" }
+"#;
+
+#[test]
+fn cluster_may_have_more_than_two_nodes() {
+    let config = with_nodes(&[3], THREE_VOTERS).unwrap();
+    assert_eq!(config.peers.len(), 2);
+    let Register::Raft(raft) = &config.register else { panic!("raft") };
+    assert_eq!((raft.others.len(), &raft.witness), (2, &None));
+    let content = std::sync::Arc::new(engine::content::Content::default());
+    let identity = config.identity(replication::Incarnation(1), &content).unwrap();
+    assert_eq!(identity.peers.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    let worker = config.worker(replication::Incarnation(1), content);
+    assert_eq!((worker.lan.peers.len(), worker.link.peers.len()), (2, 2));
+    assert_eq!(worker.link.peers[1], "10.78.0.3".parse().unwrap());
+}
+
+#[test]
+fn more_than_two_nodes_need_a_majority_and_differ() {
+    let said = |more: &[u8], register| with_nodes(more, register).unwrap_err().to_string();
+    assert_says(&said(&[3], ""), &["register.kind", "3 nodes", "\"raft\""]);
+    assert_says(&said(&[3, 4], THREE_VOTERS), &["register.voters", "\"d\""]);
+    assert_says(&said(&[3, 4, 5], THREE_VOTERS), &["peer", "has 4", "1 to 3"]);
+    assert_says(&said(&[2], THREE_VOTERS), &["peer.name", "\"b\" is listed twice"]);
+    let witness = THREE_VOTERS.replace(" }", ", w = \"10.79.0.4:7500\" }");
+    assert_says(&said(&[3], &witness), &["register.voters", "are 4", "three or five"]);
+    let unknown = "[[peer]]\nname = \"c\"\nlan = \"10.77.0.3\"\nlink = \"10.78.0.3\"\nlnk = 1\n";
+    let message = read(&(GOOD.replace("[peer]", "[[peer]]") + unknown)).unwrap_err().to_string();
+    assert_says(&message, &["`peer[1].lnk`", "`link`"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine::config::{Ecn, TcpConfig};
 use hw_profiles::Profile;
-use replication::KeyRing;
+use replication::{KeyRing, MAX_PEERS};
 
 use super::{
     Cluster, ContentRoot, Ingress, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer,

@@ -39,7 +39,8 @@ fn parse(text: &str, path: &Path) -> Result<WitnessConfig, ConfigError> {
     let name = check.name("witness.name", &file.witness.name);
     let raft_only = [("raft", ())];
     let kind = check.choice("register.kind", &file.register.kind, &raft_only);
-    let raft = kind.and_then(|()| register::raft(&file.register, &name, Some(name.clone()), base, &mut check));
+    let raft = kind
+        .and_then(|()| register::raft(&file.register, &name, Some(name.clone()), base, &mut check));
     let log = validate::log(&file.log, &mut check);
     match (secret, raft, log) {
         (Some(secret), Some(raft), Some(log)) if check.problems.is_empty() => {

@@ -100,7 +100,8 @@ pub fn peer(config: &NodeConfig, system: &System, report: &mut Report) {
     let routes = system.read("/proc/net/route").unwrap_or_default();
     let routes_ipv6 = system.read("/proc/net/ipv6_route").unwrap_or_default();
     let (lan, link) = (&config.node.lan.device, &config.node.link.device);
-    let ways = config.peers.iter().flat_map(|peer| [("LAN", peer.lan, lan), ("link", peer.link, link)]);
+    let ways =
+        config.peers.iter().flat_map(|peer| [("LAN", peer.lan, lan), ("link", peer.link, link)]);
     for (path, address, device) in ways {
         let reachable = match address {
             IpAddr::V4(v4) => has_route(&routes, device, v4),

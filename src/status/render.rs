@@ -2,7 +2,7 @@
 
 use controlplane::{
     admin::{HandoverStatus, RegisterStatus, Status, VoterStatus},
-    status::{Gate, PathStatus, Standing},
+    status::{Gate, PathStatus, PeerStatus, Standing},
 };
 
 use super::{services, summary::is_serving};

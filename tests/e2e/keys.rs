@@ -49,7 +49,8 @@ fn keys_rotate_under_load_and_nobody_pauses() {
             write_keys(&lab, node, keys);
             lab.holdfast("keys", node, &["reload"]);
             wait_for("the peer to hear of it", 5, || {
-                names(&lab, NODES[usize::from(node == "a")])["peers"][node] == names(&lab, node)["node"]
+                names(&lab, NODES[usize::from(node == "a")])["peers"][node]
+                    == names(&lab, node)["node"]
             });
         }
         let_flow(300);

@@ -284,8 +284,8 @@ fn link(summaries: &[Summary], now_us: u64) -> LinkStatus {
         let waited_us = summary.unconfirmed_since_us.map(|since| now_us.saturating_sub(since));
         link.unconfirmed_us = link.unconfirmed_us.max(waited_us);
         link.gate_waiting += summary.gate_len as u64;
-        for (_, counters) in &summary.sessions {
-            add(&mut link.counters, "", counters.iter());
+        for session in &summary.sessions {
+            add(&mut link.counters, "", session.counters.iter());
         }
         let gate = &summary.gate;
         let counters = [
