@@ -43,6 +43,9 @@ struct Args {
     /// That seed with a switch that learns.
     #[arg(long, requires = "seed", conflicts_with = "plain")]
     learning: bool,
+    /// That seed with two nodes that decide between themselves.
+    #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning"])]
+    paired: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -61,9 +64,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     panics::keep();
     if let Some(seed) = args.seed {
-        let extent = match (args.plain, args.learning) {
-            (true, _) => Extent::Plain,
-            (_, true) => Extent::Learning,
+        let extent = match (args.plain, args.learning, args.paired) {
+            (true, ..) => Extent::Plain,
+            (_, true, _) => Extent::Learning,
+            (_, _, true) => Extent::Paired,
             _ => Extent::Whole,
         };
         return one(&args, Which { seed, extent });
@@ -83,13 +87,17 @@ struct Which {
 enum Extent {
     Plain,
     Learning,
+    Paired,
     Whole,
 }
 
 impl Extent {
     /// As on the command line.
-    const FLAGS: [(Extent, &str); 2] =
-        [(Extent::Plain, " --plain"), (Extent::Learning, " --learning")];
+    const FLAGS: [(Extent, &str); 3] = [
+        (Extent::Plain, " --plain"),
+        (Extent::Learning, " --learning"),
+        (Extent::Paired, " --paired"),
+    ];
 }
 
 impl Which {
@@ -97,6 +105,7 @@ impl Which {
         match self.extent {
             Extent::Plain => Plan::plain(self.seed),
             Extent::Learning => Plan::learning(self.seed),
+            Extent::Paired => Plan::paired(self.seed),
             Extent::Whole => Plan::new(self.seed),
         }
     }

@@ -18,7 +18,7 @@
 //! snapshots while nobody serves, and is the primary then. Until it is, the state is on one node
 //! alone, as it was before.
 
-use replication::{PeerIndex, Report, Transfer};
+use replication::{Epoch, PeerIndex, Report, Transfer};
 
 use crate::events::{Difference, Event, SpareReason};
 use crate::identity::{NodeId, NodeName};
@@ -56,8 +56,8 @@ pub(super) struct Switchovers {
     /// Begun so far: the number of the order that the workers get.
     pub attempts: u32,
     pub last: Option<SwitchoverStatus>,
-    /// When this node handed the service over last.
-    handed_over_us: Option<u64>,
+    /// When this node handed the service over last, and for which epoch.
+    handed_over: Option<(u64, Epoch)>,
 }
 
 impl<R: Register> Member<R> {
@@ -298,7 +298,7 @@ impl<R: Register> Member<R> {
         let view = self.register.view();
         let (epoch, follows) = (view.epoch, view.has(self.me));
         self.doubt = None;
-        self.switchovers.handed_over_us = Some(now_us);
+        self.switchovers.handed_over = Some((now_us, epoch));
         if let Some(last) = &mut self.switchovers.last {
             last.epoch = Some(epoch.0);
             last.handed_over_us = Some(now_us);
@@ -335,10 +335,9 @@ impl<R: Register> Member<R> {
 
     /// To whom that serves now what is still sent to this node goes on.
     pub(super) fn passes_on(&self, now_us: u64) -> Option<PeerIndex> {
-        let handed_over_us = self.switchovers.handed_over_us?;
+        let (handed_over_us, epoch) = self.switchovers.handed_over?;
         let lately = now_us.saturating_sub(handed_over_us) <= PASS_ON_US;
-        let follows = matches!(self.phase, Phase::Backup(_) | Phase::Spare(_));
-        let epoch = self.register.view().epoch;
+        let follows = matches!(self.phase, Phase::Backup(_) | Phase::Joining(_) | Phase::Spare(_));
         let serves = |at: &PeerIndex| {
             self.peer(*at).heartbeat().is_some_and(|said| {
                 said.condition == Condition::Primary && said.view.epoch >= epoch

@@ -126,7 +126,7 @@ impl Checker {
             return Err(format!("a frame of {} bytes for an MTU of {mtu}", frame.len()));
         }
         let Some(segment) = Segment::parse(frame)? else { return Ok(None) };
-        if directive.passes_on && is_vip(segment.destination.0) {
+        if directive.passes_on.is_some() && is_vip(segment.destination.0) {
             coverage.count("service", "segment passed on to the node that serves now");
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! The wires: a switch that learns, with a line to each station, and a link between the nodes.
+//! The wires: a switch that learns, with a line to each station, and a link among the nodes.
 
 mod line;
 mod router;
@@ -9,6 +9,7 @@ pub use line::{Burst, Line, Passage, Weather};
 pub use router::Router;
 
 use crate::coverage::Coverage;
+use crate::node;
 use crate::random::Random;
 
 /// Where a frame can come out, and go in.
@@ -68,17 +69,25 @@ enum Hop {
         from: Place,
     },
     Arrive(Place),
+    /// From one node's port on the link to another's.
+    Link {
+        from: usize,
+        to: usize,
+    },
     /// A router at the far end of this line has something to say to the near one.
     Back(LineId),
 }
 
-/// What is at the end of a line.
-fn end_of((place, way): LineId) -> Hop {
-    match (place, way) {
-        (Place::Link(node), _) => Hop::Arrive(Place::Link(1 - node)),
-        (_, Way::In) => Hop::Arrive(place),
-        (_, Way::Out) => Hop::Switch { from: place },
-    }
+/// Where a frame on the link goes: to the node whose it is, or to all.
+fn ends_of_link(from: usize, nodes: usize, frame: &Frame) -> impl Iterator<Item = usize> {
+    let destination: Option<[u8; 6]> = frame.bytes.get(..6).and_then(|mac| mac.try_into().ok());
+    let others = move |to: &usize| *to != from;
+    let takes = move |to: &usize| {
+        let for_it = destination.is_none_or(|mac| mac[0] & 1 == 1 || mac == node::mac(*to, 2).0);
+        // A link of two is a cable.
+        nodes == 2 || for_it
+    };
+    (0..nodes).filter(others).filter(takes)
 }
 
 /// All lines, and what is on them.
@@ -88,6 +97,8 @@ pub struct Network {
     /// By arrival; the number keeps frames of one moment in their order.
     under_way: BTreeMap<(u64, u64), (Hop, Frame)>,
     sent: u64,
+    /// How many are on the link.
+    nodes: usize,
     /// The switch's table: where a MAC address was last seen.
     stations: HashMap<[u8; 6], Place>,
 }
@@ -96,6 +107,7 @@ impl Network {
     /// A network with these lines.
     #[must_use]
     pub fn new(seed: u64, lines: &[(LineId, Weather)]) -> Network {
+        let nodes = lines.iter().filter(|(id, _)| matches!(id.0, Place::Link(_))).count();
         let lines = lines.iter().enumerate().map(|(number, (id, weather))| {
             (*id, Line::new(*weather, Random::new(seed, 1000 + number as u64)))
         });
@@ -103,6 +115,7 @@ impl Network {
             lines: lines.collect(),
             under_way: BTreeMap::new(),
             sent: 0,
+            nodes,
             stations: HashMap::new(),
         }
     }
@@ -125,13 +138,25 @@ impl Network {
     fn pass(&mut self, now_ns: u64, line: LineId, frame: Frame, coverage: &mut Coverage) {
         let Some(wire) = self.lines.get_mut(&line) else { return };
         let passage = wire.pass(now_ns, frame, coverage);
-        let arrives =
-            passage.arrives.into_iter().map(|(at_ns, frame)| (at_ns, end_of(line), frame));
-        let answer = passage.answer.map(|(at_ns, frame)| (at_ns, Hop::Back(line), frame));
-        for (at_ns, hop, frame) in arrives.chain(answer) {
-            self.sent += 1;
-            self.under_way.insert((at_ns, self.sent), (hop, frame));
+        for (at_ns, frame) in passage.arrives {
+            match line {
+                (Place::Link(from), _) => {
+                    for to in ends_of_link(from, self.nodes, &frame) {
+                        self.set_out(at_ns, Hop::Link { from, to }, frame.clone());
+                    }
+                }
+                (place, Way::In) => self.set_out(at_ns, Hop::Arrive(place), frame),
+                (from, Way::Out) => self.set_out(at_ns, Hop::Switch { from }, frame),
+            }
         }
+        if let Some((at_ns, frame)) = passage.answer {
+            self.set_out(at_ns, Hop::Back(line), frame);
+        }
+    }
+
+    fn set_out(&mut self, at_ns: u64, hop: Hop, frame: Frame) {
+        self.sent += 1;
+        self.under_way.insert((at_ns, self.sent), (hop, frame));
     }
 
     /// When the next frame has come to the end of a line.
@@ -149,6 +174,7 @@ impl Network {
             }
             match entry.remove() {
                 (Hop::Arrive(place), frame) => return Some((place, frame)),
+                (Hop::Link { to, .. }, frame) => return Some((Place::Link(to), frame)),
                 (Hop::Switch { from }, frame) => self.switch(now_ns, from, frame, coverage),
                 (Hop::Back((place, way)), frame) => {
                     coverage.count("frames", "told to be too long");
@@ -177,9 +203,16 @@ impl Network {
 
     /// Loses the last `frames` of those that are on their way to `place`.
     pub fn lose_tail(&mut self, place: Place, frames: usize) -> usize {
-        let on_way = |hop: &Hop| matches!(hop, Hop::Arrive(to) if *to == place);
-        let tail = self.under_way.iter().rev().filter(|(_, (hop, _))| on_way(hop));
-        let keys: Vec<_> = tail.take(frames).map(|(key, _)| *key).collect();
+        self.lose_last(frames, |hop| match hop {
+            Hop::Arrive(to) => *to == place,
+            Hop::Link { to, .. } => Place::Link(*to) == place,
+            Hop::Switch { .. } | Hop::Back(_) => false,
+        })
+    }
+
+    fn lose_last(&mut self, frames: usize, which: impl Fn(&Hop) -> bool) -> usize {
+        let last = self.under_way.iter().rev().filter(|(_, (hop, _))| which(hop));
+        let keys: Vec<_> = last.take(frames).map(|(key, _)| *key).collect();
         keys.iter().for_each(|key| drop(self.under_way.remove(key)));
         keys.len()
     }
@@ -187,24 +220,22 @@ impl Network {
     /// How many frames `from` has on the line that leads away from it.
     #[must_use]
     pub fn leaving(&self, from: Place) -> usize {
-        let left = |hop: &Hop| match (hop, from) {
-            (Hop::Arrive(Place::Link(to)), Place::Link(node)) => *to == 1 - node,
-            (Hop::Switch { from: other }, _) => *other == from,
-            (Hop::Arrive(_) | Hop::Back(_), _) => false,
-        };
-        self.under_way.values().filter(|(hop, _)| left(hop)).count()
+        self.under_way.values().filter(|(hop, _)| hop.left(from)).count()
     }
 
     /// A card that dies with its machine: the last `frames` that it was given never leave.
     pub fn lose_leaving(&mut self, from: Place, frames: usize) {
-        match from {
-            Place::Link(node) => drop(self.lose_tail(Place::Link(1 - node), frames)),
-            Place::Lan(_) | Place::Host(_) => {
-                let left = |hop: &Hop| matches!(hop, Hop::Switch { from: other } if *other == from);
-                let last = self.under_way.iter().rev().filter(|(_, (hop, _))| left(hop));
-                let keys: Vec<_> = last.take(frames).map(|(key, _)| *key).collect();
-                keys.iter().for_each(|key| drop(self.under_way.remove(key)));
-            }
+        self.lose_last(frames, |hop| hop.left(from));
+    }
+}
+
+impl Hop {
+    /// Whether it is the first after `place`.
+    fn left(&self, place: Place) -> bool {
+        match self {
+            Hop::Link { from, .. } => Place::Link(*from) == place,
+            Hop::Switch { from } => *from == place,
+            Hop::Arrive(_) | Hop::Back(_) => false,
         }
     }
 }

@@ -8,7 +8,7 @@ mod steward;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controlplane::{Identity, Manifest, Member, MemberConfig, NodeName, Order};
+use controlplane::{AnyRegister, Identity, Manifest, Member, MemberConfig, NodeName, Order};
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use engine::addr::Flow;
 use engine::shard::{SNAPSHOT_VERSION, ServiceUse, Shard, Standing};
@@ -21,7 +21,7 @@ use worker::{
 };
 
 use crate::net;
-use crate::plan::{LAN, LINK, Machine, Version};
+use crate::plan::{LAN, LINK, MAX_NODES, Machine, Version};
 use crate::time::{DriftingClock, MS, US};
 use card::{Card, CardEnd};
 use fuse::{Fuse, Point};
@@ -34,6 +34,8 @@ const WAITING_LOOK_NS: u64 = 30 * US;
 /// Frames that wait, at any time, for a neighbour on each line that does not answer: those for a
 /// peer that is dead.
 const WAITING_FRAMES: usize = 8;
+/// What the nodes are called.
+pub const NAMES: [&str; MAX_NODES] = ["a", "b", "c", "d"];
 /// Loops within which a worker answers a question.
 const ANSWER_LOOPS: u32 = 70;
 
@@ -104,7 +106,13 @@ impl Run {
     /// # Panics
     /// When the plan's configuration cannot run, which is the plan's fault.
     #[must_use]
-    pub fn start(now_ns: u64, machine: &Machine, clock: DriftingClock, run: u64) -> Run {
+    pub fn start(
+        now_ns: u64,
+        machine: &Machine,
+        register: AnyRegister,
+        clock: DriftingClock,
+        run: u64,
+    ) -> Run {
         let fuse = Rc::new(Fuse::default());
         let index = machine.index;
         let incarnation = Incarnation(run);
@@ -114,9 +122,10 @@ impl Run {
             .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() });
         let mut shares: Vec<_> = others.collect();
         shares.insert(0, Shares { lan, link });
-        let member = Member::new(
+        let member = Member::with_register(
             machine.member.clone(),
             identity(machine, incarnation),
+            register,
             clock_us(clock, now_ns),
         )
         .expect("a plan's timing can work");
@@ -350,11 +359,11 @@ fn keys() -> KeyRing {
 }
 
 fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
-    let name = |index: usize| NodeName::new(["a", "b"][index]).expect("a letter is a name");
+    let name = |index: usize| NodeName::new(NAMES[index]).expect("a letter is a name");
     Identity {
         name: name(machine.index),
         incarnation,
-        peer: name(1 - machine.index),
+        peers: machine.others().map(name).collect(),
         keys: keys(),
         config: Manifest::new("the same for both\n"),
         content: Manifest::new(""),
@@ -375,7 +384,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
         };
         PortConfig {
             addresses: versions.iter().map(address).collect(),
-            peer: own(versions[0], net, 1 - machine.index).into(),
+            peers: machine.others().map(|other| own(versions[0], net, other).into()).collect(),
         }
     };
     NodeConfig {

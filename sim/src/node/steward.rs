@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use controlplane::{Event, Member, Order};
-use replication::{Directive, Path, Report};
+use controlplane::{AnyRegister, Event, Member, Order};
+use replication::{Directive, Path, PeerIndex, Report};
 use worker::Steward;
 
 use super::fuse::{Fuse, Point};
@@ -24,7 +24,7 @@ pub struct MemberView {
 /// A member, with a window for the world.
 #[derive(Debug)]
 pub struct MemberSteward {
-    member: Member,
+    member: Member<AnyRegister>,
     view: MemberView,
     fuse: Rc<Fuse>,
 }
@@ -32,7 +32,7 @@ pub struct MemberSteward {
 impl MemberSteward {
     /// Puts `member` to work.
     #[must_use]
-    pub fn new(member: Member, fuse: Rc<Fuse>) -> (MemberSteward, MemberView) {
+    pub fn new(member: Member<AnyRegister>, fuse: Rc<Fuse>) -> (MemberSteward, MemberView) {
         let directive = Rc::new(Cell::new(member.directive()));
         let view = MemberView { events: Rc::default(), directive, orders: Rc::default() };
         (MemberSteward { member, view: view.clone(), fuse }, view)
@@ -49,7 +49,7 @@ impl Steward for MemberSteward {
         &mut self,
         now_us: u64,
         report: &Report,
-        emit: &mut impl FnMut(Path, &[u8]),
+        emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
         self.fuse.pass(Point::Consult);
         while let Some(order) = self.view.orders.borrow_mut().pop_front() {

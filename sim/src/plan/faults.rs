@@ -44,6 +44,8 @@ pub enum Fault {
     Drift { node: usize, ppm: i64 },
     /// A node's card has less memory.
     Scarce { node: usize, link: bool, pool: usize, ring: usize, for_ns: u64 },
+    /// A node and the register hear nothing of each other.
+    Mute { node: usize, for_ns: u64 },
     /// A line passes nothing, one way.
     Cut { line: LineId, for_ns: u64 },
     /// A line loses frames.
@@ -79,6 +81,7 @@ impl Fault {
             Fault::Slow { .. } => "slow node",
             Fault::Drift { .. } => "clock drift",
             Fault::Scarce { .. } => "scarce frames",
+            Fault::Mute { .. } => "node cut off from the register",
             Fault::Cut { line: (Place::Link(_), _), .. } => "link cut one way",
             Fault::Cut { .. } => "line cut one way",
             Fault::Loss { .. } => "random loss",
@@ -129,10 +132,8 @@ pub(super) fn plan(random: &mut Random, hosts: usize) -> Vec<Timed> {
         let node = (first + death) % NODES;
         let at_ns = random.below(span_ns);
         faults.push(Timed { at_ns, fault: blow(random, node, Blow::Crash) });
-        if random.permille(500) {
-            let at_ns = at_ns + random.magnitude(1, 2000) * MS;
-            faults.push(Timed { at_ns, fault: Fault::Restart { node } });
-        }
+        let restart = restart(random, node, at_ns);
+        faults.extend(restart.map(|(at_ns, fault)| Timed { at_ns, fault }));
     }
     faults.sort_by_key(|timed| timed.at_ns);
     faults
@@ -155,7 +156,13 @@ pub(super) fn add_orders(faults: &mut Vec<Timed>, random: &mut Random) {
     faults.sort_by_key(|timed| timed.at_ns);
 }
 
-fn blow(random: &mut Random, node: usize, blow: Blow) -> Fault {
+/// A node that dies at `at_ns` comes back in every other world.
+pub(super) fn restart(random: &mut Random, node: usize, at_ns: u64) -> Option<(u64, Fault)> {
+    let comes_back = random.permille(500);
+    comes_back.then(|| (at_ns + random.magnitude(1, 2000) * MS, Fault::Restart { node }))
+}
+
+pub(super) fn blow(random: &mut Random, node: usize, blow: Blow) -> Fault {
     let aim = random.permille(600).then(|| random.pick(&Point::ALL));
     // A loop makes about ten calls.
     let calls = random.below(if aim.is_some() { 10 } else { 40 });
@@ -163,7 +170,7 @@ fn blow(random: &mut Random, node: usize, blow: Blow) -> Fault {
 }
 
 /// Trouble of a node that does not kill it.
-fn trouble(random: &mut Random, node: usize) -> Fault {
+pub(super) fn trouble(random: &mut Random, node: usize) -> Fault {
     let for_ns = random.magnitude(1, 1500) * MS;
     match random.below(8) {
         0..=2 => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use engine::addr::Addr;
 
-use super::{Fault, HostPlan, NODES, Plan, Stack, Timed};
+use super::{Fault, HostPlan, NODES, Plan, Register, Stack, Timed};
 use crate::host::work::{Ending, Habits, Work};
 use crate::net::{LineId, Place, Router, Way, Weather};
 use crate::random::Random;
@@ -108,6 +108,12 @@ pub fn features(plan: &Plan) -> Vec<&'static str> {
     }];
     features.extend((machine.link == V6).then_some("IPv6 on the link"));
     features.extend(plan.floods().then_some("a switch that floods"));
+    features.push(match (plan.register, plan.machines.len()) {
+        (Register::Pair, _) => "a register of the pair's own",
+        (Register::Binding { .. }, 2) => "a register that binds, two nodes",
+        (Register::Binding { .. }, 3) => "a register that binds, three nodes",
+        (Register::Binding { .. }, _) => "a register that binds, four nodes",
+    });
     for host in &plan.hosts {
         features.push(match (host.stack, host.ecn) {
             (Stack::Foreign { .. }, false) => "client with smoltcp",

@@ -1,6 +1,7 @@
 //! What happens in a world: all of it follows from a seed, before the world begins.
 
 mod clients;
+mod clusters;
 mod faults;
 mod internet;
 
@@ -13,6 +14,7 @@ use engine::config::{
 };
 use engine::content::{Content, SourceFile};
 use engine::wire::ethernet::Mac;
+use replication::MAX_PEERS;
 use worker::Keep;
 
 use crate::host::work::{self, FILES};
@@ -29,14 +31,18 @@ pub use internet::{LAN, LINK, Version, features, is_vip};
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
 /// More half-open connections than a world has.
 const COOKIES_NEVER: u32 = 1024;
-/// Nodes of a cluster.
+/// Nodes of a pair, which most clusters are.
 pub const NODES: usize = 2;
+/// Nodes of a cluster at most.
+pub const MAX_NODES: usize = MAX_PEERS + 1;
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// Its number: 0 is preferred as the first primary.
     pub index: usize,
+    /// Nodes of its cluster.
+    pub cluster: usize,
     /// Worker threads of the appliance, all of which share one queue of each card.
     pub workers: u16,
     /// The shards' configuration.
@@ -69,6 +75,26 @@ pub struct Machine {
     pub start_ns: u64,
 }
 
+impl Machine {
+    /// The numbers of the other nodes, in the order in which this one names them.
+    pub fn others(&self) -> impl Iterator<Item = usize> + use<> {
+        let own = self.index;
+        (0..self.cluster).filter(move |other| *other != own)
+    }
+}
+
+/// Who decides which node is primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Register {
+    /// The two nodes between themselves.
+    Pair,
+    /// Somebody else, whose word binds all: a majority of voters, or a service.
+    Binding {
+        /// How long a word takes to it, and from it.
+        delay_ns: u64,
+    },
+}
+
 /// All that will happen in a world.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -76,6 +102,8 @@ pub struct Plan {
     pub seed: u64,
     /// The nodes.
     pub machines: Vec<Machine>,
+    /// What makes one of them the primary.
+    pub register: Register,
     /// The clients' machines, and what they do.
     pub hosts: Vec<HostPlan>,
     /// Everyday weather of each line.
@@ -106,6 +134,14 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
+        let mut plan = Plan::paired(seed);
+        clusters::add(&mut plan, &mut Random::new(seed, 9));
+        plan
+    }
+
+    /// The same with two nodes that decide between themselves.
+    #[must_use]
+    pub fn paired(seed: u64) -> Plan {
         let mut plan = Plan::learning(seed);
         flood(&mut plan, &mut Random::new(seed, 8));
         plan
@@ -139,7 +175,8 @@ impl Plan {
         let faults = faults::plan(&mut Random::new(seed, 4), hosts.len());
         let last_ns = faults.iter().map(|timed| timed.at_ns).max().unwrap_or(0);
         let calm_ns = last_ns + random.between(200, 2500) * MS;
-        Plan { seed, machines, hosts, lines, faults, calm_ns, diverges }
+        let register = Register::Pair;
+        Plan { seed, machines, register, hosts, lines, faults, calm_ns, diverges }
     }
 }
 
@@ -152,6 +189,7 @@ fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
     let mut machines: Vec<Machine> = (0..NODES)
         .map(|index| Machine {
             index,
+            cluster: NODES,
             workers: workers[index],
             shard: Arc::new(shard.clone()),
             content: Arc::clone(&content),

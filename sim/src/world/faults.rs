@@ -74,6 +74,7 @@ impl World {
                 let lost = self.network.lose_tail(place, frames);
                 self.coverage.add("frames", "lost at a tail", lost as u64);
             }
+            Fault::Mute { node, for_ns } => self.register.mute(node, now_ns + for_ns),
             Fault::Unplug { host, for_ns } => {
                 for way in [Way::Out, Way::In] {
                     let line = (Place::Host(host), way);
@@ -146,6 +147,7 @@ impl World {
     pub(super) fn calm_down(&mut self) {
         self.trace.note(self.now_ns, "calm: nothing fails from here on");
         self.clearing.clear();
+        self.register.unmute();
         self.network.lines().for_each(|(_, line)| line.clear_up());
         for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
             node.mends.clear();

@@ -1,4 +1,4 @@
-//! What the nodes hold: whoever dies next, all that clients were told is in the other one's hands.
+//! What the nodes hold: whoever dies next, all that clients were told is in the others' hands.
 
 use engine::addr::Flow;
 use engine::shard::Standing;
@@ -35,17 +35,35 @@ pub(super) struct Seen {
 }
 
 impl World {
-    /// A node has just made a promise in the name of both. If it died now, could the other one keep
-    /// it?
+    /// A node has just made a promise in the name of all that are in sync. If it died now, could
+    /// each of the others keep it?
     pub(super) fn keep_safe(&mut self, teller: usize, promise: &Promise) -> Verdict {
         if self.plan.diverges.is_some() {
             return Ok(());
         }
-        let other = &self.nodes[1 - teller].run;
-        let Some(other) = other.as_ref().filter(|run| run.holds_state()) else {
+        let others: Vec<usize> =
+            (0..self.nodes.len()).filter(|other| self.may_follow(*other, teller)).collect();
+        if others.is_empty() {
             self.coverage.count("promises", "made where no other node holds the state");
-            return Ok(());
-        };
+        }
+        others.into_iter().try_for_each(|other| self.keep_safe_at(other, teller, promise))
+    }
+
+    /// Whether `other` may have to keep what `teller` promises.
+    fn may_follow(&self, other: usize, teller: usize) -> bool {
+        let run = self.nodes[other].run.as_ref().filter(|run| run.holds_state());
+        let (Some(run), Some(told)) = (run, &self.nodes[teller].run) else { return false };
+        let counts = told
+            .directive()
+            .logs
+            .into_iter()
+            .flatten()
+            .any(|log| log.counts && log.run == run.incarnation);
+        other != teller && (counts || !self.register.is_binding())
+    }
+
+    fn keep_safe_at(&mut self, other: usize, teller: usize, promise: &Promise) -> Verdict {
+        let Some(other) = &self.nodes[other].run else { return Ok(()) };
         if other.standing(&promise.flow).is_some_and(|standing| covers(&standing, promise)) {
             self.coverage.count("promises", "applied on the other node");
             return Ok(());

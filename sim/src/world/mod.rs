@@ -2,6 +2,7 @@
 
 mod faults;
 mod holdings;
+mod register;
 mod roles;
 mod sweep;
 
@@ -20,13 +21,14 @@ use crate::host::work::End;
 use crate::net::{Frame, Network, Place, Way};
 use crate::node::{Outcome, Run};
 use crate::panics;
-use crate::plan::{NODES, Plan, features};
+use crate::plan::{Plan, features};
 use crate::random::Random;
 use crate::time::{DriftingClock, MS, S};
 use crate::trace::Trace;
 use faults::Mend;
 use holdings::Seen;
 pub use holdings::expect;
+use register::Register;
 
 /// A pair forms within this time.
 const FORMING_NS: u64 = 3 * S;
@@ -96,6 +98,7 @@ pub struct World {
     gone: Vec<bool>,
     client_states: Vec<States<u16>>,
     network: Network,
+    register: Register,
     random: Random,
     coverage: Coverage,
     trace: Trace,
@@ -135,12 +138,13 @@ impl World {
         };
         World {
             now_ns: 0,
-            nodes: (0..NODES).map(|_| node()).collect(),
+            nodes: plan.machines.iter().map(|_| node()).collect(),
             host_due_ns: vec![0; hosts.len()],
             gone: vec![false; hosts.len()],
             client_states: vec![States::default(); hosts.len()],
             hosts,
             network: Network::new(seed, &plan.lines),
+            register: Register::new(plan.register, plan.machines.len(), Random::new(seed, 10)),
             random: Random::new(seed, 5),
             coverage: Coverage::default(),
             trace: Trace::new(keep_story),
@@ -243,7 +247,7 @@ impl World {
         self.sweep()
     }
 
-    /// Starts the nodes, and lets them become a pair.
+    /// Starts the nodes, and lets them become a cluster.
     fn form(&mut self) -> Verdict {
         let mut starts: Vec<(u64, usize)> =
             self.plan.machines.iter().map(|machine| (machine.start_ns, machine.index)).collect();
@@ -252,14 +256,15 @@ impl World {
             self.run_until(at_ns)?;
             self.start_node(index);
         }
-        let wanted = [Role::Primary(GateMode::Confirmed), Role::Backup];
         let is_formed = |world: &World| {
-            let roles = world.nodes.iter().map(|node| Some(node.run.as_ref()?.directive().role));
-            roles.zip(wanted).all(|(role, wanted)| role == Some(wanted))
+            let roles = || world.nodes.iter().filter_map(|node| node.run.as_ref());
+            let count = |wanted| roles().filter(|run| run.directive().role == wanted).count();
+            let serves = count(Role::Primary(GateMode::Confirmed)) == 1;
+            serves && count(Role::Backup) == world.nodes.len() - 1
         };
         while !is_formed(self) {
             if self.now_ns > FORMING_NS {
-                return Err("the nodes do not become a pair".to_owned());
+                return Err("the nodes do not become a cluster".to_owned());
             }
             self.step(FORMING_NS + 1)?;
         }
@@ -276,8 +281,9 @@ impl World {
         // Each boot of a machine begins its clock anew.
         let clock_ns = machine.clock_ns + node.runs * 7 * S;
         let clock = DriftingClock::new(self.now_ns, clock_ns, machine.drift_ppm);
-        let run = 1 + index as u64 + NODES as u64 * node.runs;
-        node.run = Some(Run::start(self.now_ns, machine, clock, run));
+        let run = 1 + index as u64 + self.plan.machines.len() as u64 * node.runs;
+        let register = self.register.start(self.now_ns, index);
+        node.run = Some(Run::start(self.now_ns, machine, register, clock, run));
         node.mends.clear();
         node.seen = Seen::default();
         self.trace.note(self.now_ns, format_args!("node {index} starts, run {run}"));
@@ -294,6 +300,7 @@ impl World {
     /// latest.
     fn step(&mut self, limit_ns: u64) -> Verdict {
         self.mend();
+        self.register.work(self.now_ns);
         self.deliver();
         for index in 0..self.nodes.len() {
             let due = |run: &Run| run.next_ns() <= self.now_ns;
@@ -312,6 +319,7 @@ impl World {
             .map(Run::next_ns)
             .chain(self.host_due_ns.iter().copied())
             .chain(self.network.next_ns())
+            .chain(self.register.next_ns())
             .chain(self.clearing.iter().map(|(at_ns, _)| *at_ns))
             .chain(self.nodes.iter().filter_map(|node| Some(node.mends.front()?.0)))
             .min();

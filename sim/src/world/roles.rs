@@ -8,7 +8,6 @@ use worker::Event;
 use super::{DARK_NS, OVERLAP_NS, Verdict, World};
 use crate::net::{Place, Way};
 use crate::node::Run;
-use crate::plan::NODES;
 use crate::time::MS;
 
 impl World {
@@ -66,8 +65,8 @@ impl World {
             let awake = run.frozen_until_ns <= self.now_ns;
             awake && matches!(directive.role, Role::Primary(_)) && !directive.silent
         };
-        let both = runs().filter(serving).count() == NODES;
-        if runs().count() == NODES && self.is_dark() {
+        let both = runs().filter(serving).count() > 1;
+        if !self.register.is_binding() && runs().count() == self.nodes.len() && self.is_dark() {
             self.lose("the nodes were cut off from each other");
             return Ok(());
         }
@@ -91,10 +90,9 @@ impl World {
         let mut passed_ns = |place: Place, way: Way| {
             self.network.line((place, way)).map_or(0, |line| line.passed_ns)
         };
-        (0..NODES).all(|node| {
-            let link = passed_ns(Place::Link(node), Way::Out);
-            let lan =
-                passed_ns(Place::Lan(node), Way::Out).min(passed_ns(Place::Lan(1 - node), Way::In));
+        [(0, 1), (1, 0)].into_iter().all(|(from, to)| {
+            let link = passed_ns(Place::Link(from), Way::Out);
+            let lan = passed_ns(Place::Lan(from), Way::Out).min(passed_ns(Place::Lan(to), Way::In));
             now_ns.saturating_sub(link.max(lan)) > DARK_NS
         })
     }
