@@ -42,10 +42,8 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe);
 const LINK: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 const LINK_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
-const LINK_PEERS_V6: [Ipv6Addr; 2] = [
-    Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2),
-    Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 3),
-];
+const LINK_PEERS_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2), Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 3)];
 const LINK_PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 78, 0, 2), Ipv4Addr::new(10, 78, 0, 3)];
 const LAN_PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
 const CONTROL_PORT: u16 = 7400;
@@ -360,11 +358,8 @@ impl World {
         let address = Address { channel: 0, epoch, sender: PEERS[peer], receiver: US };
         let payload = self.batch(action);
         let bit = |n: u32| action.a >> n & 1 == 1;
-        let confirm = bit(0).then(|| Confirm {
-            next: number,
-            credit: 1000,
-            gaps: Default::default(),
-        });
+        let confirm =
+            bit(0).then(|| Confirm { next: number, credit: 1000, gaps: Default::default() });
         let sequence = if bit(1) { number } else { self.sequences[peer] };
         let data = Data { sequence, batch_end: !bit(2), payload: &payload };
         let data = (confirm.is_none() || bit(3)).then_some(data);
@@ -443,7 +438,8 @@ impl World {
         };
     }
 
-    /// With the first peer, with the second, or with both; what they are used for makes sense or not.
+    /// With the first peer, with the second, or with both; what they are used for makes sense or
+    /// not.
     fn logs(&self, role: Role, action: &Action) -> [Option<Log>; MAX_PEERS] {
         let bit = |n: u32| action.a >> n & 1 == 1;
         let follows = matches!(role, Role::Backup | Role::Primary(GateMode::Confirmed));
@@ -477,14 +473,7 @@ impl World {
 
 fn spare() -> Directive {
     let (epoch, role) = (Epoch(0), Role::Spare);
-    Directive {
-        epoch,
-        role,
-        silent: false,
-        logs: [None; MAX_PEERS],
-        quiesce: 0,
-        passes_on: None,
-    }
+    Directive { epoch, role, silent: false, logs: [None; MAX_PEERS], quiesce: 0, passes_on: None }
 }
 
 fn frame_to(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {

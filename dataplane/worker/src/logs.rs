@@ -1,5 +1,5 @@
-//! The logs that a serving worker writes, one for each other node that follows it or joins, and what
-//! becomes of them while it serves.
+//! The logs that a serving worker writes, one for each other node that follows it or joins, and
+//! what becomes of them while it serves.
 
 use replication::{GateMode, Log, MAX_PEERS, PeerIndex};
 

@@ -1,5 +1,5 @@
-//! More than one backup: what clients are told waits for each of them, and each may go or come while
-//! the others stay. The test decides, as a control plane would.
+//! More than one backup: what clients are told waits for each of them, and each may go or come
+//! while the others stay. The test decides, as a control plane would.
 
 use replication::{
     Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, PeerIndex, Role, Transfer,
