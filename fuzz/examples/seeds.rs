@@ -469,6 +469,20 @@ fn nodes() -> io::Result<()> {
     put("node", "follow", &[follow.as_flattened()])?;
     // The last byte has the link speak IPv6.
     put("node", "follow-ipv6", &[follow.as_flattened(), &say(8, 0, 0, 1 << 8)])?;
+    // A backup, and a node that joins, which has become a backup, too, when the first one is gone.
+    let several = [
+        say(5, 0b0000_1011, 1, 0),
+        say(7, 0, 0, 0),
+        say(2, 0, 0, 2),
+        say(4, 1, 1, 0),
+        say(4, 1, 0x8001, 0),
+        say(5, 0b0010_1011, 0, 0),
+        say(3, 0, 0x20, 0x0110),
+        say(4, 1, 0x8002, 0),
+        say(5, 0b0010_1010, 0, 0),
+        say(5, 0b0010_1011, 0, 0),
+    ];
+    put("node", "several", &[several.as_flattened()])?;
     let neighbours = [
         say(9, 0b0000_0001, 0x0000, 0),
         say(9, 0b0000_1001, 0x0004, 0),

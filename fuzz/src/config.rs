@@ -41,9 +41,11 @@ fn node_file(text: &str) {
     for own in worker.lan.addresses.iter().chain(&worker.link.addresses) {
         assert!(own.prefix_len <= if own.address.is_ipv4() { 32 } else { 128 });
     }
-    let mut on_lan = shard.vips.iter().chain([&worker.lan.peer]);
+    let mut on_lan = shard.vips.iter().chain(&worker.lan.peers);
     assert!(on_lan.all(|address| worker.lan.address_beside(*address).is_some()), "nobody to ask");
-    assert!(worker.link.address_beside(worker.link.peer).is_some(), "no address to send from");
+    let mut on_link = worker.link.peers.iter();
+    let sends = |peer: &Addr| worker.link.address_beside(*peer).is_some();
+    assert!(on_link.all(sends), "no address to send from");
     for (profile, mtu) in
         [(&config.profiles.lan, config.cluster.mtu), (&config.profiles.link, config.node.link.mtu)]
     {

@@ -18,8 +18,8 @@ use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
 use replication::seal::Sealer;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Numbers, Path, Protection, RecordKind,
-    Report, Role,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, MAX_PEERS, Numbers, Path, PeerIndex,
+    Protection, RecordKind, Report, Role,
 };
 use worker::{
     AddressConfig, At, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire,
@@ -42,11 +42,13 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe);
 const LINK: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 const LINK_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
-const LINK_PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
-const LINK_PEER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
+const LINK_PEERS_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2), Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 3)];
+const LINK_PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 78, 0, 2), Ipv4Addr::new(10, 78, 0, 3)];
+const LAN_PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
 const CONTROL_PORT: u16 = 7400;
 const US: Incarnation = Incarnation(100);
-const PEER: Incarnation = Incarnation(101);
+const PEERS: [Incarnation; 2] = [Incarnation(101), Incarnation(102)];
 const MTU: u16 = 1500;
 const MAX_ACTIONS: usize = 200;
 
@@ -93,9 +95,9 @@ impl Steward for Scripted {
         &mut self,
         _now_us: u64,
         _report: &Report,
-        emit: &mut impl FnMut(Path, &[u8]),
+        emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
-        emit(Path::Link, b"heartbeat");
+        PeerIndex::all().for_each(|peer| emit(Path::Link, peer, b"heartbeat"));
         *self.0.lock().expect("one thread")
     }
 
@@ -109,13 +111,13 @@ struct World {
     lan: Wire,
     link: Wire,
     link_over_ipv6: bool,
-    /// Of the datagrams that the peer seals.
-    numbers: Numbers,
+    /// Of the datagrams that each of the peers seals.
+    numbers: [Numbers; 2],
     directive: Scripted,
     now_us: u64,
     epoch: u64,
-    /// Of the frames that the peer sends on the link.
-    sequence: u64,
+    /// Of the frames that each of the peers sends on the link.
+    sequences: [u64; 2],
     /// Of the batch that they carry.
     time_us: u64,
     /// The last segment that left on the LAN, from the IP header on.
@@ -141,13 +143,13 @@ impl World {
             ],
             ..Config::default()
         };
-        let port = |address: Ipv4Addr, peer: Ipv4Addr| {
+        let port = |address: Ipv4Addr, peers: [Ipv4Addr; 2]| {
             PortConfig::new(
                 AddressConfig { address: address.into(), prefix_len: 24, gateway: None },
-                peer,
+                peers,
             )
         };
-        let mut lan = port(LAN, Ipv4Addr::new(10, 77, 0, 2));
+        let mut lan = port(LAN, LAN_PEERS);
         lan.addresses.push(AddressConfig { address: LAN_V6.into(), prefix_len: 64, gateway: None });
         let idle = Idle {
             strategy: IdleStrategy::Spin,
@@ -164,9 +166,9 @@ impl World {
             link: match link_over_ipv6 {
                 true => PortConfig::new(
                     AddressConfig { address: LINK_V6.into(), prefix_len: 64, gateway: None },
-                    LINK_PEER_V6,
+                    LINK_PEERS_V6,
                 ),
-                false => port(LINK, LINK_PEER),
+                false => port(LINK, LINK_PEERS),
             },
             control_port: CONTROL_PORT,
             protection: protection(),
@@ -183,18 +185,18 @@ impl World {
         let directive = Scripted(Arc::new(Mutex::new(spare())));
         let shares = vec![Shares { lan: lan_nic, link: link_nic }];
         let crew = crew(node, shares, directive.clone()).expect("one worker with both queues");
-        let (now_us, epoch, sequence, time_us) = (1_000, 1, 0, 1);
+        let (now_us, epoch, sequences, time_us) = (1_000, 1, [0; 2], 1);
         let last_sent = None;
         World {
             crew,
             lan,
             link,
             link_over_ipv6,
-            numbers: Numbers::default(),
+            numbers: Default::default(),
             directive,
             now_us,
             epoch,
-            sequence,
+            sequences,
             time_us,
             last_sent,
         }
@@ -255,7 +257,7 @@ impl World {
 
     fn arp(&mut self, action: &Action) {
         let target = [VIP, LAN, LINK, CLIENT][usize::from(action.b & 3)];
-        let sender = [CLIENT, VIP, LINK_PEER, LAN][usize::from(action.b >> 2 & 3)];
+        let sender = [CLIENT, VIP, LINK_PEERS[0], LAN][usize::from(action.b >> 2 & 3)];
         let request = arp::Packet::request(CLIENT_MAC, sender, target);
         let packet = if action.a & 1 == 0 { request } else { request.reply(CLIENT_MAC) };
         let frame = frame_to(Mac::BROADCAST, ETHERTYPE_ARP, &packet.to_bytes());
@@ -330,51 +332,54 @@ impl World {
         self.lan.deliver(frame_to(mac_of(to), ETHERTYPE_IPV6, &packet));
     }
 
-    /// The client and the link's peer say where they are.
+    /// The client and the link's peers say where they are.
     fn resolve(&mut self) {
         let (target, target_mac) = (CLIENT_V6, Some(CLIENT_MAC));
         let told = ndp::Advertisement { target, target_mac, solicited: true, replaces: true };
         self.lan.deliver(frame_to(LAN_MAC, ETHERTYPE_IPV6, &told.to_bytes(LAN_V6)));
-        let told = ndp::Advertisement { target: LINK_PEER_V6, ..told };
-        self.link.deliver(frame_to(LINK_MAC, ETHERTYPE_IPV6, &told.to_bytes(LINK_V6)));
-        for (wire, mac, from, to) in
-            [(&self.lan, LAN_MAC, CLIENT, LAN), (&self.link, LINK_MAC, LINK_PEER, LINK)]
-        {
+        for target in LINK_PEERS_V6 {
+            let told = ndp::Advertisement { target, ..told };
+            self.link.deliver(frame_to(LINK_MAC, ETHERTYPE_IPV6, &told.to_bytes(LINK_V6)));
+        }
+        for (wire, mac, from, to) in [
+            (&self.lan, LAN_MAC, CLIENT, LAN),
+            (&self.link, LINK_MAC, LINK_PEERS[0], LINK),
+            (&self.link, LINK_MAC, LINK_PEERS[1], LINK),
+        ] {
             let reply = arp::Packet::request(mac, to, from).reply(CLIENT_MAC);
             wire.deliver(frame_to(mac, ETHERTYPE_ARP, &reply.to_bytes()));
         }
     }
 
-    /// A datagram of the link's peer: the next batch, or a confirmation, or neither quite.
+    /// A datagram of one of the link's peers: the next batch, or a confirmation, or neither quite.
     fn session(&mut self, action: &Action) {
         let epoch = Epoch(self.epoch);
-        let address = Address { channel: 0, epoch, sender: PEER, receiver: US };
+        let (peer, number) = (usize::from(action.b >> 15), u64::from(action.b & 0x7fff));
+        let address = Address { channel: 0, epoch, sender: PEERS[peer], receiver: US };
         let payload = self.batch(action);
         let bit = |n: u32| action.a >> n & 1 == 1;
-        let confirm = bit(0).then(|| Confirm {
-            next: u64::from(action.b),
-            credit: 1000,
-            gaps: Default::default(),
-        });
-        let sequence = if bit(1) { u64::from(action.b) } else { self.sequence };
+        let confirm =
+            bit(0).then(|| Confirm { next: number, credit: 1000, gaps: Default::default() });
+        let sequence = if bit(1) { number } else { self.sequences[peer] };
         let data = Data { sequence, batch_end: !bit(2), payload: &payload };
         let data = (confirm.is_none() || bit(3)).then_some(data);
-        self.sequence += u64::from(data.is_some() && !bit(1));
+        self.sequences[peer] += u64::from(data.is_some() && !bit(1));
         let mut datagram = frame::encode(&address, confirm.as_ref(), data.as_ref()).to_vec();
         datagram.extend_from_slice(data.map_or(&[], |data| data.payload));
         let mut sealer = Sealer::new(address, &protection());
-        let seal = sealer.seal(&mut self.numbers, &mut datagram);
+        let seal = sealer.seal(&mut self.numbers[peer], &mut datagram);
         datagram.extend_from_slice(&seal);
         let ports = (7401, CONTROL_PORT + 1);
         let (ethertype, mut packet) = if self.link_over_ipv6 {
-            let (source, protocol) = (LINK_PEER_V6, ipv6::PROTOCOL_UDP);
+            let (source, protocol) = (LINK_PEERS_V6[peer], ipv6::PROTOCOL_UDP);
             let ip = ipv6::Header { source, protocol, ..icmpv6_header(LINK_V6) };
             let mut packet = vec![0; ipv6::HEADER_LEN + udp::HEADER_LEN];
             udp::emit_ipv6(&ip, ports, &[&datagram], &mut packet);
             (ETHERTYPE_IPV6, packet)
         } else {
             let protocol = ipv4::PROTOCOL_UDP;
-            let ip = ipv4::Header { source: LINK_PEER, destination: LINK, protocol, ttl: 64 };
+            let source = LINK_PEERS[peer];
+            let ip = ipv4::Header { source, destination: LINK, protocol, ttl: 64 };
             let mut packet = vec![0; ipv4::HEADER_LEN + udp::HEADER_LEN];
             udp::emit(&ip, ports, &[&datagram], &mut packet);
             (ETHERTYPE_IPV4, packet)
@@ -412,7 +417,9 @@ impl World {
 
     fn direct(&mut self, action: &Action) {
         self.epoch += u64::from(action.b & 1);
-        self.sequence = if action.b & 1 == 1 { 0 } else { self.sequence };
+        if action.b & 1 == 1 {
+            self.sequences = [0; 2];
+        }
         let roles = [
             Role::Spare,
             Role::Backup,
@@ -420,17 +427,27 @@ impl World {
             Role::Primary(GateMode::Confirmed),
         ];
         let role = roles[usize::from(action.a & 3)];
-        let paired = matches!(role, Role::Backup | Role::Primary(GateMode::Confirmed));
+        let passes_on = !matches!(role, Role::Primary(_)) && action.b & 32 != 0;
         *self.directive.0.lock().expect("one thread") = Directive {
             epoch: Epoch(self.epoch),
             role,
             silent: action.a & 4 != 0,
-            peer: paired.then_some(PEER),
-            peer_workers: if paired { 1 + u16::from(action.a >> 6) } else { 0 },
-            hands_over: false,
+            logs: self.logs(role, action),
             quiesce: u32::from(action.b >> 6),
-            passes_on: !matches!(role, Role::Primary(_)) && action.b & 32 != 0,
+            passes_on: passes_on.then_some(PeerIndex((action.b >> 1 & 3) as u8)),
         };
+    }
+
+    /// With the first peer, with the second, or with both; what they are used for makes sense or
+    /// not.
+    fn logs(&self, role: Role, action: &Action) -> [Option<Log>; MAX_PEERS] {
+        let bit = |n: u32| action.a >> n & 1 == 1;
+        let follows = matches!(role, Role::Backup | Role::Primary(GateMode::Confirmed));
+        let (epoch, workers) = (Epoch(self.epoch), 1 + u16::from(action.a >> 6));
+        let log = |run, hands_over, counts| Log { epoch, run, workers, counts, hands_over };
+        let first = log(PEERS[0], bit(4), !bit(4) || bit(5));
+        let second = log(PEERS[1], !bit(4), bit(5));
+        [follows.then_some(first), bit(3).then_some(second), None]
     }
 
     fn turn(&mut self) {
@@ -443,7 +460,7 @@ impl World {
             if Parsed::parse(packet, Checksums::Trusted).is_ok() {
                 self.last_sent = Some(packet.to_vec());
             }
-            // A silent node still asks where its peer is.
+            // A silent node still asks where its peers are.
             let speaks = matches!(directive.role, Role::Primary(_)) && !directive.silent;
             assert!(speaks || header.source != VMAC, "it spoke for a service that is not its own");
         }
@@ -456,16 +473,7 @@ impl World {
 
 fn spare() -> Directive {
     let (epoch, role) = (Epoch(0), Role::Spare);
-    Directive {
-        epoch,
-        role,
-        silent: false,
-        peer: None,
-        peer_workers: 0,
-        hands_over: false,
-        quiesce: 0,
-        passes_on: false,
-    }
+    Directive { epoch, role, silent: false, logs: [None; MAX_PEERS], quiesce: 0, passes_on: None }
 }
 
 fn frame_to(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {

@@ -1,5 +1,6 @@
-//! What of a worker's work a log's other end holds. Logs of one worker begin at different times, and
-//! each numbers its batches from 1 on; what they have in common is the worker's own count of loops.
+//! What of a worker's work a log's other end holds. Logs of one worker begin at different times,
+//! and each numbers its batches from 1 on; what they have in common is the worker's own count of
+//! loops.
 
 use std::collections::VecDeque;
 

@@ -18,8 +18,8 @@ pub const DEFAULT_CONTROL_PORT: u16 = 7400;
 pub struct PortConfig {
     /// One for each IP version that the node speaks there.
     pub addresses: ArrayVec<AddressConfig, 2>,
-    /// The other nodes' addresses there, in the order of [`PeerIndex`](replication::PeerIndex), each
-    /// of a version that this node speaks, too.
+    /// The other nodes' addresses there, in the order of [`PeerIndex`](replication::PeerIndex),
+    /// each of a version that this node speaks, too.
     pub peers: ArrayVec<Addr, MAX_PEERS>,
 }
 

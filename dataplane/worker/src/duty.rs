@@ -100,7 +100,6 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn step_down(&mut self, now_us: u64) {
         let packets = self.gate.discard();
         self.recorder.gate_discarded();
-        self.recorder.log_opened();
         if packets > 0 {
             self.counters.drop_gate_discarded += packets as u64;
             self.events.tell(now_us, Event::GateDiscarded { packets });

@@ -1,7 +1,7 @@
 //! Handing over: a primary gives its shards to a node that joins, one after the other, while it
-//! serves. Each is saved between two of its steps, and from then on its records go into that node's log,
-//! too; so the snapshot and the log behind it are the shard. That log does not count meanwhile: nothing
-//! waits for a node that does not hold the state yet.
+//! serves. Each is saved between two of its steps, and from then on its records go into that node's
+//! log, too; so the snapshot and the log behind it are the shard. That log does not count
+//! meanwhile: nothing waits for a node that does not hold the state yet.
 
 use replication::snapshot::{OFFSET_BYTES, PIECE_BYTES, Pieces};
 use replication::{Mark, PeerIndex, Position, RecordKind};

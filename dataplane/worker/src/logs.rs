@@ -1,5 +1,5 @@
-//! The logs that a serving worker writes, one for each other node that follows it or joins, and what
-//! becomes of them while it serves.
+//! The logs that a serving worker writes, one for each other node that follows it or joins, and
+//! what becomes of them while it serves.
 
 use replication::{GateMode, Log, MAX_PEERS, PeerIndex};
 
@@ -32,7 +32,6 @@ pub(crate) fn only(logs: &Logs) -> Option<(PeerIndex, Log)> {
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Begins to serve: what was followed is over, and all logs begin.
     pub(crate) fn begin_logs(&mut self, now_us: u64, mode: GateMode) {
-        self.recorder.log_opened();
         self.retire_channels();
         self.end_handover();
         self.change_logs(now_us, mode);
@@ -112,12 +111,14 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         if let Some(place) = self.channels.iter().position(|channel| channel.peer == peer) {
             self.channels.swap_remove(place).retire(&mut self.idle_channels);
+            self.recorder.log_ended();
         }
     }
 
     /// No log is written or followed any more.
     pub(crate) fn retire_channels(&mut self) {
         self.logs = Logs::default();
+        self.recorder.log_ended();
         for channel in self.channels.drain(..) {
             channel.retire(&mut self.idle_channels);
         }

@@ -243,9 +243,9 @@ impl<N: Nic> Port<N> {
         self.build_datagram(now_us, to, sum, most, fill, counters)
     }
 
-    /// Sends a datagram that `fill` appends, `most` bytes long at most. False, and nothing sent, when
-    /// there is no frame for it, it does not fit into one, or there is no address to send it from or
-    /// to.
+    /// Sends a datagram that `fill` appends, `most` bytes long at most. False, and nothing sent,
+    /// when there is no frame for it, it does not fit into one, or there is no address to send it
+    /// from or to.
     fn build_datagram(
         &mut self,
         now_us: u64,

@@ -182,8 +182,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             let given = handover.as_ref().and_then(|to| to.takes(slot.logged));
             let missed =
                 channel::append(channels, given, slot.index, RecordKind::Digest, &[&digest]);
-            // Without room the proof comes with the next batch.
-            slot.touched = missed != Missed::default();
+            // Without room the proof comes with the next batch, for a node that joins with the next
+            // step.
+            slot.touched = missed.counting;
         }
         let mut closed = 0;
         for Channel { session, ledger, .. } in channels {

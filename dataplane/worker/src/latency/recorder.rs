@@ -140,8 +140,8 @@ impl Recorder {
         self.in_gate.clear();
     }
 
-    /// All logs begin anew.
-    pub fn log_opened(&mut self) {
+    /// A log is over: what it was given may never be confirmed.
+    pub fn log_ended(&mut self) {
         self.batches.clear();
     }
 }
@@ -209,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_log_and_an_emptied_gate_forget_the_old_ones() {
+    fn an_ended_log_and_an_emptied_gate_are_forgotten() {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
         recorder.stepped(Some(1_000), 1, 0);
         recorder.ready(2_000, 1, Mark(6));
         recorder.gate_discarded();
-        recorder.log_opened();
+        recorder.log_ended();
         recorder.begin(3_000);
         recorder.ready(3_500, 1, Mark(7));
         recorder.begin(5_000);
