@@ -74,7 +74,7 @@ fn member() -> Member {
     let identity = Identity {
         name: name("a"),
         incarnation: Incarnation(1),
-        peer: name("b"),
+        peers: [name("b"), name("c")].into_iter().collect(),
         keys: keys(),
         config: Manifest::new("x = 1\n".repeat(300)),
         content: Manifest::new(""),
@@ -140,7 +140,7 @@ fn listen(bytes: &[u8]) {
                 let _ = member.order(now_us, &order);
             }
         }
-        member.poll(now_us, &report, &mut |_, datagram| {
+        member.poll(now_us, &report, &mut |_, _, datagram| {
             let mut opened = Datagram::new();
             let said = Message::decode(datagram, &keys(), &mut opened);
             assert!(said.is_ok(), "it says what cannot be read");
@@ -150,7 +150,7 @@ fn listen(bytes: &[u8]) {
 }
 
 fn say(member: &mut Member, action: &Action, now_us: u64, seq: u64, path: Path, body: Body<'_>) {
-    let names = ["b", "b", "b", "c"];
+    let names = ["b", "b", "c", "d"];
     let from = id(names[usize::from(action.who & 3)], 10 + u64::from(action.who >> 5));
     let to = (action.who & 4 == 0).then_some(Incarnation(1));
     let message = Message { from, to, seq, sent_us: now_us, body };
@@ -181,7 +181,8 @@ fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
         hears_lan: !bit(4),
         restored: action.wait & 0x100 != 0,
         drained: action.wait & 0x200 != 0,
-        admits: (action.wait & 0x400 != 0).then_some(Incarnation(1)),
+        log: (action.wait & 0x1000 != 0).then_some(Epoch(u64::from(action.epoch & 7))),
+        admits: action.wait & 0x400 != 0,
         yields: action.wait & 0x800 != 0,
         keys: keys().ids().collect(),
         log_version: 2 + u16::from(bit(5)),
