@@ -9,6 +9,7 @@ mod node;
 use std::path::Path;
 use std::sync::Arc;
 
+use engine::addr::Addr;
 use engine::content::Content;
 use replication::Incarnation;
 

@@ -122,7 +122,11 @@ fn listen(bytes: &[u8]) {
             4 => {
                 report = Report {
                     stalled_for_us: u64::from(action.wait) * u64::from(action.flags & 1),
-                    unconfirmed_since_us: (action.flags & 2 != 0).then_some(now_us / 2),
+                    unconfirmed_since_us: [
+                        (action.flags & 2 != 0).then_some(now_us / 2),
+                        None,
+                        None,
+                    ],
                     session_open: action.flags & 4 != 0,
                     refused_log: action.flags & 8 != 0,
                     log_applied: action.flags & 16 != 0,
