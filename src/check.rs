@@ -75,6 +75,15 @@ impl<'a> Plan<'a> {
     }
 }
 
+fn commit(commit: &config::Commit) -> String {
+    let rule = match commit.rule {
+        config::Rule::Swmu => "packets wait for all nodes in sync",
+        config::Rule::None => "packets wait for NOBODY: a crash loses what clients were told",
+    };
+    let (bytes, delay_us) = (commit.confirm_bytes, commit.confirm_delay_us);
+    format!("{rule}; confirmed after {bytes} bytes or {delay_us} µs, or when idle")
+}
+
 fn register(register: &Register) -> String {
     match register {
         Register::Pair(None) => {
@@ -105,6 +114,7 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     }
     line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
     line("ingress", ingress(cluster.ingress));
+    line("commit", commit(&cluster.commit));
     let addresses: Vec<String> = lan.addresses.iter().map(ToString::to_string).collect();
     let addresses = addresses.join(", ");
     line("lan", format!("{} by {}, {addresses}", lan.device, profiles.lan.name));

@@ -22,8 +22,8 @@ use replication::{
     Protection, RecordKind, Report, Role,
 };
 use worker::{
-    AddressConfig, At, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward, Wire,
-    crew,
+    AddressConfig, At, Commit, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward,
+    Wire, crew,
 };
 
 use crate::packets::{self, Segment};
@@ -171,6 +171,7 @@ impl World {
                 false => port(LINK, LINK_PEERS),
             },
             control_port: CONTROL_PORT,
+            commit: Commit::default(),
             protection: protection(),
             detection_timeout_us: 50_000,
             idle,

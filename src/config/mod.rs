@@ -75,10 +75,29 @@ pub struct Cluster {
     pub control_port: u16,
     pub mtu: u16,
     pub tcp: TcpConfig,
+    pub commit: Commit,
     #[serde(rename = "per_source")]
     pub sources: SourceLimits,
     #[serde(rename = "service")]
     pub services: Vec<ServiceConfig>,
+}
+
+/// What lets a packet leave, and when the nodes that hold the log say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Commit {
+    pub rule: Rule,
+    pub confirm_bytes: u32,
+    pub confirm_delay_us: u32,
+}
+
+/// Whose confirmation a packet waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// All nodes in sync.
+    Swmu,
+    /// Nobody's.
+    None,
 }
 
 /// How what clients send gets to the node that serves.

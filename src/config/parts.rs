@@ -4,12 +4,15 @@ use std::{net::IpAddr, sync::Arc};
 
 use controlplane::{Identity, Manifest, MemberConfig, NodeName};
 use engine::{buffer::BLOCK_BYTES, content::Content, wire::ethernet::Mac};
-use replication::{Incarnation, Protection};
+use replication::{CommitRule, Incarnation, Protection};
 use worker::{AddressConfig, PortConfig};
 
 use serde::Serialize;
 
-use super::{Cidr, Cluster, Encryption, Ingress, NodeConfig, limits, register::Common, versions};
+use super::{
+    Cidr, Cluster, Commit, Encryption, Ingress, NodeConfig, Rule, limits, register::Common,
+    versions,
+};
 
 /// The detector may raise its timeout to this many times the configured one when heartbeats
 /// arrive irregularly.
@@ -112,6 +115,7 @@ impl NodeConfig {
             lan: self.lan_port(),
             link: self.link_port(),
             control_port: self.cluster.control_port,
+            commit: self.cluster.commit.into(),
             protection: match self.cluster.encryption {
                 Encryption::Aes256Gcm => Protection::Sealed(self.keys.clone()),
                 Encryption::None => Protection::Checksum,
@@ -148,6 +152,19 @@ impl NodeConfig {
         let own = on_network(&self.node.link.address, None);
         let peers = self.peers.iter().map(|peer| peer.link.into());
         PortConfig { addresses: [own].into_iter().collect(), peers: peers.collect() }
+    }
+}
+
+impl From<Commit> for worker::Commit {
+    fn from(commit: Commit) -> Self {
+        Self {
+            rule: match commit.rule {
+                Rule::Swmu => CommitRule::Swmu,
+                Rule::None => CommitRule::None,
+            },
+            confirm_every_bytes: commit.confirm_bytes as usize,
+            confirm_delay_us: commit.confirm_delay_us.into(),
+        }
     }
 }
 

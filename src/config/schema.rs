@@ -70,6 +70,8 @@ pub struct ClusterSection {
     #[serde(default)]
     pub tcp: TcpSection,
     #[serde(default)]
+    pub commit: CommitSection,
+    #[serde(default)]
     pub per_source: PerSourceSection,
     #[serde(default, rename = "service")]
     pub services: Vec<ServiceSection>,
@@ -86,6 +88,17 @@ pub struct TcpSection {
     pub ecn: Option<bool>,
     /// Time to live of what is sent.
     pub ttl: Option<u8>,
+}
+
+/// `[cluster.commit]`: what lets a packet leave, and how the log is confirmed.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct CommitSection {
+    /// `swmu` or `none`.
+    pub rule: Option<String>,
+    /// Bytes of the log that a busy node confirms at the latest.
+    pub confirm_bytes: Option<u32>,
+    /// Time after which it does.
+    pub confirm_delay_us: Option<u32>,
 }
 
 /// `[cluster.per_source]`: what one source may take of all services together.

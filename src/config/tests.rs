@@ -145,6 +145,31 @@ fn each_version_needs_the_nodes_own_address() {
     assert_says(&message, &["node.lan.address", "a string"]);
 }
 
+#[test]
+fn commit_has_its_rule_and_limits() {
+    let with = |keys: &str| {
+        let head = "[[cluster.service]]\nname = \"echo\"";
+        with(head, &format!("[cluster.commit]\n{keys}\n{head}"))
+    };
+    let content = || std::sync::Arc::new(engine::content::Content::default());
+    let worker = |config: NodeConfig| config.worker(replication::Incarnation(1), content()).commit;
+    assert_eq!(worker(read(GOOD).unwrap()), worker::Commit::default());
+    let keys = "rule = \"none\"\nconfirm_bytes = 1000\nconfirm_delay_us = 7";
+    let expected = worker::Commit {
+        rule: replication::CommitRule::None,
+        confirm_every_bytes: 1000,
+        confirm_delay_us: 7,
+    };
+    assert_eq!(worker(with(keys).unwrap()), expected);
+    for (keys, key) in [
+        ("rule = \"all\"", "cluster.commit.rule"),
+        ("confirm_bytes = 0", "cluster.commit.confirm_bytes"),
+        ("confirm_delay_us = 10001", "cluster.commit.confirm_delay_us"),
+    ] {
+        assert_says(&with(keys).unwrap_err().to_string(), &[key]);
+    }
+}
+
 /// The good configuration with more nodes, each by its number.
 fn with_nodes(more: &[u8], register: &str) -> Result<NodeConfig, ConfigError> {
     let peer = |number: u8| {

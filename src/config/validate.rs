@@ -8,13 +8,15 @@ use hw_profiles::Profile;
 use replication::{KeyRing, MAX_PEERS};
 
 use super::{
-    Cluster, ContentRoot, Ingress, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig, Peer,
-    Profiles,
+    Cluster, Commit, ContentRoot, Ingress, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig,
+    Peer, Profiles, Rule,
     addresses::{self, ADDRESS},
     checker::Checker,
     error::Problem,
     limits, register,
-    schema::{ClusterSection, LogSection, NodeFile, NodeSection, PeerSection, TcpSection},
+    schema::{
+        ClusterSection, CommitSection, LogSection, NodeFile, NodeSection, PeerSection, TcpSection,
+    },
     services,
     types::{Cidr, Encryption, MacAddress, Secret},
 };
@@ -132,6 +134,7 @@ fn cluster(
     let enough = !ipv6 || mtu >= MIN_MTU_IPV6;
     check.require(enough, "cluster.mtu", what, "expected 1280 to 9216");
     let tcp = tcp(&section.tcp, check);
+    let commit = commit(&section.commit, check);
     let sources = limits::sources(&section.per_source, check);
     let (services, roots) = services::services(&section.services, base, check);
     let cluster = Cluster {
@@ -149,6 +152,7 @@ fn cluster(
         control_port,
         mtu,
         tcp,
+        commit: commit?,
         sources,
         services,
     };
@@ -283,6 +287,25 @@ fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
     let link = Link { device: link_device, address: link_address?, mtu };
     let (priority, cores) = (section.priority, section.cores.clone());
     Some(Node { name, priority, lone_start_ms, handover_mbit, cores, lan, link })
+}
+
+fn commit(section: &CommitSection, check: &mut Checker) -> Option<Commit> {
+    let usual = worker::Commit::default();
+    let rules = [("swmu", Rule::Swmu), ("none", Rule::None)];
+    let word = section.rule.as_deref().unwrap_or("swmu");
+    let rule = check.choice("cluster.commit.rule", word, &rules);
+    let confirm_bytes = section.confirm_bytes.unwrap_or(usual.confirm_every_bytes as u32);
+    let confirm_delay_us = section.confirm_delay_us.unwrap_or(usual.confirm_delay_us as u32);
+    Some(Commit {
+        rule: rule?,
+        confirm_bytes: check.range("cluster.commit.confirm_bytes", confirm_bytes, 1, 1 << 20),
+        confirm_delay_us: check.range(
+            "cluster.commit.confirm_delay_us",
+            confirm_delay_us,
+            1,
+            10_000,
+        ),
+    })
 }
 
 fn peers(sections: &[PeerSection], check: &mut Checker) -> Option<Vec<Peer>> {

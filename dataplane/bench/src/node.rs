@@ -18,7 +18,9 @@ use replication::{
     Role,
 };
 use worker::nic::Frame;
-use worker::{AddressConfig, At, Ingress, NodeConfig, PortConfig, Shares, Steward, Worker, crew};
+use worker::{
+    AddressConfig, At, Commit, Ingress, NodeConfig, PortConfig, Shares, Steward, Worker, crew,
+};
 
 use crate::clients;
 use crate::nic::{PoolFrame, PoolNic, Queue};
@@ -194,6 +196,7 @@ fn node_config(index: u8, size: (u32, u16), protection: Protection) -> NodeConfi
         lan: port(77),
         link: port(78),
         control_port: worker::config::DEFAULT_CONTROL_PORT,
+        commit: Commit::default(),
         protection,
         detection_timeout_us: 1_000_000,
         idle: Idle {

@@ -5,7 +5,7 @@ use replication::{
 };
 
 use crate::board::worker_of_channel;
-use crate::config::NodeConfig;
+use crate::config::{Commit, NodeConfig};
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -22,11 +22,13 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    fn new(peer: PeerIndex, number: u16, max_datagram: usize, pending_log_bytes: usize) -> Channel {
-        let config = SessionConfig::for_datagrams(number, max_datagram);
+    fn new(peer: PeerIndex, number: u16, max_datagram: usize, node: &NodeConfig) -> Channel {
+        let Commit { confirm_every_bytes, confirm_delay_us, .. } = node.commit;
+        let usual = SessionConfig::for_datagrams(number, max_datagram);
+        let config = SessionConfig { confirm_every_bytes, confirm_delay_us, ..usual };
         // Room for a few of the longest batches, or a slow step would stop the log for good.
         let least = 4 * config.max_batch_bytes;
-        let log = PendingLog::new(pending_log_bytes.max(least), config.max_batch_bytes);
+        let log = PendingLog::new(node.pending_log_bytes.max(least), config.max_batch_bytes);
         let ledger = Ledger::new(config.window_frames);
         Channel { peer, number, session: Session::new(config), log, counts: false, ledger }
     }
@@ -41,7 +43,7 @@ impl Channel {
     ) -> Channel {
         let fits = |channel: &Channel| channel.session.config().max_datagram == max_datagram;
         let Some(place) = idle.iter().rposition(fits) else {
-            return Channel::new(peer, number, max_datagram, node.pending_log_bytes);
+            return Channel::new(peer, number, max_datagram, node);
         };
         let mut channel = idle.swap_remove(place);
         channel.peer = peer;

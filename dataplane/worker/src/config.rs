@@ -8,7 +8,7 @@ use engine::config::Config as ShardConfig;
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::Idle;
-use replication::{Incarnation, MAX_PEERS, Protection};
+use replication::{CommitRule, Incarnation, MAX_PEERS, Protection};
 
 /// UDP port of heartbeats and other messages of the control plane, on both ports.
 pub const DEFAULT_CONTROL_PORT: u16 = 7400;
@@ -112,6 +112,8 @@ pub struct NodeConfig {
     /// UDP port of the control plane; session channel `c` is at the link's port
     /// `control_port + 1 + c`.
     pub control_port: u16,
+    /// What lets a packet leave, and how the log is confirmed.
+    pub commit: Commit,
     /// How the log is protected on the link, until other keys are given.
     pub protection: Protection,
     /// Loop gap from which this node suspects itself.
@@ -129,6 +131,24 @@ pub struct NodeConfig {
     /// Frames that may wait in the gate, for each worker; raised to what a step needs. Each is a
     /// frame of the LAN port's pool.
     pub gate_frames: usize,
+}
+
+/// What lets a packet leave, and when the nodes that hold the log say so: at once when they are idle,
+/// and while they are busy at the latest at one of these limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Whose confirmation a packet waits for.
+    pub rule: CommitRule,
+    /// So many bytes of the log are not confirmed.
+    pub confirm_every_bytes: usize,
+    /// The oldest of them came in so long ago, in microseconds.
+    pub confirm_delay_us: u64,
+}
+
+impl Default for Commit {
+    fn default() -> Commit {
+        Commit { rule: CommitRule::Swmu, confirm_every_bytes: 64 << 10, confirm_delay_us: 200 }
+    }
 }
 
 /// How what clients send gets to the node that serves.

@@ -56,7 +56,7 @@ mod switchover;
 mod takeover;
 
 pub use clock::{At, Clock, MonotonicClock};
-pub use config::{AddressConfig, Ingress, Keep, NodeConfig, PortConfig};
+pub use config::{AddressConfig, Commit, Ingress, Keep, NodeConfig, PortConfig};
 pub use counters::Counters;
 pub use crew::{Crew, CrewError, Shares, crew, spawn};
 pub use events::Event;

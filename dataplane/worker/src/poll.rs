@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
 use replication::{
-    CommitRule, Directive, Gate, GateMode, MAX_PEERS, Mark, Numbers, Path, Protection, Report,
-    Role, Transfer, confirmed_by_all,
+    Directive, Gate, GateMode, MAX_PEERS, Mark, Numbers, Path, Protection, Report, Role, Transfer,
+    confirmed_by_all,
 };
 
 use crate::admission::Admission;
@@ -164,6 +164,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Shards::fresh(parts.index, placement, &parts.node.shard, &parts.node.content);
         let (idle, gate) = (parts.node.idle, parts.node.gate_packets());
         let protection = parts.node.protection.clone();
+        let commit = parts.node.commit.rule;
         let keep = parts.node.ingress.keep();
         let shards = parts.node.shard.shards;
         Worker {
@@ -184,7 +185,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             idle_channels: Vec::new(),
             protection,
             numbers: Numbers::default(),
-            gate: Gate::new(gate, CommitRule::Swmu),
+            gate: Gate::new(gate, commit),
             fault: None,
             follows_a_log: false,
             logs: Logs::default(),

@@ -394,6 +394,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
         lan: port(&machine.lan, LAN),
         link: port(&[machine.link], LINK),
         control_port: 7400,
+        commit: machine.commit,
         protection: Protection::Sealed(keys()),
         detection_timeout_us: machine.member.self_doubt_us(),
         idle: hw_profiles::Idle {

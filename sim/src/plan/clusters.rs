@@ -6,6 +6,7 @@ use crate::net::{Place, Way, Weather};
 use crate::node::fuse::Blow;
 use crate::random::Random;
 use crate::time::{MS, S, US};
+use worker::Commit;
 
 /// Some worlds have a register that binds; most of these more than two nodes, of which one more may
 /// die at any time.
@@ -22,7 +23,15 @@ pub(super) fn add(plan: &mut Plan, random: &mut Random) {
         plan.lines.push(((Place::Link(index), Way::Out), link));
         plan.lines.extend([Way::Out, Way::In].map(|way| ((Place::Lan(index), way), Weather::FAIR)));
     }
-    plan.machines.iter_mut().for_each(|machine| machine.cluster = nodes);
+    let commit = Commit {
+        confirm_every_bytes: random.magnitude(1_000, 1 << 20) as usize,
+        confirm_delay_us: random.magnitude(1, 2_000),
+        ..Commit::default()
+    };
+    for machine in &mut plan.machines {
+        machine.cluster = nodes;
+        machine.commit = commit;
+    }
     faults(plan, random);
 }
 

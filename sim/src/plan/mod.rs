@@ -15,7 +15,7 @@ use engine::config::{
 use engine::content::{Content, SourceFile};
 use engine::wire::ethernet::Mac;
 use replication::MAX_PEERS;
-use worker::Keep;
+use worker::{Commit, Keep};
 
 use crate::host::work::{self, FILES};
 use crate::net::{LineId, Place, Router, Way, Weather};
@@ -61,6 +61,8 @@ pub struct Machine {
     pub link_mtu: u16,
     /// Received log that may wait.
     pub pending_log_bytes: usize,
+    /// When the log is confirmed.
+    pub commit: Commit,
     /// Packets that may wait for the log.
     pub gate_frames: usize,
     /// What it keeps of what the switch floods; nothing where the switch learns.
@@ -199,6 +201,7 @@ fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
             mtu: 1500,
             link_mtu,
             pending_log_bytes,
+            commit: Commit::default(),
             gate_frames,
             keep: None,
             loop_ns: random.magnitude(2, 60) * US,

@@ -14,8 +14,8 @@ use replication::{Directive, Incarnation, KeyRing, Protection, Role};
 use worker::latency::Latency;
 use worker::query::{AfterReading, Summary};
 use worker::{
-    AddressConfig, At, Counters, Crew, Event, Ingress, MemoryNic, NodeConfig, PortConfig, Query,
-    Shares, Steward, Wire, Worker, crew,
+    AddressConfig, At, Commit, Counters, Crew, Event, Ingress, MemoryNic, NodeConfig, PortConfig,
+    Query, Shares, Steward, Wire, Worker, crew,
 };
 
 use crate::client::{Client, Work};
@@ -127,6 +127,7 @@ fn config_among(nodes: usize, index: usize, incarnation: Incarnation, shard: Con
         link,
         control_port: 7400,
         protection: protection(),
+        commit: Commit::default(),
         detection_timeout_us: DETECTION_US,
         idle: Idle {
             strategy: IdleStrategy::Spin,
