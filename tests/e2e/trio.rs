@@ -31,6 +31,17 @@ fn wait_until_in_sync(lab: &Lab, nodes: &[&str]) {
     wait_for(&format!("{nodes:?} to be in sync"), 20, || in_sync(lab, nodes));
 }
 
+/// No backup ever had another state than its primary's.
+fn nobody_diverged(lab: &Lab) {
+    for node in NODES {
+        let log = std::fs::read_to_string(lab.www().with_file_name(format!("{node}.log")));
+        for event in ["diverged", "log_refused", "two_primaries"] {
+            let happened = log.as_ref().is_ok_and(|log| log.contains(&format!("\"{event}\"")));
+            assert!(!happened, "{event} at node {node}");
+        }
+    }
+}
+
 /// The primary dies when `heir` has missed the last of its log, and `other`, which has it, is asleep
 /// until `heir` had time to take over. Which of the two does is left to them.
 fn crash_the_primary(lab: &Lab, primary: &str, heir: &str, other: &str) {
@@ -41,7 +52,7 @@ fn crash_the_primary(lab: &Lab, primary: &str, heir: &str, other: &str) {
     };
     let (dying, asleep) = (pid(primary), pid(other));
     let trouble = format!(
-        "ip -n hf-w link set link-{heir} down; sleep 0.02
+        "ip -n hf-w link set link-{heir} down
          kill -STOP {asleep}; kill -KILL {dying}; sleep 0.2
          kill -CONT {asleep}; ip -n hf-w link set link-{heir} up"
     );
@@ -51,7 +62,7 @@ fn crash_the_primary(lab: &Lab, primary: &str, heir: &str, other: &str) {
 
 #[test]
 fn clients_survive_the_death_of_every_primary() {
-    survives_in(
+    let lab = survives_in(
         three_nodes(),
         &[],
         |lab| {
@@ -65,6 +76,7 @@ fn clients_survive_the_death_of_every_primary() {
                 crash_the_primary(lab, &primary, heir, other);
                 wait_until_in_sync(lab, &all_but(&primary));
                 served.push(lab.primary());
+                nobody_diverged(lab);
                 lab.run(&["start", &primary]);
                 wait_until_in_sync(lab, &NODES);
             }
@@ -81,11 +93,12 @@ fn clients_survive_the_death_of_every_primary() {
         },
         |lab| in_sync(lab, &NODES),
     );
+    nobody_diverged(&lab);
 }
 
 #[test]
 fn clients_survive_the_loss_of_either_backup_and_orders_of_an_operator() {
-    survives_in(
+    let lab = survives_in(
         three_nodes(),
         &[],
         |lab| {
@@ -111,4 +124,5 @@ fn clients_survive_the_loss_of_either_backup_and_orders_of_an_operator() {
         },
         |lab| serving(lab, "c") && in_sync(lab, &NODES),
     );
+    nobody_diverged(&lab);
 }
