@@ -174,8 +174,9 @@ impl World {
 
     /// The same, with these in sync.
     fn want_with(&mut self, index: usize, others: &[usize]) -> Option<View> {
-        let mut run = |index| {
-            NodeId { name: name(index), incarnation: Incarnation(self.random(1, u64::MAX - 1)) }
+        let mut run = |index| NodeId {
+            name: name(index),
+            incarnation: Incarnation(self.random(1, u64::MAX - 1)),
         };
         let node = run(index);
         let others: Vec<NodeId> = others.iter().copied().map(run).collect();
