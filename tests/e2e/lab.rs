@@ -153,9 +153,9 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for node in ["a", "b"] {
+            for node in ["a", "b", "c"] {
                 let log = Path::new("/var/tmp/holdfast-lab").join(format!("{node}.log"));
-                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let Ok(text) = std::fs::read_to_string(log) else { continue };
                 let tail: Vec<_> = text.lines().rev().take(30).collect();
                 eprintln!("--- log of node {node}, newest first ---\n{}", tail.join("\n"));
             }

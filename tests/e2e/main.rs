@@ -1,4 +1,4 @@
-//! End to end: two nodes and unmodified kernel clients in the namespaces of `scripts/lab`.
+//! End to end: two or three nodes and unmodified kernel clients in the namespaces of `scripts/lab`.
 //!
 //! These tests need root and the release binaries, and share one lab: `scripts/test` runs them one
 //! after the other. What a client must see (every byte right, no reset) is judged by
@@ -17,4 +17,5 @@ mod scale;
 mod services;
 mod switchover;
 mod takeover;
+mod trio;
 mod witness;

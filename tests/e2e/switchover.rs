@@ -8,7 +8,7 @@ use crate::lab::{Lab, holdfast_path, wait_for};
 use crate::takeover::{serving, standing, survives};
 
 /// `holdfast COMMAND` at a node, waiting for what it orders.
-fn order(lab: &Lab, node: &str, command: &str) {
+pub fn order(lab: &Lab, node: &str, command: &str) {
     lab.holdfast(command, node, &["--wait=30"]);
 }
 

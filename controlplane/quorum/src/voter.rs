@@ -331,12 +331,13 @@ impl Voter {
     }
 }
 
-/// Whether `leader` may be asked for a change to `next`: it is the chair, and not one of those whom
-/// the change leaves out, since they may be gone.
+/// Whether `leader` may be asked for a change to `next`: it is the chair, and not the one that a
+/// primary removes because it may be gone. Whom a new primary leaves out may well be there.
 fn may_lead(leader: NodeName, log: &Log, next: &View) -> bool {
     let names = |view: &View| view.in_sync.iter().any(|node| node.name == leader);
-    let left_out = names(log.view()) && !names(next);
-    log.voters().chair(log.view()) == Some(leader) && !left_out
+    let same_primary = next.primary_name() == log.view().primary_name();
+    let removed = same_primary && names(log.view()) && !names(next);
+    log.voters().chair(log.view()) == Some(leader) && !removed
 }
 
 /// A change counts only if it follows the view that is decided when its turn comes: this is the

@@ -22,9 +22,9 @@ fn name(index: usize) -> NodeName {
     NodeName::new(NAMES[index]).unwrap()
 }
 
-fn voters(index: usize) -> Voters {
+fn voters(index: usize, witness: Option<usize>) -> Voters {
     let others = (0..3).filter(|other| *other != index).map(name).collect();
-    Voters::new("sim", name(index), others, Some(name(WITNESS)))
+    Voters::new("sim", name(index), others, witness.map(name))
 }
 
 /// What is on a disk, and what becomes of the next write.
@@ -53,6 +53,7 @@ struct World {
     now_ms: u64,
     random: u64,
     loss_percent: u64,
+    witness: Option<usize>,
     voters: [Option<Voter>; 3],
     disks: [SimDisk; 3],
     cut: [[bool; 3]; 3],
@@ -64,10 +65,15 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
+        Self::with(seed, Some(WITNESS))
+    }
+
+    fn with(seed: u64, witness: Option<usize>) -> World {
         let mut world = World {
             now_ms: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678,
             loss_percent: 0,
+            witness,
             voters: [None, None, None],
             disks: Default::default(),
             cut: [[false; 3]; 3],
@@ -91,7 +97,7 @@ impl World {
     fn start(&mut self, index: usize) {
         let memory = self.disks[index].durable.clone();
         self.disks[index].dies = false;
-        let voter = Voter::new(voters(index), memory.as_deref()).unwrap();
+        let voter = Voter::new(voters(index, self.witness), memory.as_deref()).unwrap();
         if memory.is_none() {
             self.disks[index].durable = Some(voter.memory());
         }
@@ -163,11 +169,20 @@ impl World {
 
     /// Node `index` asks for itself as primary, after the view that its own voter knows.
     fn want(&mut self, index: usize) -> Option<View> {
-        let run = self.random(1, u64::MAX - 1);
+        self.want_with(index, &[])
+    }
+
+    /// The same, with these in sync.
+    fn want_with(&mut self, index: usize, others: &[usize]) -> Option<View> {
+        let mut run = |index| NodeId {
+            name: name(index),
+            incarnation: Incarnation(self.random(1, u64::MAX - 1)),
+        };
+        let node = run(index);
+        let others: Vec<NodeId> = others.iter().copied().map(run).collect();
         let voter = self.voters[index].as_mut()?;
-        let node = NodeId { name: name(index), incarnation: Incarnation(run) };
         let expected = voter.view().epoch;
-        let next = voter.view().next(node, &[]);
+        let next = voter.view().next(node, &others);
         voter.want(Change { expected, next: next.clone() });
         self.act(index);
         Some(next)
@@ -268,6 +283,28 @@ fn survivor_has_its_change_within_a_few_round_trips() {
         // Two round trips of 2 ms, unless a datagram was late.
         assert!(world.now_ms - started_ms <= 150, "{} ms", world.now_ms - started_ms);
     });
+}
+
+/// Three nodes: the one that leads is no primary, and knows nothing yet of the primary's end.
+#[test]
+fn heir_asks_the_leader_although_it_leaves_that_out() {
+    const C: usize = WITNESS;
+    for seed in 0..50 {
+        let mut world = World::with(seed, None);
+        world.run_ms(1_000);
+        let view = world.want_with(A, &[B, C]).unwrap();
+        world.run_ms(1_500);
+        assert!(world.knows(C, &view));
+        assert_eq!(world.leader(), Some(B), "seed {seed}: the first that is no primary leads");
+        let term = |world: &World| world.voters[C].as_ref().unwrap().standing().term;
+        let before = term(&world);
+        world.crash(A);
+        let view = world.want(C).unwrap();
+        while !world.knows(C, &view) {
+            world.run_ms(1);
+            assert_eq!(term(&world), before, "seed {seed}: nobody had to be elected");
+        }
+    }
 }
 
 #[test]
