@@ -201,7 +201,10 @@ impl<R: Register> Member<R> {
         let is_fresh = self.peer.echo_sent_us() >= self.view_since_us;
         let proven = |node: &NodeId| {
             let another_run = self.peer.id().is_some_and(|present| present != *node);
-            let gave_up = self.peer.heartbeat().is_some_and(|peer| peer.condition.holds_nothing());
+            let gave_up = self
+                .peer
+                .heartbeat()
+                .is_some_and(|peer| peer.condition.holds_nothing() && !peer.pending);
             node.name == self.me.name
                 || self.assumed_ended.contains(&node.incarnation)
                 || node.name == self.peer.name && is_fresh && (another_run || gave_up)

@@ -52,7 +52,7 @@ use crate::status::{Handing, MemberCounters};
 use crate::timeline::Timeline;
 
 use admission::Retry;
-use change::Asked;
+use change::{Asked, Intent};
 use doubt::Doubt;
 use inquiry::Inquiry;
 use intrusions::Intrusions;
@@ -410,7 +410,9 @@ impl<R: Register> Member<R> {
             Phase::Backup { .. } if !view.has(self.me) => {
                 self.become_spare(now_us, SpareReason::Removed);
             }
-            Phase::Starting { .. } if self.is_invited() => self.join(now_us),
+            Phase::Starting { .. } if self.asked.is_none() && self.is_invited() => {
+                self.join(now_us);
+            }
             _ => {}
         }
     }
@@ -515,9 +517,12 @@ impl<R: Register> Member<R> {
         }
     }
 
-    /// The view of this node waits for the peer's acknowledgement.
+    /// The view of this node waits for the peer's acknowledgement, or the register was asked to let
+    /// it begin alone.
     fn is_pending(&self) -> bool {
+        let begins = |asked: &Asked| matches!(asked.intent, Intent::StartAlone { .. });
         matches!(self.phase, Phase::Forming(_) | Phase::Primary(Serving::Removing { .. }))
+            || self.asked.as_ref().is_some_and(begins)
     }
 
     fn send(&mut self, now_us: u64, emit: &mut impl FnMut(Path, &[u8])) {

@@ -82,6 +82,10 @@ impl<R: Register> Member<R> {
 
     /// The register has the partner no more in its in-sync set.
     pub(super) fn part_with(&mut self, now_us: u64, partner: Partner, removal: Removal) {
+        // Left alone with a state that is not the one that was served: nobody holds that then.
+        if matches!(self.phase, Phase::Spare(_)) {
+            return;
+        }
         self.retry.parted(now_us, now_us.saturating_sub(self.phase_since_us));
         let (epoch, backup) = (self.register.view().epoch, partner.id.name);
         self.events.push(now_us, Event::BackupRemoved { epoch, backup, removal });
