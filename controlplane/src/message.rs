@@ -129,7 +129,8 @@ pub struct Heartbeat {
     /// The sender waits for proof that it is still heard: answer at once.
     pub answer: bool,
     /// The sender's view waits for the receiver to acknowledge it; until then it yields to a
-    /// rival view of the same epoch.
+    /// rival view of the same epoch. Or the sender has asked to serve alone, and may do so by now
+    /// for all that others know: that it holds nothing proves nothing then.
     pub pending: bool,
     /// On which paths the sender hears the receiver.
     pub hears_link: bool,

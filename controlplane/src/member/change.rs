@@ -201,7 +201,9 @@ impl<R: Register> Member<R> {
     pub(super) fn possible_holder(&self) -> Option<NodeId> {
         let proven = |node: &NodeId| {
             let says_so = self.peer_of(*node).is_some_and(|peer| {
-                let gave_up = peer.heartbeat().is_some_and(|said| said.condition.holds_nothing());
+                let gave_up = peer
+                    .heartbeat()
+                    .is_some_and(|said| said.condition.holds_nothing() && !said.pending);
                 let is_fresh = peer.echo_sent_us() >= self.view_since_us;
                 is_fresh && (peer.has_ended(*node) || gave_up)
             });

@@ -57,7 +57,7 @@ use crate::status::{Handing, MemberCounters};
 use crate::timeline::Timeline;
 
 use admission::Retry;
-use change::Asked;
+use change::{Asked, Intent};
 use doubt::Doubt;
 use inquiry::Inquiry;
 use intrusions::Intrusions;
@@ -429,7 +429,7 @@ impl<R: Register> Member<R> {
             {
                 self.become_spare(now_us, SpareReason::Removed);
             }
-            Phase::Starting { .. } => {
+            Phase::Starting { .. } if self.asked.is_none() => {
                 if let Some(at) = self.invitation() {
                     self.join(now_us, at);
                 }
@@ -540,12 +540,15 @@ impl<R: Register> Member<R> {
         }
     }
 
-    /// The view of this node waits for a peer's acknowledgement.
+    /// The view of this node waits for a peer's acknowledgement, or the register was asked to let
+    /// it begin alone.
     fn is_pending(&self) -> bool {
-        matches!(
+        let waits = matches!(
             self.phase,
             Phase::Forming(_) | Phase::Primary(Serving { act: Act::Removing { .. }, .. })
-        )
+        );
+        let begins = |asked: &Asked| matches!(asked.intent, Intent::StartAlone { .. });
+        waits || self.asked.as_ref().is_some_and(begins)
     }
 
     fn send(&mut self, now_us: u64, emit: &mut impl FnMut(Path, PeerIndex, &[u8])) {

@@ -110,6 +110,10 @@ impl<R: Register> Member<R> {
 
     /// The register has the partner no more in its in-sync set.
     pub(super) fn part_with(&mut self, now_us: u64, partner: Partner, removal: Removal) {
+        // Left alone with a state that is not the one that was served: nobody holds that then.
+        if matches!(self.phase, Phase::Spare(_)) {
+            return;
+        }
         let in_sync_us = now_us.saturating_sub(partner.since_us);
         self.retries[partner.at.place()].parted(now_us, in_sync_us);
         let (epoch, backup) = (self.register.view().epoch, partner.id.name);

@@ -239,6 +239,31 @@ fn spare_starts_afresh_when_every_holder_has_ended() {
     assert_eq!(world.role(B), Role::Backup);
 }
 
+/// That it starts, and holds nothing, says little of a node that has asked to serve.
+#[test]
+fn node_that_has_asked_to_start_alone_is_no_proof_that_nobody_serves() {
+    let mut world = World { cut: true, unheard: [false, true, false], ..World::default() };
+    world.start(B, 2);
+    world.run_ms(20);
+    world.start(A, 1);
+    while world.decided.epoch == Epoch(0) {
+        world.run_ms(1);
+    }
+    assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)]);
+    // For a moment b is heard, which does not know the decision yet.
+    world.cut = false;
+    while !world.happened(A, |e| matches!(e, Event::PeerHeard { .. })) {
+        world.run_ms(1);
+    }
+    world.cut = true;
+    world.run_ms(2 * LONE_START_MS);
+    assert_eq!(world.role(A), Role::Spare);
+    world.unheard[B] = false;
+    world.run_ms(10);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+    assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)]);
+}
+
 const SWITCHOVER: Order = Order::Switchover { to: None };
 
 impl World {
@@ -333,4 +358,22 @@ fn drained_backup_stays_while_it_may_be_made_primary() {
     world.unreached[B] = false;
     world.run_ms(2);
     assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+}
+
+#[test]
+fn node_that_withdrew_serves_nothing_when_the_removal_that_it_asked_for_is_decided() {
+    let mut world = World::handing_over([false; 3]);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Confirmed));
+    world.nodes[A] = None;
+    world.unreached[B] = true;
+    world.run_ms(200);
+    assert!(world.reason(B).contains("to remove its backup"), "{}", world.reason(B));
+    // What was left of the log does not fit.
+    world.report(B).refused_log = true;
+    world.run_ms(2);
+    assert_eq!(world.role(B), Role::Spare);
+    world.unreached[B] = false;
+    world.run_ms(10);
+    assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)]);
+    assert_eq!(world.role(B), Role::Spare);
 }

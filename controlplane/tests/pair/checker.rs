@@ -1,7 +1,8 @@
 //! What must hold at every moment, whatever fails.
 
-use replication::{Epoch, Role};
+use replication::{Directive, Epoch, GateMode, Role};
 
+use crate::history::History;
 use crate::world::{Node, Side};
 
 /// A primary hears of its successor within this time if any path works: a heartbeat interval, the
@@ -10,11 +11,9 @@ const OVERLAP_US: u64 = 15_000;
 
 #[derive(Default)]
 pub struct Checker {
-    /// The highest epoch that was served in, and the state that its primary began with.
+    pub history: History,
+    /// The highest epoch that was served in.
     epoch: Epoch,
-    began_with: u64,
-    /// Inputs whose packets left, in any epoch before.
-    promised: u64,
     was_spare_for_good: [bool; 2],
     was: [Option<Role>; 2],
     overlap_since_us: Option<u64>,
@@ -27,23 +26,29 @@ impl Checker {
         self.was[side as usize] = None;
     }
 
-    /// `side` has a role without the state that was there before, and may.
-    pub fn begins_afresh(&mut self, side: Side, role: Role) {
-        self.started(side);
-        if role != Role::Backup {
-            (self.began_with, self.promised) = (0, 0);
+    /// No primary of a later epoch was seen. One that does not know yet that it was superseded
+    /// may hold less, and has nobody who confirms what it does.
+    pub fn is_newest(&mut self, epoch: Epoch) -> bool {
+        let is_newest = epoch > self.epoch;
+        self.epoch = self.epoch.max(epoch);
+        is_newest
+    }
+
+    pub fn no_spares_rise(&mut self, awake: [Option<&Node>; 2]) {
+        for (index, node) in awake.iter().enumerate() {
+            if let Some(node) = node {
+                self.no_spare_rises(index, node);
+            }
         }
     }
 
-    pub fn check(&mut self, now_us: u64, awake: [Option<&Node>; 2], works: bool, states: bool) {
-        for (index, node) in awake.iter().enumerate() {
-            let Some(node) = node else { continue };
-            self.no_spare_rises(index, node);
-            if states {
-                self.keeps_promises(node);
-            }
-        }
-        self.one_primary(now_us, awake, works);
+    /// Of those that wait for nobody, clients hear one: one that rests has nothing to say.
+    pub fn one_open_gate(&self, nodes: [Option<&Node>; 2]) {
+        let is_open = |node: &&Node| {
+            let Directive { role, silent, quiesce, .. } = node.directive;
+            role == Role::Primary(GateMode::Open) && !silent && quiesce == 0
+        };
+        assert!(nodes.iter().flatten().filter(|node| is_open(node)).count() < 2, "two open gates");
     }
 
     /// A node that held a role and lost it gets one again only by joining: it is backup then, or
@@ -65,35 +70,7 @@ impl Checker {
         );
     }
 
-    /// The primary of a newer epoch holds every input whose packets left before, and an older
-    /// primary releases nothing that its successor does not hold.
-    fn keeps_promises(&mut self, node: &Node) {
-        if !matches!(node.directive.role, Role::Primary(_)) || node.directive.silent {
-            return;
-        }
-        let epoch = node.directive.epoch;
-        if epoch > self.epoch {
-            self.epoch = epoch;
-            // The state at the beginning: this turn has added one input, unless it may not.
-            self.began_with = node.applied - u64::from(node.directive.quiesce == 0);
-            assert!(
-                self.began_with >= self.promised,
-                "epoch {epoch} begins with {} inputs, {} were promised",
-                self.began_with,
-                self.promised
-            );
-        } else if epoch < self.epoch {
-            assert!(
-                node.released <= self.began_with,
-                "an old primary released {} inputs, its successor holds {}",
-                node.released,
-                self.began_with
-            );
-        }
-        self.promised = self.promised.max(node.released);
-    }
-
-    fn one_primary(&mut self, now_us: u64, awake: [Option<&Node>; 2], works: bool) {
+    pub fn one_primary(&mut self, now_us: u64, awake: [Option<&Node>; 2], works: bool) {
         let serves = |node: &Option<&Node>| {
             node.is_some_and(|node| {
                 matches!(node.directive.role, Role::Primary(_)) && !node.directive.silent

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checker;
+mod clock;
+mod history;
 mod quorum;
+mod schedules;
 mod switchover;
 mod trio;
 mod world;
@@ -25,13 +28,17 @@ fn for_worlds(count: u64, make: impl Fn(u64) -> World, schedule: impl Fn(&mut Wo
     let one = std::env::var("PAIR_SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in one.map_or(0..count, |seed| seed..seed + 1) {
         let mut world = make(seed);
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            schedule(&mut world);
-        }));
-        if let Err(panic) = outcome {
-            eprintln!("seed {seed} at {} µs:\n{}", world.now_us, world.journal.join("\n"));
-            std::panic::resume_unwind(panic);
-        }
+        run_world(seed, &mut world, &schedule, || {});
+    }
+}
+
+/// Tells what happened in a world that breaks a promise, and calls `stop` before all ends.
+fn run_world(seed: u64, world: &mut World, schedule: impl Fn(&mut World), stop: impl Fn()) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| schedule(world)));
+    if let Err(panic) = outcome {
+        stop();
+        eprintln!("seed {seed} at {} µs:\n{}", world.now_us, world.journal.join("\n"));
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -19,23 +19,28 @@ fn name(index: usize) -> NodeName {
 #[derive(Default)]
 struct SimDisk {
     memory: Option<Vec<u8>>,
-    /// The process dies in the middle of the next write, which is lost.
-    dies: bool,
+    /// The process dies in the middle of the next write, which is on the disk then, or not.
+    dies: Option<bool>,
 }
 
 impl Disk for SimDisk {
     fn save(&mut self, memory: &[u8]) -> io::Result<()> {
-        if std::mem::take(&mut self.dies) {
-            return Err(io::Error::other("died"));
+        let dies = self.dies.take();
+        if dies != Some(false) {
+            self.memory = Some(memory.to_vec());
         }
-        self.memory = Some(memory.to_vec());
-        Ok(())
+        match dies {
+            Some(_) => Err(io::Error::other("died")),
+            None => Ok(()),
+        }
     }
 }
 
 pub struct Trio {
     random: u64,
     pub loss_percent: u64,
+    /// How long a few messages take, the disk's part of it included.
+    pub latest_us: u64,
     voters: [Option<Voter>; 3],
     disks: [SimDisk; 3],
     lines: [Option<QuorumLines>; 2],
@@ -44,6 +49,10 @@ pub struct Trio {
     wire: BTreeMap<(u64, u64), (usize, usize, Vec<u8>)>,
     sent: u64,
     next_tick_us: [u64; 3],
+    tick_us: [u64; 3],
+    frozen_until_us: [u64; 3],
+    /// Something happened since its last turn.
+    has_work: [bool; 3],
     /// Each view that was ever decided.
     decided: BTreeMap<Epoch, View>,
 }
@@ -53,6 +62,7 @@ impl Trio {
         let mut trio = Trio {
             random: seed ^ 0x7219_f00d,
             loss_percent: 0,
+            latest_us: 40_000,
             voters: [None, None, None],
             disks: Default::default(),
             lines: [None, None],
@@ -60,6 +70,9 @@ impl Trio {
             wire: BTreeMap::new(),
             sent: 0,
             next_tick_us: [0; 3],
+            tick_us: [TICK_US; 3],
+            frozen_until_us: [0; 3],
+            has_work: [true; 3],
             decided: BTreeMap::new(),
         };
         trio.start(WITNESS);
@@ -80,6 +93,18 @@ impl Trio {
         let voter = Voter::new(voters, self.disks[index].memory.as_deref()).unwrap();
         self.disks[index].memory.get_or_insert_with(|| voter.memory());
         self.voters[index] = Some(voter);
+        self.frozen_until_us[index] = 0;
+        self.has_work[index] = true;
+    }
+
+    /// The voter's clock goes wrong by so much from now on.
+    pub fn drift(&mut self, index: usize, ppm: i64) {
+        self.tick_us[index] = TICK_US.saturating_add_signed(TICK_US as i64 * -ppm / 1_000_000);
+    }
+
+    /// The voter does nothing until then.
+    pub fn freeze(&mut self, index: usize, until_us: u64) {
+        self.frozen_until_us[index] = until_us;
     }
 
     /// Starts the voter of a node; its member's end of the register.
@@ -102,13 +127,17 @@ impl Trio {
         self.voters[index].is_some()
     }
 
+    pub fn view(&self, epoch: Epoch) -> Option<&View> {
+        self.decided.get(&epoch)
+    }
+
     pub fn view_before(&self, epoch: Epoch) -> Option<&View> {
-        self.decided.get(&epoch.previous())
+        self.view(epoch.previous())
     }
 
     /// The voter's process dies in its next write. A node dies with it.
     pub fn tear_next_write(&mut self, index: usize) {
-        self.disks[index].dies = true;
+        self.disks[index].dies = Some(self.random(0, 1) == 0);
     }
 
     pub fn isolate(&mut self, index: usize) {
@@ -120,25 +149,28 @@ impl Trio {
 
     pub fn heal(&mut self) {
         self.cut = [[false; 3]; 3];
-        self.disks.iter_mut().for_each(|disk| disk.dies = false);
+        self.disks.iter_mut().for_each(|disk| disk.dies = None);
     }
 
     /// What the voters do in a moment; frozen ones nothing.
-    pub fn step(&mut self, now_us: u64, frozen: [bool; 2]) {
+    pub fn step(&mut self, now_us: u64) {
         while let Some(first) = self.wire.first_entry() {
             if first.key().0 > now_us {
                 break;
             }
             let (from, to, bytes) = first.remove();
-            if let Some(voter) = self.voters[to].as_mut() {
-                // A frozen process finds in its socket what came meanwhile; here it is lost.
-                if !frozen.get(to).is_some_and(|frozen| *frozen) {
-                    voter.receive(name(from), &bytes);
-                }
+            let thaws_us = self.frozen_until_us[to];
+            if thaws_us > now_us {
+                // It waits in the socket.
+                self.sent += 1;
+                self.wire.insert((thaws_us, self.sent), (from, to, bytes));
+            } else if let Some(voter) = self.voters[to].as_mut() {
+                voter.receive(name(from), &bytes);
+                self.has_work[to] = true;
             }
         }
         for index in 0..3 {
-            if !frozen.get(index).is_some_and(|frozen| *frozen) {
+            if self.frozen_until_us[index] <= now_us {
                 self.turn(now_us, index);
             }
         }
@@ -147,14 +179,19 @@ impl Trio {
     fn turn(&mut self, now_us: u64, index: usize) {
         let Some(voter) = &mut self.voters[index] else { return };
         if now_us >= self.next_tick_us[index] {
-            self.next_tick_us[index] = now_us + TICK_US;
+            self.next_tick_us[index] = now_us + self.tick_us[index];
             voter.tick();
+            self.has_work[index] = true;
         }
         let lines = self.lines.get_mut(index).and_then(Option::as_mut);
         if let Some(lines) = lines {
             while let Ok(change) = lines.changes.try_recv() {
                 voter.want(change);
+                self.has_work[index] = true;
             }
+        }
+        if !std::mem::take(&mut self.has_work[index]) {
+            return;
         }
         let mut out = Vec::new();
         let mut send = |to: NodeName, bytes: &[u8]| out.push((to, bytes.to_vec()));
@@ -188,7 +225,8 @@ impl Trio {
         for _ in 0..copies {
             let late = self.random(0, 49) == 0;
             // The disk's part of it included.
-            let delay_us = if late { self.random(2_000, 40_000) } else { self.random(100, 1_500) };
+            let delay_us =
+                if late { self.random(2_000, self.latest_us) } else { self.random(100, 1_500) };
             self.sent += 1;
             self.wire.insert((now_us + delay_us, self.sent), (from, to, bytes.clone()));
         }

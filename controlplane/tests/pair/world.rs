@@ -12,6 +12,8 @@ use replication::{
 };
 
 use crate::checker::Checker;
+use crate::clock::Clock;
+use crate::history::State;
 use crate::trio::{Trio, WITNESS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub enum Fault {
     Crash(Side),
     /// For so many microseconds.
     Freeze(Side, u64),
+    /// The poll loop alone; the voter beside it goes on.
+    FreezeLoop(Side, u64),
+    /// The node's clock goes forward by so many microseconds: its machine was suspended, say.
+    Jump(Side, u64),
     LinkDown {
         a_to_b: bool,
         b_to_a: bool,
@@ -48,14 +54,15 @@ pub enum Fault {
 /// One process, with a model of the log: a count of inputs stands for the state.
 pub struct Node {
     member: Member<AnyRegister>,
-    incarnation: Incarnation,
+    pub incarnation: Incarnation,
+    clock: Clock,
     pub directive: Directive,
+    /// By its own clock.
     last_poll_us: u64,
     next_poll_us: u64,
     frozen_until_us: u64,
     inbox: Vec<(Path, Payload)>,
-    /// Inputs in the state.
-    pub applied: u64,
+    pub state: State,
     /// Inputs that the peer confirmed in this session.
     confirmed: u64,
     /// Inputs whose packets have left.
@@ -80,8 +87,29 @@ const TRANSFER_US: u64 = 20_000;
 #[derive(Debug, Clone)]
 enum Payload {
     Control(Vec<u8>),
-    Log { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64, whole: bool },
+    Log { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, state: State, whole: bool },
     Confirm { epoch: Epoch, from: Incarnation, to: Option<Incarnation>, count: u64 },
+}
+
+/// How often what the checks are about has happened.
+#[derive(Debug, Default, Clone)]
+pub struct Tally {
+    pub takeovers: u64,
+    /// Switchovers that came to their end.
+    pub handovers: u64,
+    pub rejoins: u64,
+    pub fresh_starts: u64,
+    pub simulated_ms: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.takeovers += other.takeovers;
+        self.handovers += other.handovers;
+        self.rejoins += other.rejoins;
+        self.fresh_starts += other.fresh_starts;
+        self.simulated_ms += other.simulated_ms;
+    }
 }
 
 pub struct World {
@@ -91,7 +119,17 @@ pub struct World {
     pub ring: usize,
     /// Off where pair mode promises nothing.
     pub checks_state: bool,
+    /// Off where datagrams may take longer than a node may be heard beside its successor.
+    pub checks_overlap: bool,
+    /// How long a few datagrams take; 0: none that long.
+    pub latest_us: u64,
+    /// How far clocks of runs that start from now on are off, at most.
+    pub drift_ppm: u64,
+    pub config: MemberConfig,
+    /// What is simulated at once; a node's turns come up to about four times as far apart.
+    pub step_us: u64,
     pub journal: Vec<String>,
+    pub tally: Tally,
     /// Of the runs that start from now on.
     pub log_versions: [u16; 2],
     random: u64,
@@ -114,7 +152,13 @@ impl World {
             loss_percent: 0,
             ring: 64,
             checks_state: true,
+            checks_overlap: true,
+            latest_us: 0,
+            drift_ppm: 0,
+            step_us: 250,
+            config: MemberConfig { lone_start_us: LONE_START_US, ..MemberConfig::default() },
             journal: Vec::new(),
+            tally: Tally::default(),
             log_versions: [1; 2],
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995,
             runs: 0,
@@ -149,11 +193,16 @@ impl World {
         low + (z ^ (z >> 31)) % (high - low + 1)
     }
 
+    pub fn note(&mut self, what: impl std::fmt::Display) {
+        self.journal.push(format!("{} {what}", self.now_us));
+    }
+
     pub fn start(&mut self, side: Side) {
         self.runs += 1;
         let name = |side| NodeName::new(if side == Side::A { "a" } else { "b" }).unwrap();
         let incarnation = Incarnation(self.runs);
-        let config = MemberConfig { lone_start_us: LONE_START_US, ..MemberConfig::default() };
+        let drift_ppm = self.random(0, 2 * self.drift_ppm) as i64 - self.drift_ppm as i64;
+        let clock = Clock::new(self.now_us, drift_ppm);
         let identity = Identity {
             name: name(side),
             incarnation,
@@ -170,18 +219,24 @@ impl World {
             Some(trio) => AnyRegister::Quorum(trio.start_node(side as usize)),
             None => AnyRegister::Pair(PairRegister::default()),
         };
+        if let Some(trio) = &mut self.trio {
+            trio.drift(side as usize, drift_ppm);
+        }
+        let config = self.config.clone();
         let member = Member::with_register(config, identity, register, self.now_us).unwrap();
+        let state = self.checker.history.begin(Epoch::default());
         self.journal.push(format!("{} start {side:?}", self.now_us));
         self.checker.started(side);
         self.nodes[side as usize] = Some(Node {
             directive: member.directive(),
             member,
             incarnation,
+            clock,
             last_poll_us: self.now_us,
             next_poll_us: self.now_us,
             frozen_until_us: 0,
             inbox: Vec::new(),
-            applied: 0,
+            state,
             confirmed: 0,
             released: 0,
             unconfirmed_since_us: None,
@@ -198,8 +253,15 @@ impl World {
         match fault {
             Fault::Crash(side) => self.crash(side),
             Fault::Freeze(side, for_us) => {
+                self.freeze_loop(side, for_us);
+                if let Some(trio) = &mut self.trio {
+                    trio.freeze(side as usize, self.now_us + for_us);
+                }
+            }
+            Fault::FreezeLoop(side, for_us) => self.freeze_loop(side, for_us),
+            Fault::Jump(side, by_us) => {
                 if let Some(node) = &mut self.nodes[side as usize] {
-                    node.frozen_until_us = self.now_us + for_us;
+                    node.clock.jump(by_us);
                 }
             }
             Fault::LinkDown { a_to_b, b_to_a } => self.down[0] = [a_to_b, b_to_a],
@@ -210,6 +272,12 @@ impl World {
                     node.diverged = true;
                 }
             }
+        }
+    }
+
+    fn freeze_loop(&mut self, side: Side, for_us: u64) {
+        if let Some(node) = &mut self.nodes[side as usize] {
+            node.frozen_until_us = self.now_us + for_us;
         }
     }
 
@@ -258,7 +326,7 @@ impl World {
         if let Some(node) = &mut self.nodes[side as usize]
             && node.frozen_until_us <= now_us
         {
-            let answer = node.member.order(now_us, &order);
+            let answer = node.member.order(node.clock.read(now_us), &order);
             self.journal.push(format!("{now_us} {side:?}: {order:?}: {answer:?}"));
         }
     }
@@ -270,28 +338,45 @@ impl World {
 
     pub fn run_us(&mut self, for_us: u64) {
         let end_us = self.now_us + for_us;
+        self.tally.simulated_ms += for_us / 1_000;
         while self.now_us < end_us {
-            self.now_us += 250;
+            self.now_us += self.step_us;
             self.deliver();
             self.vote();
             for side in [Side::A, Side::B] {
                 self.turn(side);
             }
-            let works = (0..2).any(|path| self.down[path] == [false, false]);
-            let awake = self
-                .nodes
-                .each_ref()
-                .map(|node| node.as_ref().filter(|node| node.frozen_until_us <= self.now_us));
-            self.checker.check(self.now_us, awake, works, self.checks_state);
+            self.check();
+        }
+    }
+
+    /// Runs until `is_there`, at most for so long; whether it came to be.
+    pub fn run_until(&mut self, most_us: u64, is_there: impl Fn(&World) -> bool) -> bool {
+        let end_us = self.now_us + most_us;
+        while self.now_us < end_us && !is_there(self) {
+            self.run_us(1_000);
+        }
+        is_there(self)
+    }
+
+    fn check(&mut self) {
+        let works = (0..2).any(|path| self.down[path] == [false, false]);
+        let awake = self
+            .nodes
+            .each_ref()
+            .map(|node| node.as_ref().filter(|node| node.frozen_until_us <= self.now_us));
+        if self.checks_overlap {
+            self.checker.one_primary(self.now_us, awake, works);
+        }
+        self.checker.no_spares_rise(awake);
+        if self.trio.is_some() {
+            self.checker.one_open_gate(self.nodes.each_ref().map(Option::as_ref));
         }
     }
 
     fn vote(&mut self) {
         let Some(trio) = &mut self.trio else { return };
-        let is_frozen = |node: &Option<Node>| {
-            node.as_ref().is_some_and(|node| node.frozen_until_us > self.now_us)
-        };
-        trio.step(self.now_us, self.nodes.each_ref().map(is_frozen));
+        trio.step(self.now_us);
         for side in [Side::A, Side::B] {
             if self.runs(side) && !self.trio().runs(side as usize) {
                 self.journal.push(format!("{} {side:?} died writing", self.now_us));
@@ -302,19 +387,44 @@ impl World {
 
     /// A role without the state that was there before: right only if nobody holds that any more.
     fn check_beginning(&mut self, side: Side) {
-        let Some(trio) = &self.trio else { return };
         let Directive { epoch, role, .. } = self.node(side).directive;
-        let held = trio.view_before(epoch).is_some_and(|view| {
-            self.nodes[side.other() as usize].as_ref().is_some_and(|node| {
-                let holds = matches!(node.directive.role, Role::Primary(_) | Role::Backup);
-                let in_sync = view.in_sync.iter().any(|run| run.incarnation == node.incarnation);
-                holds && in_sync
-            })
-        });
-        assert!(!held, "{side:?} began afresh while the state was held");
-        self.checker.begins_afresh(side, role);
+        let mut began = Epoch::default();
+        if let Some(trio) = &self.trio {
+            let held = trio.view_before(epoch).is_some_and(|view| {
+                self.nodes[side.other() as usize].as_ref().is_some_and(|node| {
+                    // An empty state is as good as another one.
+                    let role = node.directive.role;
+                    let serves = matches!(role, Role::Primary(_) | Role::Backup);
+                    let holds = serves && node.state.count > 0;
+                    let in_sync =
+                        view.in_sync.iter().any(|run| run.incarnation == node.incarnation);
+                    holds && in_sync
+                })
+            });
+            assert!(!held, "{side:?} began afresh while the state was held");
+            self.checker.started(side);
+            began = epoch;
+        }
+        let state = self.checker.history.begin(began);
         if let Some(node) = &mut self.nodes[side as usize] {
-            (node.applied, node.released) = (0, 0);
+            (node.state, node.released) = (state, 0);
+        }
+        self.journal.push(format!("{} {side:?} begins afresh as {role:?}", self.now_us));
+    }
+
+    /// Who serves is the primary of a view that was decided, and was in the in-sync set before,
+    /// unless it was handed all there is.
+    fn check_right_to_serve(&self, side: Side, before: Role) {
+        let Some(trio) = &self.trio else { return };
+        let Node { directive, incarnation, .. } = self.node(side);
+        let epoch = directive.epoch;
+        if let Some(view) = trio.view(epoch) {
+            let primary = view.primary.map(|node| node.incarnation);
+            assert_eq!(primary, Some(*incarnation), "{side:?} serves in epoch {epoch}");
+        }
+        if let (Role::Backup, Some(view)) = (before, trio.view_before(epoch)) {
+            let in_sync = view.in_sync.iter().any(|node| node.incarnation == *incarnation);
+            assert!(in_sync, "{side:?}, which was not in sync, took over in epoch {epoch}");
         }
     }
 
@@ -336,13 +446,14 @@ impl World {
 
     /// One turn of a node's poll loop.
     fn turn(&mut self, side: Side) {
-        let period_us = self.random(50, 900);
+        let period_us = self.random(50, 4 * self.step_us - 100);
         let now_us = self.now_us;
         let Some(node) = &mut self.nodes[side as usize] else { return };
         if now_us < node.frozen_until_us || now_us < node.next_poll_us {
             return;
         }
         node.next_poll_us = now_us + period_us;
+        let now_us = node.clock.read(now_us);
         let mut out = Vec::new();
         for (path, payload) in std::mem::take(&mut node.inbox) {
             node.take(now_us, path, payload, &mut out);
@@ -353,18 +464,47 @@ impl World {
         node.directive = node.member.poll(now_us, &report, &mut |path, _, bytes| {
             out.push((path, Payload::Control(bytes.to_vec())));
         });
-        while let Some((at_us, event)) = node.member.next_event() {
-            self.journal.push(format!("{at_us} {side:?}: {event}"));
+        while let Some((_, event)) = node.member.next_event() {
+            self.journal.push(format!("{} {side:?}: {event}", self.now_us));
         }
-        let roles = (before.role, node.directive.role);
-        let began = matches!(roles, (Role::Spare, Role::Primary(_) | Role::Backup));
-        if began {
-            self.check_beginning(side);
-        }
+        self.check_roles(side, before.role);
         let Some(node) = &mut self.nodes[side as usize] else { return };
+        let released = node.released;
         node.work(now_us, before, &mut out);
+        if self.checks_state && node.released > released {
+            let told = node.state.first(node.released);
+            self.checker.history.tell(told);
+        }
         for (path, payload) in out {
             self.transmit(side, path, payload);
+        }
+    }
+
+    fn check_roles(&mut self, side: Side, before: Role) {
+        let role = self.node(side).directive.role;
+        match (before, role) {
+            (Role::Backup, Role::Primary(GateMode::Open)) => self.tally.takeovers += 1,
+            (Role::Backup | Role::Joining, Role::Primary(_)) => self.tally.handovers += 1,
+            (Role::Joining, Role::Backup) => self.tally.rejoins += 1,
+            (Role::Spare, Role::Primary(_)) => self.tally.fresh_starts += 1,
+            _ => {}
+        }
+        if before == Role::Spare && matches!(role, Role::Primary(_) | Role::Backup) {
+            self.check_beginning(side);
+        }
+        if !matches!(role, Role::Primary(_)) {
+            return;
+        }
+        self.check_right_to_serve(side, before);
+        if !matches!(before, Role::Primary(_)) {
+            let Node { state, directive, .. } = *self.node(side);
+            if self.checker.is_newest(directive.epoch) && self.checks_state {
+                self.checker.history.check_successor(state);
+            }
+            let state = self.checker.history.fork(state);
+            if let Some(node) = &mut self.nodes[side as usize] {
+                node.state = state;
+            }
         }
     }
 
@@ -376,7 +516,11 @@ impl World {
         let copies = if self.random(0, 99) == 0 { 2 } else { 1 };
         for _ in 0..copies {
             let late = self.random(0, 49) == 0;
-            let delay_us = if late { self.random(500, 4_000) } else { self.random(30, 400) };
+            let delay_us = match late {
+                true if self.latest_us > 0 => self.random(500, self.latest_us),
+                true => self.random(500, 4_000),
+                false => self.random(30, 400),
+            };
             self.sent += 1;
             self.wire
                 .insert((self.now_us + delay_us, self.sent), (from.other(), path, payload.clone()));
@@ -390,20 +534,23 @@ impl Node {
             Payload::Control(bytes) => {
                 let _refused = self.member.receive(now_us, path, &bytes);
             }
-            Payload::Log { epoch, from, to, count, whole } => {
+            Payload::Log { epoch, from, to, state, whole } => {
                 let follows = matches!(self.directive.role, Role::Backup | Role::Joining);
                 if follows && self.is_session(epoch, from, to) {
-                    self.applied = self.applied.max(count);
+                    let has_none = self.directive.role == Role::Joining && !self.restored;
+                    if has_none || state.count > self.state.count {
+                        self.state = state;
+                    }
                     self.restored |= whole;
                     let (from, to) = (self.incarnation, Some(from));
-                    let count = self.applied;
+                    let count = self.state.count;
                     out.push((Path::Link, Payload::Confirm { epoch, from, to, count }));
                 }
             }
             Payload::Confirm { epoch, from, to, count } => {
                 if self.is_session(epoch, from, to) && count > self.confirmed {
                     self.confirmed = count;
-                    self.unconfirmed_since_us = (count < self.applied).then_some(now_us);
+                    self.unconfirmed_since_us = (count < self.state.count).then_some(now_us);
                 }
             }
         }
@@ -430,8 +577,8 @@ impl Node {
             log_applied: true,
             transfer: self.transfer(),
             quiet: self.directive.quiesce != 0
-                && self.confirmed == self.applied
-                && self.released == self.applied,
+                && self.confirmed == self.state.count
+                && self.released == self.state.count,
             serving_since_us: serves.then_some(now_us),
             first_packet_us: serves.then_some(now_us),
             last_kick_us: serves.then_some(now_us),
@@ -455,46 +602,46 @@ impl Node {
         let (epoch, peer) = log.map_or_else(Default::default, |log| (log.epoch, Some(log.run)));
         if before.logs[0].map(|log| (log.epoch, log.run)) != log.map(|log| (log.epoch, log.run)) {
             // A pair begins with equal states; who joins has nothing.
-            self.confirmed = if hands_over { 0 } else { self.applied };
+            self.confirmed = if hands_over { 0 } else { self.state.count };
             self.unconfirmed_since_us = None;
             self.handed_over = None;
             self.hands_over_at_us = now_us + TRANSFER_US;
             self.closed_at = None;
             if role == Role::Joining {
-                (self.applied, self.restored) = (0, false);
+                (self.state.count, self.restored) = (0, false);
             }
         }
         if hands_over && before.role != role {
             let closed = role == Role::Primary(GateMode::Confirmed);
-            self.closed_at = closed.then_some(self.applied);
+            self.closed_at = closed.then_some(self.state.count);
         }
         let Role::Primary(gate) = role else { return };
         if silent {
             return;
         }
-        self.applied += u64::from(quiesce == 0);
+        self.state.count += u64::from(quiesce == 0);
         match gate {
             GateMode::Open => {
-                self.released = self.applied;
+                self.released = self.state.count;
                 if hands_over {
-                    let (from, count) = (self.incarnation, self.applied);
+                    let (from, state) = (self.incarnation, self.state);
                     let whole = now_us >= self.hands_over_at_us;
                     if whole {
-                        self.handed_over.get_or_insert(count);
+                        self.handed_over.get_or_insert(state.count);
                     }
-                    let log = Payload::Log { epoch, from, to: peer, count, whole };
+                    let log = Payload::Log { epoch, from, to: peer, state, whole };
                     out.push((Path::Link, log));
                 }
             }
             GateMode::Confirmed => {
-                if self.confirmed < self.applied {
+                if self.confirmed < self.state.count {
                     self.unconfirmed_since_us.get_or_insert(now_us);
                 }
                 self.released = self.released.max(self.confirmed);
-                let (from, count) = (self.incarnation, self.applied);
+                let (from, state) = (self.incarnation, self.state);
                 out.push((
                     Path::Link,
-                    Payload::Log { epoch, from, to: peer, count, whole: hands_over },
+                    Payload::Log { epoch, from, to: peer, state, whole: hands_over },
                 ));
             }
         }
