@@ -367,7 +367,7 @@ fn node_that_withdrew_serves_nothing_when_the_removal_that_it_asked_for_is_decid
     world.nodes[A] = None;
     world.unreached[B] = true;
     world.run_ms(200);
-    assert!(world.reason(B).contains("to remove its backup"), "{}", world.reason(B));
+    assert!(world.reason(B).contains("to remove a backup"), "{}", world.reason(B));
     // What was left of the log does not fit.
     world.report(B).refused_log = true;
     world.run_ms(2);
