@@ -267,7 +267,9 @@ impl<R: Register> Member<R> {
         let view = self.register.view();
         let epoch = view.epoch;
         let workers = self.peer.heartbeat().map_or(0, |peer| peer.workers);
-        let partner = self.peer.id().filter(|id| view.has(*id));
+        // Also one that has ended: it may have taken over before, in a view that this node has not
+        // heard of, so it takes a change of the register to serve without it.
+        let partner = view.in_sync.iter().copied().find(|id| *id != self.me);
         let serving =
             partner.map_or(Serving::Alone, |id| Serving::With(Partner { id, workers, log: epoch }));
         self.timeline = Some(Timeline {
