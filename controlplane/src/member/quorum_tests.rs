@@ -377,3 +377,33 @@ fn node_that_withdrew_serves_nothing_when_the_removal_that_it_asked_for_is_decid
     assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)]);
     assert_eq!(world.role(B), Role::Spare);
 }
+
+#[test]
+fn service_that_was_handed_over_to_a_late_node_is_not_served_beside_a_view_that_it_missed() {
+    let mut world = World::formed();
+    world.report(B).log_applied = true;
+    world.run_ms(20);
+    world.order(A, &SWITCHOVER).unwrap();
+    world.run_ms(20);
+    world.report(A).quiet = true;
+    world.unheard[B] = true;
+    while world.decided.primary != Some(id(B, 2)) {
+        world.run_ms(1);
+    }
+    let handed_over = world.decided.clone();
+    world.cut = true;
+    world.run_ms(200);
+    assert_eq!(world.decided.in_sync.as_slice(), [id(A, 1)], "it took the service back");
+    world.nodes[A] = None;
+    world.unheard[A] = true;
+    world.start(A, 7);
+    world.cut = false;
+    world.run_ms(20);
+    assert!(world.happened(B, |e| matches!(e, Event::PeerRestarted { .. })));
+    world.nodes[B].as_ref().unwrap().lines.views.send_replace(handed_over);
+    world.run_ms(20);
+    assert_ne!(world.role(B), Role::Primary(GateMode::Open), "clients know more than it does");
+    world.unheard[B] = false;
+    world.run_ms(2);
+    assert_eq!(world.role(B), Role::Spare);
+}

@@ -316,9 +316,16 @@ impl<R: Register> Member<R> {
     pub(super) fn receive_service(&mut self, now_us: u64, from: Partner) {
         let view = self.register.view();
         let epoch = view.epoch;
-        let follows = |at: &PeerIndex| self.peer(*at).id().is_some_and(|id| view.has(id));
-        let partner = |at| self.partner_at(at, epoch, now_us);
-        let backups = self.places().filter(follows).filter_map(partner).collect();
+        // Also who has ended: it may have taken over before, in a view that this node has not heard
+        // of, so it takes a change of the register to serve without it.
+        let others = view.in_sync.iter().filter(|id| **id != self.me);
+        let backups = others.filter_map(|id| {
+            let at = self.place_of(id.name)?;
+            let workers = self.peer(at).heartbeat().map_or(0, |said| said.workers);
+            let (was_given, since_us) = (false, now_us);
+            Some(Partner { id: *id, at, workers, log: epoch, was_given, since_us })
+        });
+        let backups = backups.collect();
         let last_heard_us = self.peer(from.at).last_heard_us();
         self.timeline = Some(Timeline {
             epoch: epoch.0,

@@ -17,6 +17,11 @@ use crate::world::{Fault, Side, Tally, World};
 const FEW: u64 = 400;
 /// One of so many ends with a recovery, which takes far longer than the faults.
 const RECOVERIES: u64 = 200;
+/// Seeds that found something, run first.
+const REGRESSIONS: [u64; 1] = [
+    // Was handed the service, by a run that took it back before it died, and served alone.
+    519_000,
+];
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
 #[test]
@@ -26,6 +31,9 @@ fn dense_faults_break_no_promise() {
         Some(seed) => (seed, 1),
         None => (number("PAIR_BASE").unwrap_or(0), number("PAIR_SCHEDULES").unwrap_or(FEW)),
     };
+    for seed in REGRESSIONS {
+        run(seed, 1);
+    }
     let tally = run(base, count);
     println!("{count} schedules from seed {base}: {tally:?}");
     let rare = [tally.takeovers, tally.handovers, tally.rejoins, tally.fresh_starts];
