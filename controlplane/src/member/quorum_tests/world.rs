@@ -19,7 +19,7 @@ pub fn id(side: usize, run: u64) -> NodeId {
 
 pub struct Node {
     pub member: Member<QuorumRegister>,
-    lines: QuorumLines,
+    pub lines: QuorumLines,
     pub waiting: Vec<Change>,
     pub directive: Directive,
     pub report: Report,
