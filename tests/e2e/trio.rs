@@ -68,7 +68,7 @@ fn crash_the_primary(lab: &Lab, primary: &str, heir: &str, other: &str) {
     let (dying, asleep) = (pid(primary), pid(other));
     let trouble = format!(
         "ip -n hf-w link set link-{heir} down
-         kill -STOP {asleep}; kill -KILL {dying}; sleep 0.2
+         kill -STOP {asleep}; kill -KILL {dying}; sleep 0.4
          kill -CONT {asleep}; ip -n hf-w link set link-{heir} up"
     );
     let done = Command::new("sh").args(["-c", &trouble]).status().expect("sh runs");
