@@ -36,6 +36,8 @@ pub enum Plant {
     JoinsWhileAsking,
     /// The service is handed over before all that was logged is confirmed.
     HandsOverUnsettled,
+    /// A node that was handed the service opens its gate if the one that gave it has ended.
+    ServesBesideTheEnded,
     /// Pair: a node that stood still goes on as if nothing had happened.
     NeverDoubts,
     /// Pair: the gate opens before the removed backup, which is still heard, has acknowledged.

@@ -18,6 +18,11 @@ pub fn all() -> Vec<Property<Cluster>> {
             let speaks = |node: &&Node| node.serves() && node.phase.gate_is_open();
             world.nodes.iter().flatten().filter(speaks).count() < 2
         }),
+        Property::always("who waits for nobody is alone in its view", |_, world: &World| {
+            let open = |node: &&Node| node.serves() && node.phase.gate_is_open();
+            let mut nodes = world.nodes.iter().flatten().filter(open);
+            nodes.all(|node| node.view.primary == Some(node.run) && node.view.backup.is_none())
+        }),
         Property::always("only a member of the in-sync set takes over", |_, world: &World| {
             !world.usurped
         }),

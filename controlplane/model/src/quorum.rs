@@ -93,6 +93,10 @@ impl Cluster {
             }
             (Phase::Backup { .. }, Some(_)) => {
                 node.receive_service(view);
+                let ended = view.backup.is_some_and(|backup| node.knows_another_than(backup));
+                if ended && self.planted(Plant::ServesBesideTheEnded) {
+                    node.phase = Phase::Alone;
+                }
                 world.handed_over = true;
                 node.phase
             }

@@ -43,7 +43,7 @@ const PAIR_BOUNDS: [Faults; 6] = [
 ];
 
 /// Each rule that is broken on purpose, and the bounds that show it.
-const QUORUM_PLANTS: [(Plant, Faults); 15] = [
+const QUORUM_PLANTS: [(Plant, Faults); 16] = [
     (Plant::ReleasesBeforeConfirmation, FORMED),
     (Plant::OpensBeforeCommit, FORMED),
     (Plant::TakesOverWithoutRegister, FORMED),
@@ -52,6 +52,7 @@ const QUORUM_PLANTS: [(Plant, Faults); 15] = [
     (Plant::ConfirmsAfterTakeover, FORMED),
     (Plant::ServesWithoutState, Faults { withdrawals: 1, ..FORMED }),
     (Plant::HandsOverUnsettled, Faults { switchovers: 1, inputs: 2, epochs: 4, ..FORMED }),
+    (Plant::ServesBesideTheEnded, Faults { crashes: 1, switchovers: 1, ..FORMED }),
     (Plant::CountsInUnsettled, ALONE),
     (Plant::AbandonsWhileCountingIn, ALONE),
     (Plant::AsksAsSpare, Faults { crashes: 1, inputs: 1, epochs: 3, ..ALONE }),

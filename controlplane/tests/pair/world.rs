@@ -421,6 +421,9 @@ impl World {
         if let Some(view) = trio.view(epoch) {
             let primary = view.primary.map(|node| node.incarnation);
             assert_eq!(primary, Some(*incarnation), "{side:?} serves in epoch {epoch}");
+            let alone = view.in_sync.len() == 1;
+            let waits = directive.role != Role::Primary(GateMode::Open);
+            assert!(alone || waits, "{side:?} waits for nobody in epoch {epoch}");
         }
         if let (Role::Backup, Some(view)) = (before, trio.view_before(epoch)) {
             let in_sync = view.in_sync.iter().any(|node| node.incarnation == *incarnation);
