@@ -73,7 +73,7 @@ fn a_pair_with_lossy_paths_stays_a_pair() {
 
 #[test]
 fn backup_takes_over_when_the_primary_dies() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.loss_percent = world.random(0, 1);
         world.inflict(Fault::Crash(a));
@@ -84,7 +84,7 @@ fn backup_takes_over_when_the_primary_dies() {
 
 #[test]
 fn primary_opens_its_gate_when_the_backup_dies() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.loss_percent = world.random(0, 1);
         world.inflict(Fault::Crash(b));
@@ -95,7 +95,7 @@ fn primary_opens_its_gate_when_the_backup_dies() {
 
 #[test]
 fn a_node_that_comes_back_is_a_backup_again_and_survives_the_other_one() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         let (mut dead, mut survivor) = if world.random(0, 1) == 0 { (a, b) } else { (b, a) };
         for _ in 0..3 {
@@ -112,7 +112,7 @@ fn a_node_that_comes_back_is_a_backup_again_and_survives_the_other_one() {
 
 #[test]
 fn faults_while_a_node_joins_lose_no_promise() {
-    for_seeds(3_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.loss_percent = world.random(0, 3);
         world.inflict(Fault::Crash(a));
@@ -150,7 +150,7 @@ fn faults_while_a_node_joins_lose_no_promise() {
 
 #[test]
 fn a_frozen_primary_steps_back_or_goes_on_but_there_is_one_at_the_end() {
-    for_seeds(2_000, |world| {
+    for_seeds(800, |world| {
         let (a, b) = formed(world);
         let frozen_us = world.random(1_000, 300_000);
         world.inflict(Fault::Freeze(a, frozen_us));
@@ -165,7 +165,7 @@ fn a_frozen_primary_steps_back_or_goes_on_but_there_is_one_at_the_end() {
 
 #[test]
 fn a_frozen_backup_is_removed_or_stays_but_never_takes_over() {
-    for_seeds(2_000, |world| {
+    for_seeds(800, |world| {
         let (a, b) = formed(world);
         let frozen_us = world.random(1_000, 300_000);
         world.inflict(Fault::Freeze(b, frozen_us));
@@ -179,7 +179,7 @@ fn a_frozen_backup_is_removed_or_stays_but_never_takes_over() {
 
 #[test]
 fn a_backup_that_was_frozen_while_the_primary_served_alone_never_takes_over() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.ring = 8; // Clients' frames and log fill it before the peer decides anything.
         world.inflict(Fault::Freeze(b, 300_000));
@@ -192,7 +192,7 @@ fn a_backup_that_was_frozen_while_the_primary_served_alone_never_takes_over() {
 
 #[test]
 fn a_primary_that_was_frozen_while_the_backup_served_never_resumes() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.ring = 8; // Clients' frames and log fill it before the peer decides anything.
         world.inflict(Fault::Freeze(a, 300_000));
@@ -205,7 +205,7 @@ fn a_primary_that_was_frozen_while_the_backup_served_never_resumes() {
 
 #[test]
 fn a_backup_that_stood_still_for_a_moment_takes_over_if_the_primary_died_in_it() {
-    for_seeds(2_000, |world| {
+    for_seeds(800, |world| {
         let (a, b) = formed(world);
         let frozen_us = world.random(35_000, 190_000);
         world.inflict(Fault::Freeze(b, frozen_us));
@@ -221,7 +221,7 @@ fn a_backup_that_stood_still_for_a_moment_takes_over_if_the_primary_died_in_it()
 
 #[test]
 fn a_primary_that_stood_still_for_a_moment_goes_on_if_the_backup_died_in_it() {
-    for_seeds(2_000, |world| {
+    for_seeds(800, |world| {
         let (a, b) = formed(world);
         let frozen_us = world.random(35_000, 190_000);
         world.inflict(Fault::Freeze(a, frozen_us));
@@ -237,7 +237,7 @@ fn a_primary_that_stood_still_for_a_moment_goes_on_if_the_backup_died_in_it() {
 
 #[test]
 fn link_loss_makes_the_backup_spare_and_the_primary_solo() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         let directions = world.random(1, 3);
         world.inflict(Fault::LinkDown { a_to_b: directions & 1 != 0, b_to_a: directions & 2 != 0 });
@@ -264,7 +264,7 @@ fn lan_loss_changes_nothing() {
 
 #[test]
 fn deaf_in_one_direction_on_all_paths_leaves_one_primary() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         let a_to_b = world.random(0, 1) == 0;
         let faults = [
@@ -283,7 +283,7 @@ fn deaf_in_one_direction_on_all_paths_leaves_one_primary() {
 
 #[test]
 fn a_healed_partition_leaves_one_primary() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.checks_state = false; // Pair mode cannot keep both sides' promises in a partition.
         world.inflict(Fault::LinkDown { a_to_b: true, b_to_a: true });
@@ -310,7 +310,7 @@ fn a_backup_whose_state_differs_never_takes_over() {
 
 #[test]
 fn single_faults_in_a_row_lose_no_promise() {
-    for_seeds(2_000, |world| {
+    for_seeds(800, |world| {
         let (a, b) = formed(world);
         for _ in 0..world.random(1, 6) {
             let side = if world.random(0, 1) == 0 { a } else { b };

@@ -33,7 +33,7 @@ fn the_service_goes_to_and_fro() {
 
 #[test]
 fn faults_during_a_switchover_lose_no_promise() {
-    for_seeds(1_000, |world| {
+    for_seeds(500, |world| {
         let (a, b) = formed(world);
         world.loss_percent = world.random(0, 3);
         world.order(a, SWITCHOVER);
