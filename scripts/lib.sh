@@ -13,7 +13,7 @@ PROBE=$BIN/holdfast-probe
 LAB_DIR=${LAB_DIR:-/var/tmp/holdfast-lab}
 
 # Worlds that scripts/test simulates: less than three minutes on two slow cores. A planted bug must be found in as many.
-SIM_WORLDS=${SIM_WORLDS:-650}
+SIM_WORLDS=${SIM_WORLDS:-500}
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
