@@ -33,7 +33,7 @@ fn cut_all_paths(world: &mut World) {
 
 #[test]
 fn backup_takes_over_when_the_primary_dies() {
-    for_seeds(60, |world| {
+    for_seeds(40, |world| {
         let (a, b) = formed(world);
         world.inflict(Fault::Crash(a));
         world.run_us(DETECTED_US + DECIDED_US);
@@ -43,7 +43,7 @@ fn backup_takes_over_when_the_primary_dies() {
 
 #[test]
 fn primary_opens_its_gate_when_the_backup_dies() {
-    for_seeds(60, |world| {
+    for_seeds(40, |world| {
         let (a, b) = formed(world);
         world.inflict(Fault::Crash(b));
         world.run_us(DETECTED_US + DECIDED_US);
@@ -83,7 +83,7 @@ fn nothing_is_served_without_a_majority_until_the_witness_is_back() {
 
 #[test]
 fn partition_of_all_paths_leaves_one_that_serves_and_no_promise_is_broken() {
-    for_seeds(80, |world| {
+    for_seeds(40, |world| {
         let (a, b) = formed(world);
         cut_all_paths(world);
         // The voters may be cut, too: one side from all, or nobody from the witness.
@@ -108,7 +108,7 @@ fn partition_of_all_paths_leaves_one_that_serves_and_no_promise_is_broken() {
 
 #[test]
 fn any_faults_at_once_break_no_promise() {
-    for_seeds(150, |world| {
+    for_seeds(40, |world| {
         let _roles = formed(world);
         world.loss_percent = world.random(0, 3);
         world.trio().loss_percent = world.loss_percent * 3;
@@ -195,7 +195,7 @@ fn the_service_goes_to_and_fro_with_a_witness_or_without() {
 
 #[test]
 fn faults_during_a_switchover_lose_no_promise() {
-    for_seeds(150, |world| {
+    for_seeds(40, |world| {
         let (a, b) = formed(world);
         world.loss_percent = world.random(0, 3);
         world.order(a, SWITCHOVER);
