@@ -123,6 +123,30 @@ impl Identity {
 }
 
 #[cfg(test)]
+impl Identity {
+    /// A node of the smallest cluster that tests have use for.
+    pub(crate) fn sample<'a>(
+        name: &str,
+        run: u64,
+        peers: impl IntoIterator<Item = &'a str>,
+    ) -> Identity {
+        let name_of = |name: &str| NodeName::new(name).unwrap();
+        Identity {
+            name: name_of(name),
+            incarnation: Incarnation(run),
+            peers: peers.into_iter().map(name_of).collect(),
+            keys: KeyRing::single("lab", b"secret"),
+            config: Manifest::new("shards = 4\n"),
+            content: Manifest::new(""),
+            log_version: 1,
+            link_version: 1,
+            snapshot_version: 1,
+            workers: 1,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

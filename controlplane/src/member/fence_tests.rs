@@ -1,13 +1,11 @@
 //! A pair whose nodes can switch each other off: what waits for that, and what does not.
 
-use arrayvec::ArrayVec;
-use replication::{GateMode, Incarnation, KeyRing, Path, Report, Role};
+use replication::{GateMode, Path, Report, Role};
 
 use super::Member;
 use crate::config::MemberConfig;
 use crate::events::Event;
-use crate::identity::{Identity, NodeName};
-use crate::manifest::Manifest;
+use crate::identity::Identity;
 use crate::register::{FenceLines, FencedRegister};
 
 struct Node {
@@ -18,19 +16,8 @@ struct Node {
 }
 
 fn node(side: usize, run: u64, now_us: u64) -> Node {
-    let name = |side: usize| NodeName::new(["a", "b"][side]).unwrap();
-    let identity = Identity {
-        name: name(side),
-        incarnation: Incarnation(run),
-        peers: ArrayVec::from_iter([name(1 - side)]),
-        keys: KeyRing::single("lab", b"secret"),
-        config: Manifest::new("shards = 4\n"),
-        content: Manifest::new(""),
-        log_version: 1,
-        link_version: 1,
-        snapshot_version: 1,
-        workers: 1,
-    };
+    let names = ["a", "b"];
+    let identity = Identity::sample(names[side], run, [names[1 - side]]);
     let (register, fence) = FencedRegister::new();
     let config = MemberConfig::default();
     let member = Member::with_register(config, identity, register, now_us).unwrap();

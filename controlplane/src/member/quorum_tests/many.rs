@@ -20,6 +20,13 @@ fn is_in_sync(world: &World, side: usize) -> bool {
     world.decided.in_sync.iter().any(|node| node.name == id(side, 1).name)
 }
 
+fn run_until_it_joins(world: &mut World, side: usize) {
+    while world.role(side) != Role::Joining {
+        assert!(world.now_us < 5_000_000);
+        world.run_ms(1);
+    }
+}
+
 /// Until the node that joins is in sync; its shards are handed over at once.
 fn run_until_in_sync(world: &mut World, primary: usize, joining: usize) {
     for _ in 0..5_000 {
@@ -93,10 +100,7 @@ fn node_joins_while_another_one_is_in_sync() {
     assert_eq!((world.role(A), world.role(B)), (CONFIRMED, Role::Backup));
     let of_b = world.node(B).directive.logs;
     world.start(C, 3);
-    while world.role(C) != Role::Joining {
-        assert!(world.now_us < 5_000_000);
-        world.run_ms(1);
-    }
+    run_until_it_joins(&mut world, C);
     assert_eq!(world.role(A), CONFIRMED, "for the backup that it has");
     let counting = |world: &World| logs(world, A).iter().filter(|log| log.counts).count();
     assert_eq!((logs(&world, A).len(), counting(&world)), (2, 1));
@@ -116,10 +120,7 @@ fn backup_that_dies_while_another_node_joins_disturbs_neither() {
     world.start(B, 2);
     world.run_ms(50);
     world.start(C, 3);
-    while world.role(C) != Role::Joining {
-        assert!(world.now_us < 5_000_000);
-        world.run_ms(1);
-    }
+    run_until_it_joins(&mut world, C);
     let log = logs(&world, C)[0];
     world.nodes[B] = None;
     world.run_ms(200);

@@ -1,19 +1,19 @@
 //! Members over a register that others keep, joined by perfect paths that can be cut.
 
-use replication::{Directive, GateMode, Incarnation, KeyRing, Path, PeerIndex, Report, Role};
+use replication::{Directive, GateMode, Incarnation, Path, PeerIndex, Report, Role};
 
 use crate::config::MemberConfig;
 use crate::events::Event;
 use crate::identity::{Identity, NodeId, NodeName};
-use crate::manifest::Manifest;
 use crate::member::Member;
 use crate::register::{Change, QuorumLines, QuorumRegister, View};
 
 const MOST: usize = 3;
+const NAMES: [&str; MOST] = ["a", "b", "c"];
 pub const LONE_START_MS: u64 = 3_000;
 
 pub fn id(side: usize, run: u64) -> NodeId {
-    let name = NodeName::new(["a", "b", "c"][side]).unwrap();
+    let name = NodeName::new(NAMES[side]).unwrap();
     NodeId { name, incarnation: Incarnation(run) }
 }
 
@@ -64,19 +64,8 @@ fn others(side: usize, size: usize) -> impl Iterator<Item = usize> {
 
 impl World {
     pub fn start(&mut self, side: usize, run: u64) {
-        let NodeId { name, incarnation } = id(side, run);
-        let identity = Identity {
-            name,
-            incarnation,
-            peers: others(side, self.size).map(|other| id(other, 1).name).collect(),
-            keys: KeyRing::single("lab", b"secret"),
-            config: Manifest::new("shards = 4\n"),
-            content: Manifest::new(""),
-            log_version: 1,
-            link_version: 1,
-            snapshot_version: 1,
-            workers: 1,
-        };
+        let peers = others(side, self.size).map(|other| NAMES[other]);
+        let identity = Identity::sample(NAMES[side], run, peers);
         let config =
             MemberConfig { lone_start_us: LONE_START_MS * 1_000, ..MemberConfig::default() };
         let (register, lines) = QuorumRegister::new(View::default());
