@@ -9,6 +9,10 @@ BIN=$TARGET/release
 HOLDFAST=$BIN/holdfast
 PROBE=$BIN/holdfast-probe
 
+# Debian's etcd, if the machine has none: see scripts/setup.
+FETCHED_ETCD=/usr/local/lib/holdfast/etcd
+ETCD=${ETCD:-$(command -v etcd || echo "$FETCHED_ETCD")}
+
 # One place for what the lab leaves on disk; LAB_DIR=… moves it.
 LAB_DIR=${LAB_DIR:-/var/tmp/holdfast-lab}
 

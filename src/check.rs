@@ -98,6 +98,12 @@ fn register(register: &Register) -> String {
             let folder = raft.folder.display();
             format!("votes at {} with {}, memory in {folder}", raft.address, others.join(", "))
         }
+        Register::Etcd(etcd) => {
+            let endpoints: Vec<String> = etcd.endpoints.iter().map(ToString::to_string).collect();
+            let user = etcd.login.as_ref().map(|login| format!(" as {}", login.user));
+            let user = user.unwrap_or_default();
+            format!("{} in etcd at {}{user}", etcd.key, endpoints.join(", "))
+        }
     }
 }
 

@@ -116,7 +116,8 @@ pub struct RunArgs {
     /// Instead of [log] level: error, warn, info, debug, trace, or e.g. info,worker=debug
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Make the memory of this node's vote; once, when a cluster's register is new
+    /// Make the memory of this node's vote, or the cluster's key in etcd; once, when the register is
+    /// new
     #[arg(long)]
     pub init: bool,
     /// Take it that this run of a node has ended, which nothing proves; `status` names it

@@ -6,6 +6,7 @@
 mod addresses;
 mod checker;
 mod error;
+mod etcd;
 mod keys;
 mod limits;
 mod parts;
@@ -32,6 +33,7 @@ use replication::KeyRing;
 use serde::Serialize;
 
 pub use error::ConfigError;
+pub use etcd::Etcd;
 pub use keys::KeySource;
 pub use parts::content_manifest;
 pub use profiles::Profiles;

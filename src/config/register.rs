@@ -8,7 +8,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::{checker::Checker, schema::RegisterSection};
+use super::{
+    checker::Checker,
+    etcd::{self, Etcd},
+    schema::RegisterSection,
+};
 
 /// Where a voter keeps its memory unless told otherwise.
 const FOLDER: &str = "/var/lib/holdfast";
@@ -20,6 +24,8 @@ pub enum Register {
     Pair(Option<Fence>),
     /// All nodes, with a witness if these are an even number, by majority.
     Raft(Raft),
+    /// A key in etcd.
+    Etcd(Etcd),
 }
 
 /// The voters, as one of them sees them.
@@ -46,17 +52,23 @@ pub struct Fence {
 pub struct Common {
     kind: &'static str,
     voters: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 impl Register {
     pub fn common(&self) -> Common {
         match self {
-            Self::Pair(_) => Common { kind: "pair", voters: Vec::new() },
+            Self::Pair(_) => Common { kind: "pair", voters: Vec::new(), key: None },
             Self::Raft(raft) => {
                 let others = raft.others.iter().map(|(name, _)| name.clone());
                 let mut voters: Vec<String> = others.chain([raft.name.clone()]).collect();
                 voters.sort();
-                Common { kind: "raft", voters }
+                Common { kind: "raft", voters, key: None }
+            }
+            // Each node may name the same etcd in its own way.
+            Self::Etcd(etcd) => {
+                Common { kind: "etcd", voters: Vec::new(), key: Some(etcd.key.clone()) }
             }
         }
     }
@@ -66,24 +78,39 @@ impl Register {
 enum Kind {
     Pair,
     Raft,
+    Etcd,
 }
 
-/// The register of the node `me`, whose peers are `others`.
+/// Whose register it is.
+pub struct Nodes<'a> {
+    pub cluster: &'a str,
+    /// This node, and its peers.
+    pub me: &'a str,
+    pub others: &'a [&'a str],
+}
+
+/// The register of a node.
 pub fn of_node(
     section: &RegisterSection,
-    me: &str,
-    others: &[&str],
+    nodes: &Nodes<'_>,
     base: &Path,
     check: &mut Checker,
 ) -> Option<Register> {
-    let kinds = [("pair", Kind::Pair), ("raft", Kind::Raft)];
-    match check.choice("register.kind", &section.kind, &kinds)? {
+    let Nodes { me, others, .. } = *nodes;
+    let kinds = [("pair", Kind::Pair), ("raft", Kind::Raft), ("etcd", Kind::Etcd)];
+    let kind = check.choice("register.kind", &section.kind, &kinds)?;
+    if !matches!(kind, Kind::Etcd) {
+        etcd::refuse(section, check);
+    }
+    match kind {
+        Kind::Etcd => etcd::etcd(section, nodes.cluster, base, check).map(Register::Etcd),
         Kind::Pair => {
             let what = "are given, but the register is the pair's own";
             let hint = "expected register.kind = \"raft\", or no voters";
             check.require(section.voters.is_empty(), "register.voters", what, hint);
             let what = format!("is \"pair\", and the cluster has {} nodes", others.len() + 1);
-            let hint = "expected \"raft\": more than two nodes need a majority to decide";
+            let hint =
+                "expected \"raft\" or \"etcd\": more than two nodes need a register that decides";
             check.require(others.len() <= 1, "register.kind", what, hint);
             Some(Register::Pair(fence(section, check)))
         }
@@ -191,7 +218,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_the_voters() {
         for (text, expected) in [
-            (r#"kind = "paxos""#, "\"pair\", \"raft\""),
+            (r#"kind = "paxos""#, "\"pair\", \"raft\", \"etcd\""),
             (r#"kind = "raft""#, "expected three"),
             (r#"voters = { a = "10.79.0.1:7500" }"#, "the pair's own"),
             (

@@ -246,7 +246,7 @@ pub struct WitnessSection {
 /// `[register]`: who decides which node is primary.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RegisterSection {
-    /// `pair` or `raft`.
+    /// `pair`, `raft` or `etcd`.
     #[serde(default = "default::register")]
     pub kind: String,
     /// Of `raft`: the voters' names and UDP addresses; all nodes, and a witness if these are an even
@@ -255,6 +255,16 @@ pub struct RegisterSection {
     pub voters: BTreeMap<String, String>,
     /// Of `raft`: where this voter keeps its memory.
     pub folder: Option<String>,
+    /// Of `etcd`: where its members answer.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// Of `etcd`: what the keys of all clusters begin with.
+    pub prefix: Option<String>,
+    /// Of `etcd`: who asks, if it wants to know, and the file with the password.
+    pub user: Option<String>,
+    pub password_file: Option<String>,
+    /// Of `etcd`: how long an answer may take.
+    pub timeout_ms: Option<u32>,
     /// Of `pair`: a command that switches the peer off, run before this node goes on without a
     /// peer that is not heard. Exit code 0 means that it is off.
     #[serde(default)]
@@ -270,6 +280,11 @@ impl Default for RegisterSection {
             kind: default::register(),
             voters: BTreeMap::new(),
             folder: None,
+            endpoints: Vec::new(),
+            prefix: None,
+            user: None,
+            password_file: None,
+            timeout_ms: None,
             fence: Vec::new(),
             fence_timeout_ms: default::fence_timeout_ms(),
         }

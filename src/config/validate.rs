@@ -42,8 +42,9 @@ pub fn validate(
         |socket| base.join(socket),
     );
     let others: Vec<&str> = file.peer.0.iter().map(|peer| peer.name.as_str()).collect();
-    let (me, section) = (&file.node.name, &file.register);
-    let register = register::of_node(section, me, &others, base, &mut check);
+    let nodes =
+        register::Nodes { cluster: &file.cluster.name, me: &file.node.name, others: &others };
+    let register = register::of_node(&file.register, &nodes, base, &mut check);
     let log = log(&file.log, &mut check);
     let key_file = file.node.key_file.as_ref().map(|path| base.join(path));
     let keys = cluster.as_ref().and_then(|(cluster, _)| keys(cluster, key_file, &mut check));

@@ -1,8 +1,8 @@
 //! `holdfast run`: a node, put together from its parts.
 //!
 //! Threads: a worker on each core of `node.cores` (the first one carries the control plane's
-//! member), one for the log, one for the admin API, one that votes if the register has voters, and
-//! the main thread, which waits for a signal.
+//! member), one for the log, one for the admin API, one for the register if others keep it, too,
+//! and the main thread, which waits for a signal.
 
 mod admin;
 mod events;
@@ -27,7 +27,6 @@ use anyhow::Context;
 use controlplane::{AnyRegister, Member, admin::AdminSocket};
 use dpdk::{Eal, ThreadRegistration};
 use engine::{content::Content, wire::ethernet::Mac};
-use quorum::keeper::Keeper;
 use replication::Incarnation;
 use tracing::{info, warn};
 use worker::{Clock, DpdkNic, MonotonicClock, Shares, Worker};
@@ -40,6 +39,7 @@ use crate::{
 pub use logging::install as install_log;
 use ports::{OpenPort, Ports};
 pub use process::{EndSignals, incarnation};
+use register::Keeper;
 use steward::MemberSteward;
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -119,8 +119,8 @@ fn start(
     let kept = Arc::new(admin::EventLog::default());
     let log = events::start(lines.events, crew.events, Arc::clone(&kept))
         .context("cannot start the log thread")?;
-    let voter = keeper.as_ref().map(Keeper::status);
-    let sources = admin::Sources::new(config, clock, lines.questions, crew.queries, kept, voter);
+    let health = keeper.as_ref().map(Keeper::health);
+    let sources = admin::Sources::new(config, clock, lines.questions, crew.queries, kept, health);
     let admin = admin::start(socket, sources)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::with_capacity(workers);
@@ -165,7 +165,7 @@ impl Node {
         // It ends by itself once the last worker is gone.
         let _panicked = self.log.join();
         if let Some(Err(problem)) = self.keeper.map(Keeper::end) {
-            warn!(%problem, "this node's vote had ended before");
+            warn!(%problem, "this node's part in the register had ended before");
         }
         info!("node ended");
     }

@@ -1,14 +1,45 @@
 //! The register that a node runs with, and who keeps it.
 
+mod health;
+
 use anyhow::Context;
-use controlplane::{AnyRegister, FencedRegister, NodeName, PairRegister, QuorumRegister};
+use controlplane::{AnyRegister, FencedRegister, NodeName, PairRegister, QuorumRegister, View};
 use quorum::{
     Key,
-    keeper::{Keeper, Prepared, Setup},
+    keeper::{Prepared, Setup},
 };
 
 use super::fence;
-use crate::config::{Fence, NodeConfig, Raft, Register, Secret};
+use crate::config::{Etcd, Fence, NodeConfig, Raft, Register, Secret};
+pub use health::Health;
+
+/// Who keeps a register that is not the pair's own, on a thread of its own.
+#[derive(Debug)]
+pub enum Keeper {
+    Raft(quorum::keeper::Keeper),
+    Etcd(etcd::keeper::Keeper),
+}
+
+impl Keeper {
+    /// Follows how the register fares.
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Raft(keeper) => Health::Raft(keeper.status()),
+            Self::Etcd(keeper) => Health::Etcd(keeper.status()),
+        }
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    /// It had ended by itself before, for this reason.
+    pub fn end(self) -> anyhow::Result<()> {
+        match self {
+            Self::Raft(keeper) => Ok(keeper.end()?),
+            Self::Etcd(keeper) => Ok(keeper.end()?),
+        }
+    }
+}
 
 /// Opens the register of a node. A keeper works until it is dropped. `init`: its memory is made.
 ///
@@ -19,20 +50,42 @@ pub fn open(
     run: u64,
     init: bool,
 ) -> anyhow::Result<(AnyRegister, Option<Keeper>)> {
-    let cluster = (config.cluster.name.as_str(), &config.cluster.secret);
-    let raft = match &config.register {
-        Register::Raft(raft) => raft,
+    match &config.register {
         Register::Pair(fence) => {
-            anyhow::ensure!(!init, "--init makes a voter's memory, but register.kind is \"pair\"");
+            anyhow::ensure!(
+                !init,
+                "--init makes a register's memory, but register.kind is \"pair\""
+            );
             let peer = config.peers.first().map_or("", |peer| &peer.name);
-            return Ok((pair(fence.as_ref(), peer)?, None));
+            Ok((pair(fence.as_ref(), peer)?, None))
         }
-    };
-    let voter = Prepared::new(setup(raft, cluster, run, init)?)
-        .context("cannot take part in the register")?;
-    let (register, lines) = QuorumRegister::new(voter.view().clone());
-    let keeper = voter.start(Some(lines))?;
-    Ok((AnyRegister::Quorum(register), Some(keeper)))
+        Register::Raft(raft) => {
+            let cluster = (config.cluster.name.as_str(), &config.cluster.secret);
+            let voter = Prepared::new(setup(raft, cluster, run, init)?)
+                .context("cannot take part in the register")?;
+            let (register, lines) = QuorumRegister::new(voter.view().clone());
+            let keeper = voter.start(Some(lines))?;
+            Ok((AnyRegister::Quorum(register), Some(Keeper::Raft(keeper))))
+        }
+        Register::Etcd(etcd) => {
+            let (register, keeper) = in_etcd(etcd, init).context("cannot use the register")?;
+            Ok((AnyRegister::Quorum(register), Some(Keeper::Etcd(keeper))))
+        }
+    }
+}
+
+/// What etcd says is not waited for: until then the node knows of no view, and can change none.
+fn in_etcd(
+    config: &Etcd,
+    init: bool,
+) -> Result<(QuorumRegister, etcd::keeper::Keeper), etcd::keeper::KeeperError> {
+    let Etcd { endpoints, key, login, timeout } = config.clone();
+    let setup = etcd::keeper::Setup { endpoints, key, login, patience: timeout };
+    if init {
+        etcd::keeper::make(&setup)?;
+    }
+    let (register, lines) = QuorumRegister::new(View::default());
+    Ok((register, setup.start(lines)?))
 }
 
 fn pair(fence: Option<&Fence>, peer: &str) -> anyhow::Result<AnyRegister> {

@@ -1,7 +1,7 @@
 //! A node's status for people.
 
 use controlplane::{
-    admin::{HandoverStatus, RegisterStatus, Status, VoterStatus},
+    admin::{EtcdStatus, HandoverStatus, RegisterStatus, Status, VoterStatus, VotingStatus},
     status::{Gate, PathStatus, PeerStatus, Standing},
 };
 
@@ -108,16 +108,35 @@ fn path(path: &PathStatus) -> String {
 }
 
 fn register(register: &RegisterStatus) -> String {
+    match register {
+        RegisterStatus::Raft(voting) => self::voting(voting),
+        RegisterStatus::Etcd(etcd) => self::etcd(etcd),
+    }
+}
+
+fn etcd(etcd: &EtcdStatus) -> String {
+    let EtcdStatus { key, endpoint, .. } = etcd;
+    let answered = match etcd.answered_us_ago {
+        Some(ago) => format!("answered {} ago", text::duration_us(ago)),
+        None => "never answered".into(),
+    };
+    match &etcd.problem {
+        Some(problem) => format!("NOTHING CAN CHANGE: {endpoint}: {problem}; {answered}; {key}"),
+        None => format!("etcd at {endpoint}, {answered}; {key}"),
+    }
+}
+
+fn voting(voting: &VotingStatus) -> String {
     let voter = |voter: &VoterStatus| {
         let heard = if voter.heard { "heard" } else { "SILENT" };
         format!("{} {heard}", voter.name)
     };
-    let others: Vec<String> = register.others.iter().map(voter).collect();
-    let leader = match &register.leader {
+    let others: Vec<String> = voting.others.iter().map(voter).collect();
+    let leader = match &voting.leader {
         Some(leader) => format!("led by {leader}"),
         None => "NO LEADER: nothing can change".into(),
     };
-    format!("{} of {}, {leader}; {}", register.role, register.kind, others.join(", "))
+    format!("{} of raft, {leader}; {}", voting.role, others.join(", "))
 }
 
 fn memory(status: &Status) -> String {

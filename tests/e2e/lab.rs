@@ -153,7 +153,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for node in ["a", "b", "c"] {
+            for node in ["a", "b", "c", "etcd"] {
                 let log = Path::new("/var/tmp/holdfast-lab").join(format!("{node}.log"));
                 let Ok(text) = std::fs::read_to_string(log) else { continue };
                 let tail: Vec<_> = text.lines().rev().take(30).collect();

@@ -4,6 +4,7 @@
 //! after the other. What a client must see (every byte right, no reset) is judged by
 //! `holdfast-probe`, `curl` and `socat`; here the trouble is made and the verdicts are collected.
 
+mod etcd;
 mod flood;
 mod guard;
 mod ingress;

@@ -27,7 +27,7 @@ pub use latency::{Bucket, Distribution, Distributions, LatencyReport, WorkerLate
 pub use server::{AdminSource, Declined, OrderError, Unavailable, router, serve};
 pub use socket::{AdminSocket, BindError};
 pub use types::{
-    ApiError, ConnPage, ConnRow, ConnectionCounts, EventRecord, HandoverStatus, KeyNames,
-    LinkStatus, MemoryStatus, RegisterStatus, ServiceStatus, Status, TcpState, VipStatus,
-    VoterStatus, WorkerStatus,
+    ApiError, ConnPage, ConnRow, ConnectionCounts, EtcdStatus, EventRecord, HandoverStatus,
+    KeyNames, LinkStatus, MemoryStatus, RegisterStatus, ServiceStatus, Status, TcpState, VipStatus,
+    VoterStatus, VotingStatus, WorkerStatus,
 };

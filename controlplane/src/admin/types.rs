@@ -34,7 +34,7 @@ pub struct Status {
     pub link: LinkStatus,
     #[serde(default)]
     pub handover: HandoverStatus,
-    /// How this node takes part in the register; `None`: the pair keeps it alone.
+    /// How the register fares, as this node sees it; `None`: the pair keeps it alone.
     #[serde(default)]
     pub register: Option<RegisterStatus>,
     pub workers: Vec<WorkerStatus>,
@@ -109,9 +109,35 @@ pub struct HandoverStatus {
 }
 
 /// The register, as this node's part in it sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum RegisterStatus {
+    Raft(VotingStatus),
+    Etcd(EtcdStatus),
+}
+
+/// A key in etcd.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegisterStatus {
-    pub kind: String,
+pub struct EtcdStatus {
+    pub key: String,
+    /// Who was asked last.
+    pub endpoint: String,
+    /// Why nothing can change; `None`: all is well.
+    pub problem: Option<String>,
+    /// `None`: never.
+    pub answered_us_ago: Option<u64>,
+    /// Changes are heard of at once.
+    pub watches: bool,
+    /// The newest view that this node knows, as the key's value.
+    pub view: String,
+    pub requests: u64,
+    /// Of these, those without an answer.
+    pub failures: u64,
+}
+
+/// A vote among others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VotingStatus {
     /// `leader`, `follower` or `candidate`.
     pub role: String,
     /// Whom this node knows to lead the voters.

@@ -6,7 +6,10 @@
 
 mod checker;
 mod clock;
+mod etcd;
 mod history;
+mod in_etcd;
+mod keepers;
 mod quorum;
 mod schedules;
 mod switchover;
@@ -47,7 +50,7 @@ fn formed(world: &mut World) -> (Side, Side) {
     world.start(Side::A);
     world.run_random_us(0, 400_000);
     world.start(Side::B);
-    world.run_us(if world.has_witness() { 2_000_000 } else { 60_000 });
+    world.run_us(if world.has_keepers() { 2_000_000 } else { 60_000 });
     assert_eq!(world.role(Side::A), Role::Primary(GateMode::Confirmed), "a ranks higher");
     assert_eq!(world.role(Side::B), Role::Backup);
     world.run_random_us(100_000, 200_000);

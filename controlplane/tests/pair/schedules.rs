@@ -1,4 +1,4 @@
-//! Short schedules, dense with faults, over voters: the many that a claim of safety needs.
+//! Short schedules, dense with faults, over voters and over etcd: the many that a claim of safety needs.
 //!
 //! `PAIR_SCHEDULES=1000000 cargo test --release -p controlplane --test pair schedules` runs so many, on all
 //! cores; `PAIR_BASE=n` says which seed is the first.
@@ -10,13 +10,14 @@ use controlplane::{MemberConfig, Order};
 use replication::{GateMode, Role};
 
 use crate::switchover::SWITCHOVER;
-use crate::trio::WITNESS;
 use crate::world::{Fault, Side, Tally, World};
 
 /// What a test run has time for.
 const FEW: u64 = 400;
 /// One of so many ends with a recovery, which takes far longer than the faults.
 const RECOVERIES: u64 = 200;
+/// How late what the register's keepers say may be, unless a schedule has it otherwise.
+const USUAL_LATEST_US: u64 = 40_000;
 /// Seeds that found something, run first.
 const REGRESSIONS: [u64; 1] = [
     // Was handed the service, by a run that took it back before it died, and served alone.
@@ -26,22 +27,31 @@ const SIDES: [Side; 2] = [Side::A, Side::B];
 
 #[test]
 fn dense_faults_break_no_promise() {
+    for seed in REGRESSIONS {
+        run(World::with_witness, seed, 1);
+    }
+    run_many(World::with_witness);
+}
+
+#[test]
+fn dense_faults_over_etcd_break_no_promise() {
+    run_many(World::with_etcd);
+}
+
+fn run_many(make: fn(u64) -> World) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let (base, count) = match number("PAIR_SEED") {
         Some(seed) => (seed, 1),
         None => (number("PAIR_BASE").unwrap_or(0), number("PAIR_SCHEDULES").unwrap_or(FEW)),
     };
-    for seed in REGRESSIONS {
-        run(seed, 1);
-    }
-    let tally = run(base, count);
+    let tally = run(make, base, count);
     println!("{count} schedules from seed {base}: {tally:?}");
     let rare = [tally.takeovers, tally.handovers, tally.rejoins, tally.fresh_starts];
     assert!(count < FEW || rare.iter().all(|times| *times > 0), "too little happens: {tally:?}");
 }
 
 /// The schedules of `count` seeds, on all cores. A failure ends all of them.
-fn run(base: u64, count: u64) -> Tally {
+fn run(make: fn(u64) -> World, base: u64, count: u64) -> Tally {
     let next = AtomicU64::new(0);
     let sum = Mutex::new(Tally::default());
     let work = || {
@@ -52,7 +62,7 @@ fn run(base: u64, count: u64) -> Tally {
                 break;
             }
             let seed = base + number;
-            let mut world = World::with_witness(seed);
+            let mut world = make(seed);
             let stop = || next.store(count, Ordering::Relaxed);
             crate::run_world(seed, &mut world, |world| schedule(seed, world), stop);
             own.add(&world.tally);
@@ -84,12 +94,13 @@ fn schedule(seed: u64, world: &mut World) {
     world.drift_ppm = [0, 200, 50_000, 300_000][world.random(0, 3) as usize];
     begin(world);
     world.loss_percent = world.random(0, 4);
-    world.trio().loss_percent = world.loss_percent * 3;
+    let mut latest_us = USUAL_LATEST_US;
     if world.random(0, 1) == 0 {
-        let latest_us = world.random(5_000, 300_000);
+        latest_us = world.random(5_000, 300_000);
         world.latest_us = latest_us;
-        world.trio().latest_us = latest_us;
     }
+    let loss_percent = world.loss_percent * 3;
+    world.keepers().lose(loss_percent, latest_us);
     // Most are short. Some faults show only after a time.
     let (faults, pauses_us) = match world.random(0, 7) {
         0 => (12, [300, 8_000, 60_000, 180_000]),
@@ -145,7 +156,7 @@ fn disturb(world: &mut World) {
         3 => {
             let until_us = world.now_us + length_us;
             world.note(format!("voter {from} stands still"));
-            world.trio().freeze(from, until_us);
+            world.keepers().stand_still(from, until_us);
         }
         4 => world.inflict(Fault::LinkDown { a_to_b, b_to_a }),
         5 => world.inflict(Fault::LanDown { a_to_b, b_to_a }),
@@ -155,19 +166,19 @@ fn disturb(world: &mut World) {
         }
         8 | 9 => {
             world.note(format!("voter {from} is cut off from {to}"));
-            world.trio().cut[from][to] = true;
+            world.keepers().cut(from, to);
         }
         10 => {
             world.note(format!("voter {from} is cut off"));
-            world.trio().isolate(from);
+            world.keepers().isolate(from);
         }
         11 => {
-            world.note(format!("voter {WITNESS} crashes"));
-            world.trio().crash(WITNESS);
+            world.note("the witness, or etcd, crashes");
+            world.keepers().run_other(false);
         }
         12 | 13 => {
             world.note(format!("voter {from} dies in its next write"));
-            world.trio().tear_next_write(from);
+            world.keepers().tear_next_write(from);
         }
         14 | 20 => world.inflict(Fault::Jump(side, 10 * length_us)),
         15..=18 => world.order(side, SWITCHOVER),
@@ -183,13 +194,13 @@ fn mend(world: &mut World) {
             world.start(side);
         }
     }
-    if !world.trio().runs(WITNESS) && world.random(0, 1) == 0 {
-        world.note(format!("voter {WITNESS} starts"));
-        world.trio().start(WITNESS);
+    if !world.keepers().other_runs() && world.random(0, 1) == 0 {
+        world.note("the witness, or etcd, starts");
+        world.keepers().run_other(true);
     }
     match world.random(0, 15) {
         0..=2 => world.inflict(Fault::Heal),
-        3 | 4 => world.trio().heal(),
+        3 | 4 => world.keepers().heal(),
         5 => world.recover(),
         _ => {}
     }
@@ -198,9 +209,8 @@ fn mend(world: &mut World) {
 fn recover(world: &mut World) {
     world.recover();
     world.latest_us = 0;
-    world.trio().latest_us = 40_000;
     world.loss_percent = 0;
-    world.trio().loss_percent = 0;
+    world.keepers().lose(0, USUAL_LATEST_US);
     world.run_us(500_000);
     SIDES.iter().for_each(|side| world.order(*side, Order::Undrain));
     let serves = |world: &World| {

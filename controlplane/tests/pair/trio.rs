@@ -131,10 +131,6 @@ impl Trio {
         self.decided.get(&epoch)
     }
 
-    pub fn view_before(&self, epoch: Epoch) -> Option<&View> {
-        self.view(epoch.previous())
-    }
-
     /// The voter's process dies in its next write. A node dies with it.
     pub fn tear_next_write(&mut self, index: usize) {
         self.disks[index].dies = Some(self.random(0, 1) == 0);
@@ -144,6 +140,14 @@ impl Trio {
         for other in 0..3 {
             self.cut[index][other] = true;
             self.cut[other][index] = true;
+        }
+    }
+
+    /// All messages arrive again, and the witness runs.
+    pub fn recover(&mut self) {
+        self.heal();
+        if !self.runs(WITNESS) {
+            self.start(WITNESS);
         }
     }
 

@@ -13,8 +13,10 @@ use replication::{
 
 use crate::checker::Checker;
 use crate::clock::Clock;
+use crate::etcd::Etcd;
 use crate::history::State;
-use crate::trio::{Trio, WITNESS};
+use crate::keepers::Keepers;
+use crate::trio::Trio;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -141,8 +143,8 @@ pub struct World {
     /// `down[path][sender]`
     down: [[bool; 2]; 2],
     checker: Checker,
-    /// The register's voters, if it has any.
-    trio: Option<Trio>,
+    /// Who keeps the register, if not the pair.
+    keepers: Option<Keepers>,
 }
 
 impl World {
@@ -167,21 +169,40 @@ impl World {
             sent: 0,
             down: [[false; 2]; 2],
             checker: Checker::default(),
-            trio: None,
+            keepers: None,
         }
     }
 
     /// A world where a witness helps the two.
     pub fn with_witness(seed: u64) -> World {
-        World { trio: Some(Trio::new(seed)), ..World::new(seed) }
+        World { keepers: Some(Keepers::Voters(Trio::new(seed))), ..World::new(seed) }
     }
 
-    pub fn has_witness(&self) -> bool {
-        self.trio.is_some()
+    /// A world whose register is in etcd.
+    pub fn with_etcd(seed: u64) -> World {
+        World { keepers: Some(Keepers::Etcd(Etcd::new(seed))), ..World::new(seed) }
+    }
+
+    pub fn has_keepers(&self) -> bool {
+        self.keepers.is_some()
+    }
+
+    pub fn keepers(&mut self) -> &mut Keepers {
+        self.keepers.as_mut().expect("a world whose register is not the pair's own")
     }
 
     pub fn trio(&mut self) -> &mut Trio {
-        self.trio.as_mut().expect("a world with a witness")
+        match &mut self.keepers {
+            Some(Keepers::Voters(trio)) => trio,
+            _ => panic!("a world without a witness"),
+        }
+    }
+
+    pub fn etcd(&mut self) -> &mut Etcd {
+        match &mut self.keepers {
+            Some(Keepers::Etcd(etcd)) => etcd,
+            _ => panic!("a world without etcd"),
+        }
     }
 
     /// Uniform in `low..=high` (splitmix64).
@@ -215,12 +236,12 @@ impl World {
             snapshot_version: 1,
             workers: 1,
         };
-        let register = match &mut self.trio {
-            Some(trio) => AnyRegister::Quorum(trio.start_node(side as usize)),
+        let register = match &mut self.keepers {
+            Some(keepers) => AnyRegister::Quorum(keepers.start_node(side as usize)),
             None => AnyRegister::Pair(PairRegister::default()),
         };
-        if let Some(trio) = &mut self.trio {
-            trio.drift(side as usize, drift_ppm);
+        if let Some(keepers) = &mut self.keepers {
+            keepers.drift(side as usize, drift_ppm);
         }
         let config = self.config.clone();
         let member = Member::with_register(config, identity, register, self.now_us).unwrap();
@@ -254,8 +275,8 @@ impl World {
             Fault::Crash(side) => self.crash(side),
             Fault::Freeze(side, for_us) => {
                 self.freeze_loop(side, for_us);
-                if let Some(trio) = &mut self.trio {
-                    trio.freeze(side as usize, self.now_us + for_us);
+                if let Some(keepers) = &mut self.keepers {
+                    keepers.freeze(side as usize, self.now_us + for_us);
                 }
             }
             Fault::FreezeLoop(side, for_us) => self.freeze_loop(side, for_us),
@@ -283,23 +304,26 @@ impl World {
 
     fn crash(&mut self, side: Side) {
         self.nodes[side as usize] = None;
-        if let Some(trio) = &mut self.trio {
-            trio.crash(side as usize);
+        if let Some(keepers) = &mut self.keepers {
+            keepers.crash(side as usize);
         }
     }
 
     /// Everything works and runs again.
     pub fn recover(&mut self) {
         self.inflict(Fault::Heal);
-        let trio = self.trio();
-        trio.heal();
-        if !trio.runs(WITNESS) {
-            trio.start(WITNESS);
-        }
+        self.recover_register();
         for side in [Side::A, Side::B] {
             if !self.runs(side) {
                 self.start(side);
             }
+        }
+    }
+
+    /// The register answers again.
+    pub fn recover_register(&mut self) {
+        if let Some(keepers) = &mut self.keepers {
+            keepers.recover();
         }
     }
 
@@ -369,16 +393,17 @@ impl World {
             self.checker.one_primary(self.now_us, awake, works);
         }
         self.checker.no_spares_rise(awake);
-        if self.trio.is_some() {
+        if self.has_keepers() {
             self.checker.one_open_gate(self.nodes.each_ref().map(Option::as_ref));
         }
     }
 
     fn vote(&mut self) {
-        let Some(trio) = &mut self.trio else { return };
-        trio.step(self.now_us);
+        let Some(keepers) = &mut self.keepers else { return };
+        keepers.step(self.now_us);
+        let died = [Side::A, Side::B].map(|side| !keepers.runs(side as usize));
         for side in [Side::A, Side::B] {
-            if self.runs(side) && !self.trio().runs(side as usize) {
+            if self.runs(side) && died[side as usize] {
                 self.journal.push(format!("{} {side:?} died writing", self.now_us));
                 self.crash(side);
             }
@@ -389,8 +414,8 @@ impl World {
     fn check_beginning(&mut self, side: Side) {
         let Directive { epoch, role, .. } = self.node(side).directive;
         let mut began = Epoch::default();
-        if let Some(trio) = &self.trio {
-            let held = trio.view_before(epoch).is_some_and(|view| {
+        if let Some(keepers) = &self.keepers {
+            let held = keepers.view_before(epoch).is_some_and(|view| {
                 self.nodes[side.other() as usize].as_ref().is_some_and(|node| {
                     // An empty state is as good as another one.
                     let role = node.directive.role;
@@ -415,17 +440,17 @@ impl World {
     /// Who serves is the primary of a view that was decided, and was in the in-sync set before,
     /// unless it was handed all there is.
     fn check_right_to_serve(&self, side: Side, before: Role) {
-        let Some(trio) = &self.trio else { return };
+        let Some(keepers) = &self.keepers else { return };
         let Node { directive, incarnation, .. } = self.node(side);
         let epoch = directive.epoch;
-        if let Some(view) = trio.view(epoch) {
+        if let Some(view) = keepers.view(epoch) {
             let primary = view.primary.map(|node| node.incarnation);
             assert_eq!(primary, Some(*incarnation), "{side:?} serves in epoch {epoch}");
             let alone = view.in_sync.len() == 1;
             let waits = directive.role != Role::Primary(GateMode::Open);
             assert!(alone || waits, "{side:?} waits for nobody in epoch {epoch}");
         }
-        if let (Role::Backup, Some(view)) = (before, trio.view_before(epoch)) {
+        if let (Role::Backup, Some(view)) = (before, keepers.view_before(epoch)) {
             let in_sync = view.in_sync.iter().any(|node| node.incarnation == *incarnation);
             assert!(in_sync, "{side:?}, which was not in sync, took over in epoch {epoch}");
         }

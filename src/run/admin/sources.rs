@@ -8,8 +8,7 @@ use controlplane::{
     admin::{
         AdminSource, ConnPage, ConnRow, ConnectionCounts, Declined, EventRecord, Filter,
         HandoverStatus, KeyNames, LatencyReport, LinkStatus, MemoryStatus, OrderError,
-        RegisterStatus, ServiceStatus, Status, TcpState, Unavailable, VipStatus, VoterStatus,
-        WorkerStatus, types::Counters,
+        ServiceStatus, Status, TcpState, Unavailable, VipStatus, WorkerStatus, types::Counters,
     },
     status::PeerStatus,
 };
@@ -21,13 +20,10 @@ use worker::{
     query::{AfterReading, Place, Summary},
 };
 
-use quorum::{Role, keeper::KeeperStatus};
-use tokio::sync::watch;
-
 use super::{EventLog, latency};
 use crate::{
     config::{Cluster, KeySource, NodeConfig, versions},
-    run::steward::Question,
+    run::{register::Health, steward::Question},
 };
 
 /// How long a poll loop may take to answer. It looks at its questions every few loops; one that
@@ -44,7 +40,7 @@ pub struct Sources {
     member: Sender<Question>,
     workers: Vec<Sender<Query>>,
     events: Arc<EventLog>,
-    voter: Option<watch::Receiver<KeeperStatus>>,
+    register: Option<Health>,
 }
 
 impl Sources {
@@ -55,11 +51,11 @@ impl Sources {
         member: Sender<Question>,
         workers: Vec<Sender<Query>>,
         events: Arc<EventLog>,
-        voter: Option<watch::Receiver<KeeperStatus>>,
+        register: Option<Health>,
     ) -> Self {
         let (cluster, cores) = (config.cluster.clone(), config.node.cores.clone());
         let keys = config.key_source.clone();
-        Self { cluster, keys, cores, clock, member, workers, events, voter }
+        Self { cluster, keys, cores, clock, member, workers, events, register }
     }
 
     fn summaries(&self) -> Result<Vec<Summary>, Unavailable> {
@@ -95,7 +91,7 @@ impl AdminSource for Sources {
             services: services(&summaries, &self.cluster),
             link: link(&summaries, now_us),
             handover: handover(&summaries),
-            register: self.voter.as_ref().map(|voter| register_status(&voter.borrow())),
+            register: self.register.as_ref().map(Health::status),
             workers: summaries.iter().map(|summary| self.worker_status(summary)).collect(),
         })
     }
@@ -212,27 +208,6 @@ fn ask<Q, A>(whom: &Sender<Q>, question: impl FnOnce(Sender<A>) -> Q) -> Result<
     let (answer, answered) = bounded(1);
     whom.send_timeout(question(answer), PATIENCE).map_err(|_| ()).map_err(stuck)?;
     answered.recv_timeout(PATIENCE).map_err(|_| ()).map_err(stuck)
-}
-
-fn register_status(voter: &KeeperStatus) -> RegisterStatus {
-    let standing = &voter.standing;
-    let role = match standing.role {
-        Role::Leader => "leader",
-        Role::Candidate => "candidate",
-        Role::Follower => "follower",
-    };
-    let other = |(name, heard): &(controlplane::NodeName, bool)| VoterStatus {
-        name: name.to_string(),
-        heard: *heard,
-    };
-    RegisterStatus {
-        kind: "raft".into(),
-        role: role.into(),
-        leader: standing.leader.map(|leader| leader.to_string()),
-        term: standing.term,
-        others: voter.others.iter().map(other).collect(),
-        datagrams_refused: voter.datagrams_refused,
-    }
 }
 
 fn connection_counts(summaries: &[Summary], limit: u32) -> ConnectionCounts {
