@@ -107,10 +107,11 @@ fn two_nodes_agree_and_others_changes_are_heard_of_at_once() {
 #[test]
 fn two_clusters_in_one_etcd_do_not_see_each_other() {
     let etcd = Etcd::start();
-    let keys = ["/holdfast/one/view", "/holdfast/one/viewer"];
-    let [mut one, mut other] = keys.map(|key| {
+    // Of different nodes, or what one writes could pass for the other's.
+    let clusters = [("a", "/holdfast/one/view"), ("z", "/holdfast/one/viewer")];
+    let [mut one, mut other] = clusters.map(|(node, key)| {
         keeper::make(&setup(&[etcd.port], key)).unwrap();
-        Node::start("a", setup(&[etcd.port], key))
+        Node::start(node, setup(&[etcd.port], key))
     });
     for _ in 0..3 {
         let next = one.next();
