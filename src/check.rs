@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     cli::CheckArgs,
-    config::{self, Encryption, Ingress, NodeConfig, Register, content_manifest},
+    config::{self, Encryption, Ingress, Link, NodeConfig, Register, content_manifest},
     content_loader, text,
 };
 
@@ -45,7 +45,7 @@ struct Plan<'a> {
     peers: &'a [config::Peer],
     admin_socket: &'a PathBuf,
     profile: &'a str,
-    link_profile: &'a str,
+    link_profiles: Vec<&'a str>,
     content_roots: &'a [config::ContentRoot],
     content_files: usize,
     content_bytes: u64,
@@ -64,7 +64,7 @@ impl<'a> Plan<'a> {
             peers: &config.peers,
             admin_socket: &config.admin_socket,
             profile: &config.profiles.lan.name,
-            link_profile: &config.profiles.link.name,
+            link_profiles: config.profiles.links.iter().map(|link| link.name.as_str()).collect(),
             content_roots: &config.content_roots,
             content_files: content.len(),
             content_bytes: content.size(),
@@ -109,14 +109,16 @@ fn register(register: &Register) -> String {
 
 fn render(config: &NodeConfig, content: &Content) -> String {
     let (cluster, node) = (&config.cluster, &config.node);
-    let (lan, link, profiles) = (&node.lan, &node.link, &config.profiles);
+    let (lan, profiles) = (&node.lan, &config.profiles);
     let vips: Vec<String> = cluster.vips.iter().map(ToString::to_string).collect();
     let cores: Vec<String> = node.cores.iter().map(ToString::to_string).collect();
     let mut table = text::Table::default();
     let mut line = |name: &str, value: String| table.row([name.into(), value]);
     line("node", format!("{} of cluster {}, priority {}", node.name, cluster.name, node.priority));
     for peer in &config.peers {
-        line("peer", format!("{} at {} (LAN) and {} (link)", peer.name, peer.lan, peer.link));
+        let links: Vec<String> = peer.links.iter().map(ToString::to_string).collect();
+        let links = links.join(", ");
+        line("peer", format!("{} at {} (LAN) and {links} (link)", peer.name, peer.lan));
     }
     line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
     line("ingress", ingress(cluster.ingress));
@@ -124,11 +126,10 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     let addresses: Vec<String> = lan.addresses.iter().map(ToString::to_string).collect();
     let addresses = addresses.join(", ");
     line("lan", format!("{} by {}, {addresses}", lan.device, profiles.lan.name));
-    let link_mtu = link.mtu;
-    line(
-        "link",
-        format!("{} by {}, {}, MTU {link_mtu}", link.device, profiles.link.name, link.address),
-    );
+    for (place, (link, profile)) in node.links.iter().zip(&profiles.links).enumerate() {
+        let Link { device, address, mtu } = link;
+        line(Link::name(place), format!("{device} by {}, {address}, MTU {mtu}", profile.name));
+    }
     let workers = format!("{} on core {}", node.cores.len(), cores.join(","));
     line("workers", format!("{workers}, {} shards", cluster.shards));
     line("connections", text::count(cluster.max_connections.into()));

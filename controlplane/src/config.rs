@@ -1,5 +1,6 @@
 //! The settings of the control plane.
 
+use replication::{MAX_LINKS, Path};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,6 +22,8 @@ pub struct MemberConfig {
     /// Higher wins: at the first start it decides who becomes primary, after a partition who
     /// stays primary. The smaller name breaks a tie.
     pub priority: u16,
+    /// How many replication links this node has: 1 or 2.
+    pub links: u8,
 }
 
 impl Default for MemberConfig {
@@ -31,6 +34,7 @@ impl Default for MemberConfig {
             detection_ceiling_us: 100_000,
             lone_start_us: 3_000_000,
             priority: 100,
+            links: 1,
         }
     }
 }
@@ -59,6 +63,8 @@ pub enum ConfigError {
          node would serve alone before it could hear its peer"
     )]
     LoneStart { lone_us: u64, timeout_us: u64 },
+    #[error("{0} replication links were given, expected 1 or 2")]
+    Links(u8),
 }
 
 impl MemberConfig {
@@ -82,7 +88,20 @@ impl MemberConfig {
         if lone_us / 10 < timeout_us {
             return Err(ConfigError::LoneStart { lone_us, timeout_us });
         }
+        if !(1..=MAX_LINKS as u8).contains(&self.links) {
+            return Err(ConfigError::Links(self.links));
+        }
         Ok(())
+    }
+
+    /// The ways on which this node and its peers hear each other.
+    pub fn paths(&self) -> impl Iterator<Item = Path> + use<> {
+        let links = usize::from(self.links);
+        let is_there = move |path: &Path| match path {
+            Path::Link(link) => link.place() < links,
+            Path::Lan => true,
+        };
+        Path::ALL.into_iter().filter(is_there)
     }
 
     /// How long this node may stand still before it suspects itself, in microseconds.
@@ -113,7 +132,11 @@ mod tests {
         assert_eq!(wrong.validate(), Err(ConfigError::Heartbeat(0)));
         let wrong = MemberConfig { detection_ceiling_us: 49_999, ..base.clone() };
         assert!(matches!(wrong.validate(), Err(ConfigError::Ceiling { .. })));
-        let wrong = MemberConfig { lone_start_us: 499_999, ..base };
+        let wrong = MemberConfig { lone_start_us: 499_999, ..base.clone() };
         assert!(matches!(wrong.validate(), Err(ConfigError::LoneStart { .. })));
+        for links in [0, 3] {
+            let wrong = MemberConfig { links, ..base.clone() };
+            assert_eq!(wrong.validate(), Err(ConfigError::Links(links)));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use replication::{Epoch, KeyId, Mismatch, Path};
+use replication::{Epoch, KeyId, Link, Mismatch, Path};
 
 use crate::identity::{NodeId, NodeName};
 use crate::status::Handing;
@@ -39,7 +39,7 @@ pub enum Removal {
     RunEnded,
     /// It left by itself: its state is not ours, or it holds none.
     Left,
-    /// The link is silent while the LAN is heard.
+    /// No link is heard both ways, while the LAN is heard.
     LinkSilent,
     /// The log waits for a confirmation for this long.
     LogUnconfirmed {
@@ -154,7 +154,7 @@ pub enum Event {
     PeerHeard { peer: NodeId },
     PeerRestarted { peer: NodeId },
     PathHeard { path: Path, peer: NodeName },
-    PathSilent { path: Path, peer: NodeName, for_us: u64 },
+    PathSilent { path: Path, peer: NodeName, for_us: u64, spared: bool },
     CannotPair { peer: NodeName, hears_link: bool, hears_lan: bool },
     Forming { epoch: Epoch, peer: NodeName },
     AdmissionBegan { epoch: Epoch, peer: NodeName },
@@ -289,7 +289,8 @@ impl Event {
 
 fn path_name(path: Path) -> &'static str {
     match path {
-        Path::Link => "link",
+        Path::Link(Link::First) => "link",
+        Path::Link(Link::Second) => "second link",
         Path::Lan => "service LAN",
     }
 }
@@ -315,11 +316,12 @@ impl fmt::Display for Event {
             Event::PathHeard { path, peer } => {
                 write!(f, "{peer} is heard on the {}", path_name(*path))
             }
-            Event::PathSilent { path, peer, for_us } => write!(
+            Event::PathSilent { path, peer, for_us, spared } => write!(
                 f,
-                "{peer} is silent on the {} since {}; check cable, port and addresses there",
+                "{peer} is silent on the {} since {}{}; check cable, port and addresses there",
                 path_name(*path),
-                Ms(*for_us)
+                Ms(*for_us),
+                if *spared { ", and the other link does its work" } else { "" }
             ),
             Event::CannotPair { peer, hears_link, hears_lan } => {
                 let heard = |yes: &bool| if *yes { "works" } else { "does not work both ways" };
@@ -511,7 +513,7 @@ fn fmt_removal(
         Removal::AllPathsSilent => f.write_str("it is silent on all paths"),
         Removal::RunEnded => f.write_str("its process ended"),
         Removal::Left => f.write_str("it left by itself, see its log"),
-        Removal::LinkSilent => f.write_str("the link is silent; check it"),
+        Removal::LinkSilent => f.write_str("no link is heard both ways; check them"),
         Removal::LogUnconfirmed { for_us } => write!(
             f,
             "it confirmed nothing for {}; check the link, its MTU and the load of {backup}",

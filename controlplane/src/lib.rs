@@ -16,6 +16,7 @@ pub mod config;
 pub mod detector;
 pub mod events;
 pub mod identity;
+mod links;
 pub mod manifest;
 pub mod member;
 pub mod message;

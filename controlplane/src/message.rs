@@ -20,7 +20,7 @@
 use arrayvec::ArrayVec;
 use replication::aead::TAG_BYTES;
 use replication::keys::MAX_KEYS;
-use replication::{Epoch, Incarnation, KeyId, KeyRing};
+use replication::{Epoch, Incarnation, KeyId, KeyRing, MAX_LINKS};
 use thiserror::Error;
 
 use crate::identity::{MAX_NAME_BYTES, NodeId, NodeName};
@@ -28,7 +28,7 @@ use crate::register::{MAX_IN_SYNC, View};
 
 const MAGIC: [u8; 4] = *b"HFCP";
 /// Version of these datagrams.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 const LENGTH_AT: usize = 6;
 const CLEAR_BYTES: usize = 28;
 
@@ -115,8 +115,10 @@ const RESTORED: u16 = 32;
 const DRAINED: u16 = 64;
 const YIELDS: u16 = 128;
 const ADMITS: u16 = 256;
+const LINK_BEHIND: u16 = 512;
+const SECOND_LINK_BEHIND: u16 = 1024;
 /// All of them.
-const FLAGS: u16 = 2 * ADMITS - 1;
+const FLAGS: u16 = 2 * SECOND_LINK_BEHIND - 1;
 
 /// The state of the sender, and what it says to this receiver alone; sent every heartbeat interval
 /// on every path.
@@ -132,9 +134,12 @@ pub struct Heartbeat {
     /// rival view of the same epoch. Or the sender has asked to serve alone, and may do so by now
     /// for all that others know: that it holds nothing proves nothing then.
     pub pending: bool,
-    /// On which paths the sender hears the receiver.
+    /// The sender hears the receiver on at least one link.
     pub hears_link: bool,
     pub hears_lan: bool,
+    /// On these links the sender hears the receiver later than elsewhere, or not at all, and has a
+    /// choice: the receiver should take another one.
+    pub links_behind: [bool; MAX_LINKS],
     /// The sender joins, and has restored all that a primary holds; or it is backup, and has
     /// applied all of the log that it has received.
     pub restored: bool,
@@ -307,7 +312,9 @@ impl Heartbeat {
             | flag(self.restored, RESTORED)
             | flag(self.drained, DRAINED)
             | flag(self.yields, YIELDS)
-            | flag(self.admits, ADMITS);
+            | flag(self.admits, ADMITS)
+            | flag(self.links_behind[0], LINK_BEHIND)
+            | flag(self.links_behind[1], SECOND_LINK_BEHIND);
         out.u16(self.priority);
         out.put(&[self.condition as u8]);
         out.u16(flags);
@@ -356,6 +363,7 @@ impl Heartbeat {
             pending: flags & PENDING != 0,
             hears_link: flags & HEARS_LINK != 0,
             hears_lan: flags & HEARS_LAN != 0,
+            links_behind: [LINK_BEHIND, SECOND_LINK_BEHIND].map(|bit| flags & bit != 0),
             restored: flags & RESTORED != 0,
             drained: flags & DRAINED != 0,
             log,
@@ -483,6 +491,7 @@ mod tests {
             condition in 1u8..=7,
             flags in any::<(bool, bool, bool, bool, bool, bool, bool)>(),
             admits_and_yields in any::<(bool, bool)>(),
+            links_behind in any::<[bool; MAX_LINKS]>(),
             log in prop::option::of((1..u64::MAX).prop_map(Epoch)),
             keys in prop::collection::vec(any::<u32>(), 0..=MAX_KEYS),
             digests in any::<([u8; 32], [u8; 32])>(),
@@ -497,6 +506,7 @@ mod tests {
                 pending: flags.4,
                 hears_link: flags.2,
                 hears_lan: flags.3,
+                links_behind,
                 restored: flags.5,
                 drained: flags.6,
                 log,

@@ -1,11 +1,12 @@
 //! What a member knows of its peer: which run of it is heard, on which path, and what it said.
 
 use arrayvec::ArrayVec;
-use replication::{Incarnation, Path};
+use replication::{Incarnation, Link, MAX_LINKS, Path};
 
 use crate::config::MemberConfig;
 use crate::detector::Detector;
 use crate::identity::{NodeId, NodeName};
+use crate::links::{Choice, Lags, patience_us};
 use crate::message::{Body, Heartbeat, Message, MessageError};
 
 /// Runs of the peer that have ended and may still have datagrams on the way.
@@ -19,8 +20,12 @@ pub struct Peer {
     /// The run that our messages name as their receiver.
     introduced: Option<Introduced>,
     former: ArrayVec<Incarnation, FORMER_RUNS>,
-    link: PathState,
-    lan: PathState,
+    paths: [PathState; Path::ALL.len()],
+    /// How many links this node has.
+    links: usize,
+    lags: Lags,
+    patience_us: u64,
+    choice: Choice,
 }
 
 /// Whoever was heard, whether or not it knows this run of ours.
@@ -66,7 +71,7 @@ pub enum Heard {
 
 impl Peer {
     pub fn new(name: NodeName, config: &MemberConfig) -> Peer {
-        let path = || PathState {
+        let path = |_| PathState {
             detector: Detector::new(
                 config.heartbeat_us,
                 config.detection_timeout_us,
@@ -80,8 +85,11 @@ impl Peer {
             run: None,
             introduced: None,
             former: ArrayVec::new(),
-            link: path(),
-            lan: path(),
+            paths: Path::ALL.map(path),
+            links: config.links.into(),
+            lags: Lags::default(),
+            patience_us: patience_us(config.heartbeat_us, config.detection_timeout_us),
+            choice: Choice::default(),
         }
     }
 
@@ -119,6 +127,7 @@ impl Peer {
         }
         state.seq = message.seq;
         state.detector.heard(now_us);
+        self.lags.heard(now_us, path, message.seq);
         Ok(heard)
     }
 
@@ -145,10 +154,11 @@ impl Peer {
                 self.former.remove(0);
             }
             self.former.push(ended.incarnation);
-            for path in [&mut self.link, &mut self.lan] {
+            for path in &mut self.paths {
                 path.detector.forget();
                 path.seq = 0;
             }
+            self.lags = Lags::default();
         }
         self.run =
             Some(Run { incarnation, since_us: now_us, heartbeat: None, seq: 0, echo_sent_us: 0 });
@@ -193,38 +203,75 @@ impl Peer {
     }
 
     pub fn detector(&self, path: Path) -> &Detector {
-        match path {
-            Path::Link => &self.link.detector,
-            Path::Lan => &self.lan.detector,
-        }
+        &self.paths[path.place()].detector
     }
 
     pub fn hears(&self, path: Path, now_us: u64) -> bool {
         !self.detector(path).is_silent(now_us)
     }
 
+    /// At least one link has been heard within its timeout.
+    pub fn hears_link(&self, now_us: u64) -> bool {
+        self.links().any(|link| self.hears(Path::Link(link), now_us))
+    }
+
+    /// How long the peer's links may be silent before they count as lost.
+    pub fn link_timeout_us(&self) -> u64 {
+        let timeouts = self.links().map(|link| self.detector(Path::Link(link)).timeout_us());
+        timeouts.max().unwrap_or(u64::MAX)
+    }
+
+    /// This node's links.
+    pub fn links(&self) -> impl Iterator<Item = Link> + use<> {
+        Link::ALL.into_iter().take(self.links)
+    }
+
+    /// The links on which the peer is heard later than elsewhere, or not at all, if there is a
+    /// choice.
+    pub fn links_behind(&self, now_us: u64) -> [bool; MAX_LINKS] {
+        match self.links {
+            MAX_LINKS => self.lags.behind(now_us, self.patience_us),
+            _ => [false; MAX_LINKS],
+        }
+    }
+
+    /// The link that what goes to this peer takes.
+    pub fn link(&self) -> Link {
+        self.choice.active()
+    }
+
+    /// Chooses the link anew; what the peer has not confirmed waits since `unconfirmed_since_us`.
+    /// Says whether it is another one now.
+    pub fn choose_link(&mut self, now_us: u64, unconfirmed_since_us: Option<u64>) -> bool {
+        let said = self.run.as_ref().and_then(|run| run.heartbeat.as_ref());
+        let Some(said) = said.filter(|_| self.links == MAX_LINKS) else { return false };
+        let flows = unconfirmed_since_us
+            .is_some_and(|since_us| now_us.saturating_sub(since_us) <= self.patience_us);
+        self.choice.follow(said.links_behind, flows)
+    }
+
     /// No path has been heard within its timeout, or ever.
     pub fn is_silent(&self, now_us: u64) -> bool {
-        !self.hears(Path::Link, now_us) && !self.hears(Path::Lan, now_us)
+        self.paths.iter().all(|path| path.detector.is_silent(now_us))
     }
 
     pub fn last_heard_us(&self) -> Option<u64> {
-        self.link.detector.last_heard_us().max(self.lan.detector.last_heard_us())
+        self.paths.iter().filter_map(|path| path.detector.last_heard_us()).max()
     }
 
     /// When the next path falls silent if nothing more is heard.
     pub fn deadline_us(&self, now_us: u64) -> Option<u64> {
-        [Path::Link, Path::Lan]
-            .into_iter()
-            .filter_map(|path| self.detector(path).deadline_us())
+        self.paths
+            .iter()
+            .filter_map(|path| path.detector.deadline_us())
             .filter(|deadline_us| *deadline_us >= now_us)
             .min()
     }
 
     /// This node stood still until now: silence counts from here.
     pub fn restart_windows(&mut self, now_us: u64) {
-        self.link.detector.restart(now_us);
-        self.lan.detector.restart(now_us);
+        self.paths.iter_mut().for_each(|path| path.detector.restart(now_us));
+        self.lags.restart(now_us);
     }
 
     /// Whether a path began or ceased to be heard since the last call.
@@ -238,9 +285,6 @@ impl Peer {
     }
 
     fn path_mut(&mut self, path: Path) -> &mut PathState {
-        match path {
-            Path::Link => &mut self.link,
-            Path::Lan => &mut self.lan,
-        }
+        &mut self.paths[path.place()]
     }
 }

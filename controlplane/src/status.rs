@@ -76,7 +76,17 @@ pub struct PeerStatus {
     #[serde(default)]
     pub keys: Vec<String>,
     pub link: PathStatus,
+    /// `None`: this node has one link.
+    #[serde(default)]
+    pub second_link: Option<PathStatus>,
+    /// Which link what goes to this peer takes: 1 or 2.
+    #[serde(default = "first_link")]
+    pub active_link: u8,
     pub lan: PathStatus,
+}
+
+fn first_link() -> u8 {
+    1
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,5 +193,8 @@ pub struct MemberCounters {
     pub own_reflected: u64,
     pub own_stalls: u64,
     pub longest_stall_us: u64,
+    /// How often what goes to a peer has taken another link than before.
+    #[serde(default)]
+    pub link_changes: u64,
     pub events_dropped: u64,
 }

@@ -39,17 +39,20 @@ fn node_file(text: &str) {
     assert!(!identity.config.text().contains(SECRET), "the secret is told");
     assert!(shard.vips.len() <= worker::MAX_VIPS, "a node with this file would not start");
     let worker = config.worker(Incarnation(1), content);
-    for own in worker.lan.addresses.iter().chain(&worker.link.addresses) {
+    let links = || worker.links.iter();
+    assert!((1..=2).contains(&links().count()), "a node with this file would not start");
+    for own in worker.lan.addresses.iter().chain(links().flat_map(|link| &link.addresses)) {
         assert!(own.prefix_len <= if own.address.is_ipv4() { 32 } else { 128 });
     }
     let mut on_lan = shard.vips.iter().chain(&worker.lan.peers);
     assert!(on_lan.all(|address| worker.lan.address_beside(*address).is_some()), "nobody to ask");
-    let mut on_link = worker.link.peers.iter();
-    let sends = |peer: &Addr| worker.link.address_beside(*peer).is_some();
-    assert!(on_link.all(sends), "no address to send from");
-    for (profile, mtu) in
-        [(&config.profiles.lan, config.cluster.mtu), (&config.profiles.link, config.node.link.mtu)]
-    {
+    for link in links() {
+        assert_eq!(link.peers.len(), config.peers.len(), "a peer has no place there");
+        let sends = |peer: &Addr| link.address_beside(*peer).is_some();
+        assert!(link.peers.iter().all(sends), "no address to send from");
+    }
+    let mtus = [config.cluster.mtu].into_iter().chain(config.node.links.iter().map(|link| link.mtu));
+    for (profile, mtu) in config.profiles.iter().zip(mtus) {
         let argument = profile.device.argument(0, "dev0", 1, mtu);
         assert!(argument.is_some(), "profile {} has no room for {mtu} bytes", profile.name);
     }

@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use controlplane::message::{Body, Condition, Datagram, Heartbeat, MAX_DATAGRAM, Message, Which};
 use controlplane::register::View;
 use controlplane::{Identity, Manifest, Member, MemberConfig, NodeId, NodeName, Order};
-use replication::{Epoch, Incarnation, KeyRing, Path, Report};
+use replication::{Epoch, Incarnation, KeyRing, Link, Path, Report};
 
 const CLUSTER: &str = "fuzz";
 const SECRET: &[u8] = b"not one";
@@ -100,7 +100,7 @@ fn listen(bytes: &[u8]) {
         let Ok(action) = Action::arbitrary(&mut input) else { break };
         now_us += u64::from(action.wait) * 4;
         seq += u64::from(action.kind >> 4);
-        let path = if action.flags & 0x80 == 0 { Path::Link } else { Path::Lan };
+        let path = if action.flags & 0x80 == 0 { Path::Link(Link::First) } else { Path::Lan };
         match action.kind % 6 {
             0..=2 => {
                 let heartbeat = Body::Heartbeat(heartbeat(&action, now_us));
@@ -183,6 +183,7 @@ fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
         pending: bit(2),
         hears_link: !bit(3),
         hears_lan: !bit(4),
+        links_behind: [bit(6), bit(7)],
         restored: action.wait & 0x100 != 0,
         drained: action.wait & 0x200 != 0,
         log: (action.wait & 0x1000 != 0).then_some(Epoch(u64::from(action.epoch & 7))),

@@ -18,7 +18,7 @@ use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
 use replication::seal::Sealer;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, MAX_PEERS, Numbers, Path, PeerIndex,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Numbers, Path, PeerIndex,
     Protection, RecordKind, Report, Role,
 };
 use worker::{
@@ -97,7 +97,7 @@ impl Steward for Scripted {
         _report: &Report,
         emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
-        PeerIndex::all().for_each(|peer| emit(Path::Link, peer, b"heartbeat"));
+        PeerIndex::all().for_each(|peer| emit(Path::Link(Link::First), peer, b"heartbeat"));
         *self.0.lock().expect("one thread")
     }
 
@@ -163,13 +163,15 @@ impl World {
             vmac: VMAC,
             ingress: Ingress::Switch,
             lan,
-            link: match link_over_ipv6 {
+            links: [match link_over_ipv6 {
                 true => PortConfig::new(
                     AddressConfig { address: LINK_V6.into(), prefix_len: 64, gateway: None },
                     LINK_PEERS_V6,
                 ),
                 false => port(LINK, LINK_PEERS),
-            },
+            }]
+            .into_iter()
+            .collect(),
             control_port: CONTROL_PORT,
             commit: Commit::default(),
             protection: protection(),
@@ -184,7 +186,7 @@ impl World {
         let (lan_nic, lan) = MemoryNic::new(LAN_MAC, MTU);
         let (link_nic, link) = MemoryNic::new(LINK_MAC, MTU);
         let directive = Scripted(Arc::new(Mutex::new(spare())));
-        let shares = vec![Shares { lan: lan_nic, link: link_nic }];
+        let shares = vec![Shares { lan: lan_nic, links: [link_nic].into_iter().collect() }];
         let crew = crew(node, shares, directive.clone()).expect("one worker with both queues");
         let (now_us, epoch, sequences, time_us) = (1_000, 1, [0; 2], 1);
         let last_sent = None;
@@ -445,7 +447,7 @@ impl World {
         let bit = |n: u32| action.a >> n & 1 == 1;
         let follows = matches!(role, Role::Backup | Role::Primary(GateMode::Confirmed));
         let (epoch, workers) = (Epoch(self.epoch), 1 + u16::from(action.a >> 6));
-        let log = |run, hands_over, counts| Log { epoch, run, workers, counts, hands_over };
+        let log = |run, hands_over, counts| Log { epoch, run, workers, link: Link::First, counts, hands_over };
         let first = log(PEERS[0], bit(4), !bit(4) || bit(5));
         let second = log(PEERS[1], !bit(4), bit(5));
         [follows.then_some(first), bit(3).then_some(second), None]

@@ -36,8 +36,8 @@ pub use ledger::{Ledger, Mark, confirmed_by_all};
 pub use pending::PendingLog;
 pub use record::{Record, RecordKind};
 pub use role::{
-    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Mismatch, Path, PeerIndex, Position,
-    Report, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_LINKS, MAX_PEERS, Mismatch, Path,
+    PeerIndex, Position, Report, Role, Transfer,
 };
 pub use seal::{Numbers, Protection, Sending};
 pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};

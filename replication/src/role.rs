@@ -62,13 +62,58 @@ impl fmt::Display for Position {
     }
 }
 
+/// A dedicated replication link; a node has one of them, or two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    #[default]
+    First,
+    Second,
+}
+
+/// The most links that a node can have.
+pub const MAX_LINKS: usize = Link::ALL.len();
+
+impl Link {
+    /// Every link that there can be.
+    pub const ALL: [Link; 2] = [Link::First, Link::Second];
+
+    /// As an index of an array of all links.
+    #[must_use]
+    pub fn place(self) -> usize {
+        self as usize
+    }
+
+    /// The one that it is not.
+    #[must_use]
+    pub fn other(self) -> Link {
+        match self {
+            Link::First => Link::Second,
+            Link::Second => Link::First,
+        }
+    }
+}
+
 /// A way on which the nodes hear each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// The dedicated replication link.
-    Link,
-    /// The service LAN: the second path for heartbeats.
+    /// A dedicated replication link.
+    Link(Link),
+    /// The service LAN: another path for heartbeats.
     Lan,
+}
+
+impl Path {
+    /// Every path that there can be.
+    pub const ALL: [Path; 3] = [Path::Link(Link::First), Path::Link(Link::Second), Path::Lan];
+
+    /// As an index of an array of all paths.
+    #[must_use]
+    pub fn place(self) -> usize {
+        match self {
+            Path::Link(link) => link.place(),
+            Path::Lan => MAX_LINKS,
+        }
+    }
 }
 
 /// What a primary's packets wait for.
@@ -124,6 +169,9 @@ pub struct Log {
     pub run: Incarnation,
     /// How many workers the other node has.
     pub workers: u16,
+    /// The link that what this node sends of it takes: batches or confirmations. The other node
+    /// chooses for itself.
+    pub link: Link,
     /// At a primary: the other node is in sync, or is about to be, or cannot be known not to be.
     /// What clients are sent waits for its confirmation.
     pub counts: bool,

@@ -202,6 +202,13 @@ impl Session {
         }
     }
 
+    /// What was sent last may be lost, since the way it took has failed: all that is not confirmed
+    /// is due to be sent again, and a confirmation.
+    pub fn send_again(&mut self) {
+        self.sender.send_again();
+        self.receiver.confirm_again();
+    }
+
     /// Appends a record (its body is the concatenation of `parts`) to the open batch and returns
     /// the position of the batch that it is in. A batch that would grow too long is closed first.
     ///

@@ -46,6 +46,9 @@ struct Args {
     /// That seed with two nodes that decide between themselves.
     #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning"])]
     paired: bool,
+    /// That seed with one link.
+    #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired"])]
+    linked_once: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -64,10 +67,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     panics::keep();
     if let Some(seed) = args.seed {
-        let extent = match (args.plain, args.learning, args.paired) {
+        let extent = match (args.plain, args.learning, args.paired, args.linked_once) {
             (true, ..) => Extent::Plain,
-            (_, true, _) => Extent::Learning,
-            (_, _, true) => Extent::Paired,
+            (_, true, ..) => Extent::Learning,
+            (_, _, true, _) => Extent::Paired,
+            (_, _, _, true) => Extent::LinkedOnce,
             _ => Extent::Whole,
         };
         return one(&args, Which { seed, extent });
@@ -88,15 +92,17 @@ enum Extent {
     Plain,
     Learning,
     Paired,
+    LinkedOnce,
     Whole,
 }
 
 impl Extent {
     /// As on the command line.
-    const FLAGS: [(Extent, &str); 3] = [
+    const FLAGS: [(Extent, &str); 4] = [
         (Extent::Plain, " --plain"),
         (Extent::Learning, " --learning"),
         (Extent::Paired, " --paired"),
+        (Extent::LinkedOnce, " --linked-once"),
     ];
 }
 
@@ -106,6 +112,7 @@ impl Which {
             Extent::Plain => Plan::plain(self.seed),
             Extent::Learning => Plan::learning(self.seed),
             Extent::Paired => Plan::paired(self.seed),
+            Extent::LinkedOnce => Plan::linked_once(self.seed),
             Extent::Whole => Plan::new(self.seed),
         }
     }

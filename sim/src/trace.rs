@@ -92,6 +92,7 @@ fn number(place: Place) -> u64 {
         Place::Lan(node) => node as u64,
         Place::Link(node) => 1 << 8 | node as u64,
         Place::Host(host) => 2 << 8 | host as u64,
+        Place::SecondLink(node) => 3 << 8 | node as u64,
     }
 }
 
@@ -100,6 +101,7 @@ fn name(place: Place) -> String {
     match place {
         Place::Lan(index) => format!("{} lan  ", node(index)),
         Place::Link(index) => format!("{} link ", node(index)),
+        Place::SecondLink(index) => format!("{} link2", node(index)),
         Place::Host(host) => format!("client {host}"),
     }
 }

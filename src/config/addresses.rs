@@ -54,9 +54,14 @@ pub fn gateways(texts: &[String], check: &mut Checker) -> Option<Vec<IpAddr>> {
     Some(gateways)
 }
 
-/// The node's address on the link.
-pub fn of_link(text: &str, check: &mut Checker) -> Option<Cidr> {
-    check.parse("node.link.address", text, ADDRESS_AND_PREFIX)
+/// What the table of a link is called, of so many.
+pub fn link_key(place: usize, links: usize) -> String {
+    if links == 1 { "node.link".into() } else { format!("node.link[{place}]") }
+}
+
+/// The node's address on a link; `key` is the link's table.
+pub fn of_link(key: &str, text: &str, check: &mut Checker) -> Option<Cidr> {
+    check.parse(&format!("{key}.address"), text, ADDRESS_AND_PREFIX)
 }
 
 fn one_of_each_version(key: &str, addresses: &[IpAddr], check: &mut Checker) {
@@ -86,20 +91,16 @@ fn usable(key: &str, address: IpAddr, check: &mut Checker) {
 
 /// Rules that take more than one section to see.
 pub fn together(cluster: &Cluster, node: &Node, peers: &[Peer], check: &mut Checker) {
-    let (lan, link) = (&node.lan.addresses, node.link.address);
+    let lan = &node.lan.addresses;
     for peer in peers {
         let hint = "a peer's name is the other node's node.name; all must differ";
         let what = format!("\"{}\" is this node's own name", peer.name);
         check.require(peer.name != node.name, "peer.name", what, hint);
-        side("lan", lan, peer.lan, check);
-        side("link", &[link], peer.link, check);
+        side(("peer.lan", "node.lan"), lan, peer.lan, check);
+        of_links(node, peer, check);
     }
     apart(peers, check);
-    for lan in lan {
-        let what = format!("{link} overlaps the LAN's network {lan}");
-        let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\" or \"fd78::1/64\"";
-        check.require(!lan.overlaps(&link), "node.link.address", what, hint);
-    }
+    links_apart(node, check);
     for gateway in &node.lan.gateways {
         let what = format!("{gateway} is not in the network of node.lan.address {}", list(lan));
         let hint = "expected a router on the service LAN";
@@ -108,8 +109,9 @@ pub fn together(cluster: &Cluster, node: &Node, peers: &[Peer], check: &mut Chec
     }
     for (index, vip) in cluster.vips.iter().enumerate() {
         let key = format!("cluster.vip[{index}]");
-        let theirs = peers.iter().flat_map(|peer| [peer.lan, peer.link]);
-        let own = lan.iter().map(|lan| lan.address).chain([link.address]);
+        let theirs = peers.iter().flat_map(|peer| peer.links.iter().copied().chain([peer.lan]));
+        let links = node.links.iter().map(|link| link.address.address);
+        let own = lan.iter().map(|lan| lan.address).chain(links);
         let taken = own.chain(theirs).any(|own| own == vip.address);
         let what = format!("{} is also a node's own address", vip.address);
         let hint = "the service address moves between the nodes: give it one of its own";
@@ -123,29 +125,62 @@ pub fn together(cluster: &Cluster, node: &Node, peers: &[Peer], check: &mut Chec
     }
 }
 
+/// A peer's addresses on the links.
+fn of_links(node: &Node, peer: &Peer, check: &mut Checker) {
+    let (links, theirs) = (node.links.len(), peer.links.len());
+    let what = format!("\"{}\" has {theirs} addresses for {links} links", peer.name);
+    let hint = "expected its address on each node.link, in the same order";
+    check.require(links == theirs, "peer.link", what, hint);
+    for (place, (link, theirs)) in node.links.iter().zip(&peer.links).enumerate() {
+        let keys = match links {
+            1 => "peer.link".into(),
+            _ => format!("peer.link[{place}]"),
+        };
+        side((&keys, &link_key(place, links)), &[link.address], *theirs, check);
+    }
+}
+
+/// Each port has a network of its own, or a datagram would not go where it is sent.
+fn links_apart(node: &Node, check: &mut Checker) {
+    let links = node.links.len();
+    for (place, link) in node.links.iter().enumerate() {
+        let (key, link) = (format!("{}.address", link_key(place, links)), link.address);
+        let hint = "give the link a network of its own, e.g. \"10.78.0.1/24\" or \"fd78::1/64\"";
+        for lan in &node.lan.addresses {
+            let what = format!("{link} overlaps the LAN's network {lan}");
+            check.require(!lan.overlaps(&link), &key, what, hint);
+        }
+        for other in &node.links[..place] {
+            let what = format!("{link} overlaps the first link's network {}", other.address);
+            check.require(!other.address.overlaps(&link), &key, what, hint);
+        }
+    }
+}
+
 /// Other nodes must differ, and be heard by one IP version.
 fn apart(peers: &[Peer], check: &mut Checker) {
     for (index, peer) in peers.iter().enumerate() {
         for other in &peers[..index] {
             let what = format!("\"{}\" is listed twice", peer.name);
             check.require(peer.name != other.name, "peer.name", what, "name each node once");
-            let same = peer.lan == other.lan || peer.link == other.link;
+            let same = peer.lan == other.lan
+                || peer.links.iter().zip(&other.links).any(|(one, other)| one == other);
             let what = format!("has an address of \"{}\"", other.name);
             check.require(!same, "peer", what, "expected addresses of its own");
         }
     }
 }
 
-/// Two nodes' own addresses on one port.
-fn side(name: &str, ours: &[Cidr], theirs: IpAddr, check: &mut Checker) {
-    let (key, our_key) = (format!("peer.{name}"), format!("node.{name}.address"));
+/// Two nodes' own addresses on one port: the peer's key, and this node's table.
+fn side((key, port): (&str, &str), ours: &[Cidr], theirs: IpAddr, check: &mut Checker) {
+    let our_key = format!("{port}.address");
     let what = format!("{theirs} is not in the network of {our_key} {}", list(ours));
     let shared = ours.iter().any(|ours| ours.contains(theirs));
-    check.require(shared, &key, what, "both nodes must share that network");
+    check.require(shared, key, what, "both nodes must share that network");
     let what = format!("{theirs} is this node's own address");
     let other = ours.iter().all(|ours| ours.address != theirs);
-    check.require(other, &key, what, "expected the other node's address");
-    usable(&key, theirs, check);
+    check.require(other, key, what, "expected the other node's address");
+    usable(key, theirs, check);
     ours.iter().for_each(|ours| usable(&our_key, ours.address, check));
 }
 

@@ -136,7 +136,9 @@ pub struct Node {
     pub handover_mbit: u32,
     pub cores: Vec<u16>,
     pub lan: Lan,
-    pub link: Link,
+    /// One, or two.
+    #[serde(rename = "link")]
+    pub links: Vec<Link>,
 }
 
 /// The port that clients reach.
@@ -151,7 +153,7 @@ pub struct Lan {
     pub gateways: Vec<IpAddr>,
 }
 
-/// The port of the replication link.
+/// The port of a replication link.
 #[derive(Debug, Clone, Serialize)]
 pub struct Link {
     pub device: String,
@@ -159,12 +161,21 @@ pub struct Link {
     pub mtu: u16,
 }
 
+impl Link {
+    /// What the link at this place of [`Node::links`] is called.
+    pub fn name(place: usize) -> &'static str {
+        if place == 0 { "link" } else { "second link" }
+    }
+}
+
 /// The other node.
 #[derive(Debug, Clone, Serialize)]
 pub struct Peer {
     pub name: String,
     pub lan: IpAddr,
-    pub link: IpAddr,
+    /// On each of the node's links.
+    #[serde(rename = "link")]
+    pub links: Vec<IpAddr>,
 }
 
 /// What is logged, and how.

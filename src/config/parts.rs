@@ -75,6 +75,7 @@ impl NodeConfig {
             detection_ceiling_us: detection_timeout_us * DETECTION_CEILING,
             lone_start_us: us(self.node.lone_start_ms),
             priority: self.node.priority,
+            links: u8::try_from(self.node.links.len()).unwrap_or(u8::MAX),
         }
     }
 
@@ -113,7 +114,7 @@ impl NodeConfig {
             vmac: Mac(self.cluster.vmac.0),
             ingress: self.cluster.ingress.into(),
             lan: self.lan_port(),
-            link: self.link_port(),
+            links: self.link_ports().collect(),
             control_port: self.cluster.control_port,
             commit: self.cluster.commit.into(),
             protection: match self.cluster.encryption {
@@ -148,10 +149,11 @@ impl NodeConfig {
         PortConfig { addresses: addresses.collect(), peers: peers.collect() }
     }
 
-    fn link_port(&self) -> PortConfig {
-        let own = on_network(&self.node.link.address, None);
-        let peers = self.peers.iter().map(|peer| peer.link.into());
-        PortConfig { addresses: [own].into_iter().collect(), peers: peers.collect() }
+    fn link_ports(&self) -> impl Iterator<Item = PortConfig> {
+        self.node.links.iter().enumerate().map(|(place, link)| {
+            let peers = self.peers.iter().map(|peer| peer.links[place]);
+            PortConfig::new(on_network(&link.address, None), peers)
+        })
     }
 }
 

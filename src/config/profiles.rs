@@ -1,16 +1,21 @@
-//! The hardware profiles of a node's two ports.
+//! The hardware profiles of a node's ports.
 
 use std::path::Path;
 
 use hw_profiles::Profile;
 
-use super::{error::Problem, schema::NodeSection};
+use super::{
+    addresses::link_key,
+    error::Problem,
+    schema::{LinkSection, NodeSection},
+};
 
 /// What each port runs with.
 #[derive(Debug, Clone)]
 pub struct Profiles {
     pub lan: Profile,
-    pub link: Profile,
+    /// By the places of the links.
+    pub links: Vec<Profile>,
 }
 
 impl Profiles {
@@ -20,14 +25,23 @@ impl Profiles {
     /// No profile of that name, or a file that can't be used.
     pub fn load(section: &NodeSection, base: &Path) -> Result<Self, Problem> {
         let lan = load("node", &section.profile, section.profile_file.as_deref(), base)?;
-        let link_file = section.link.profile_file.as_deref();
-        let link = match (&section.link.profile, link_file) {
-            (None, None) => lan.clone(),
+        let link = |(place, link): (usize, &LinkSection)| match (
+            &link.profile,
+            link.profile_file.as_deref(),
+        ) {
+            (None, None) => Ok(lan.clone()),
             (name, file) => {
-                load("node.link", name.as_ref().unwrap_or(&section.profile), file, base)?
+                let key = link_key(place, section.link.0.len());
+                load(&key, name.as_ref().unwrap_or(&section.profile), file, base)
             }
         };
-        Ok(Self { lan, link })
+        let links = section.link.0.iter().enumerate().map(link).collect::<Result<_, _>>()?;
+        Ok(Self { lan, links })
+    }
+
+    /// Those of all ports.
+    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
+        [&self.lan].into_iter().chain(&self.links)
     }
 }
 

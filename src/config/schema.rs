@@ -183,7 +183,8 @@ pub struct NodeSection {
     #[serde(default = "default::cores")]
     pub cores: Vec<u16>,
     pub lan: LanSection,
-    pub link: LinkSection,
+    /// `[node.link]`, or `[[node.link]]` twice.
+    pub link: OneOrMore<LinkSection>,
 }
 
 /// `[node.lan]`: the port that clients reach.
@@ -198,7 +199,7 @@ pub struct LanSection {
     pub gateway: OneOrMore<String>,
 }
 
-/// `[node.link]`: the dedicated replication link.
+/// `[node.link]`: a dedicated replication link.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LinkSection {
     /// Profile of this port; the node's (with its file) when absent.
@@ -216,7 +217,8 @@ pub struct LinkSection {
 pub struct PeerSection {
     pub name: String,
     pub lan: String,
-    pub link: String,
+    /// On each of the links, in the order of `node.link`.
+    pub link: OneOrMore<String>,
 }
 
 /// A whole `witness.toml`. Its `[cluster]` and `[register]` are written as in a `node.toml`.

@@ -125,7 +125,7 @@ fn link_may_be_ipv6() {
     let text = GOOD.replace("10.78.0.1/24", "fd78::1/64").replace("10.78.0.2", "fd78::2");
     let config = read(&text).unwrap();
     let content = std::sync::Arc::new(engine::content::Content::new([]).unwrap());
-    let link = config.worker(replication::Incarnation(1), content).link;
+    let link = config.worker(replication::Incarnation(1), content).links.remove(0);
     assert_eq!((link.addresses.len(), link.peers[0]), (1, "fd78::2".parse().unwrap()));
     let message = read(&text.replace("\"fd78::2\"", "\"10.78.0.2\"")).unwrap_err().to_string();
     assert_says(&message, &["peer.link", "10.78.0.2 is not in the network", "fd78::1/64"]);
@@ -198,8 +198,8 @@ fn cluster_may_have_more_than_two_nodes() {
     let identity = config.identity(replication::Incarnation(1), &content).unwrap();
     assert_eq!(identity.peers.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     let worker = config.worker(replication::Incarnation(1), content);
-    assert_eq!((worker.lan.peers.len(), worker.link.peers.len()), (2, 2));
-    assert_eq!(worker.link.peers[1], "10.78.0.3".parse().unwrap());
+    assert_eq!((worker.lan.peers.len(), worker.links[0].peers.len()), (2, 2));
+    assert_eq!(worker.links[0].peers[1], "10.78.0.3".parse().unwrap());
 }
 
 #[test]
@@ -393,4 +393,46 @@ fn ingress_that_cannot_work_is_refused() {
         .replace("name = \"lab\"\n", "name = \"lab\"\ningress = \"flood\"\n")
         .replace("profile = \"af_packet\"", "profile = \"ena\"");
     assert_says(&read(&cloud).unwrap_err().to_string(), &["cluster.ingress", "\"ena\"", "switch"]);
+}
+
+/// The good configuration with two links, and the second one's table and the peer's addresses.
+fn with_links(second: &str, theirs: &str) -> Result<NodeConfig, ConfigError> {
+    let text = GOOD.replace("[node.link]", "[[node.link]]");
+    let text = text.replace("\n[peer]", &format!("\n[[node.link]]\n{second}\n\n[peer]"));
+    read(&text.replace("link = \"10.78.0.2\"", &format!("link = {theirs}")))
+}
+
+const SECOND: &str = "device = \"link1\"\naddress = \"10.80.0.1/24\"\nmtu = 8000";
+const THEIRS: &str = r#"["10.78.0.2", "10.80.0.2"]"#;
+
+#[test]
+fn second_link_has_a_port_and_addresses_of_its_own() {
+    let config = with_links(SECOND, THEIRS).unwrap();
+    assert_eq!(config.member().links, 2);
+    assert_eq!((config.profiles.links.len(), config.node.links[1].mtu), (2, 8000));
+    let content = std::sync::Arc::default();
+    let links = config.worker(replication::Incarnation(1), content).links;
+    let seen: Vec<_> =
+        links.iter().map(|link| (link.addresses[0].address, link.peers[0])).collect();
+    let expected = [("10.78.0.1", "10.78.0.2"), ("10.80.0.1", "10.80.0.2")]
+        .map(|(own, peer)| (own.parse::<engine::addr::Addr>().unwrap(), peer.parse().unwrap()));
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn second_link_that_is_no_other_link_is_refused() {
+    let says = |second: &str, theirs: &str, what: &[&str]| {
+        let message = with_links(second, theirs).unwrap_err().to_string();
+        assert_says(&message, what);
+    };
+    says(SECOND, "\"10.78.0.2\"", &["peer.link", "1 addresses for 2 links", "same order"]);
+    says(SECOND, r#"["10.78.0.2", "10.78.0.3"]"#, &["peer.link[1]", "node.link[1].address"]);
+    let same_device = SECOND.replace("link1", "link0");
+    says(&same_device, THEIRS, &["node.link[1].device", "the first link's device too"]);
+    let same_network = SECOND.replace("10.80.0.1", "10.78.0.9");
+    says(&same_network, THEIRS, &["node.link[1].address", "overlaps the first link's network"]);
+    let too_wide = SECOND.replace("8000", "9700");
+    says(&too_wide, THEIRS, &["node.link[1].mtu", "9700 is out of range"]);
+    let three = format!("{SECOND}\n\n[[node.link]]\n{}", SECOND.replace("80", "81"));
+    says(&three, THEIRS, &["node.link", "has 3", "expected 1 to 2 links"]);
 }

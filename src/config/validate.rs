@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use engine::config::{Ecn, TcpConfig};
 use hw_profiles::Profile;
-use replication::{KeyRing, MAX_PEERS};
+use replication::{KeyRing, MAX_LINKS, MAX_PEERS};
 
 use super::{
     Cluster, Commit, ContentRoot, Ingress, KeySource, Lan, Link, Log, LogFormat, Node, NodeConfig,
     Peer, Profiles, Rule,
-    addresses::{self, ADDRESS},
+    addresses::{self, ADDRESS, link_key},
     checker::Checker,
     error::Problem,
     limits, register,
@@ -62,7 +62,10 @@ pub fn validate(
     check.require(patient, "node.lone_start_ms", what, hint);
     workers(&cluster, &node, &mut check);
     frames("cluster.mtu", cluster.mtu, &profiles.lan, &mut check);
-    frames("node.link.mtu", node.link.mtu, &profiles.link, &mut check);
+    for (place, (link, profile)) in node.links.iter().zip(&profiles.links).enumerate() {
+        let key = format!("{}.mtu", link_key(place, node.links.len()));
+        frames(&key, link.mtu, profile, &mut check);
+    }
     if !check.problems.is_empty() {
         return Err(check.problems);
     }
@@ -270,24 +273,43 @@ fn node(section: &NodeSection, check: &mut Checker) -> Option<Node> {
     let name = check.name("node.name", &section.name);
     let lone_start_ms = check.range("node.lone_start_ms", section.lone_start_ms, 100, 3_600_000);
     let handover_mbit = check.range("node.handover_mbit", section.handover_mbit, 1, 1_000_000);
-    let device = |device: &str, key: &str, check: &mut Checker| {
-        let hint = "expected an interface name, a PCI address or a socket, as the profile wants";
-        check.require(!device.trim().is_empty(), key, "is empty", hint);
-        device.to_owned()
-    };
     let lan_device = device(&section.lan.device, "node.lan.device", check);
-    let link_device = device(&section.link.device, "node.link.device", check);
-    let what = format!("\"{link_device}\" is the LAN's device too");
-    let hint = "the link needs a port of its own, so that two paths can fail independently";
-    check.require(lan_device != link_device, "node.link.device", what, hint);
-    let mtu = check.range("node.link.mtu", section.link.mtu, 1280, 9600);
     let addresses = addresses::of_lan(&section.lan.address.0, check);
     let gateways = addresses::gateways(&section.lan.gateway.0, check);
-    let link_address = addresses::of_link(&section.link.address, check);
+    let links = links(section, &lan_device, check);
     let lan = Lan { device: lan_device, addresses: addresses?, gateways: gateways? };
-    let link = Link { device: link_device, address: link_address?, mtu };
     let (priority, cores) = (section.priority, section.cores.clone());
-    Some(Node { name, priority, lone_start_ms, handover_mbit, cores, lan, link })
+    Some(Node { name, priority, lone_start_ms, handover_mbit, cores, lan, links: links? })
+}
+
+fn device(device: &str, key: &str, check: &mut Checker) -> String {
+    let hint = "expected an interface name, a PCI address or a socket, as the profile wants";
+    check.require(!device.trim().is_empty(), key, "is empty", hint);
+    device.to_owned()
+}
+
+/// The replication links; each needs a port of its own.
+fn links(section: &NodeSection, lan_device: &str, check: &mut Checker) -> Option<Vec<Link>> {
+    let sections = &section.link.0;
+    let what = format!("has {}", sections.len());
+    let hint = format!("expected 1 to {MAX_LINKS} links");
+    check.require((1..=MAX_LINKS).contains(&sections.len()), "node.link", what, &hint);
+    let mut links: Vec<Link> = Vec::new();
+    for (place, section) in sections.iter().enumerate() {
+        let key = link_key(place, sections.len());
+        let device_key = format!("{key}.device");
+        let device = device(&section.device, &device_key, check);
+        let what = format!("\"{device}\" is the LAN's device too");
+        let hint = "the link needs a port of its own, so that two paths can fail independently";
+        check.require(lan_device != device, &device_key, what, hint);
+        let what = format!("\"{device}\" is the first link's device too");
+        let fresh = links.iter().all(|other| other.device != device);
+        check.require(fresh, &device_key, what, hint);
+        let mtu = check.range(&format!("{key}.mtu"), section.mtu, 1280, 9600);
+        let address = addresses::of_link(&key, &section.address, check)?;
+        links.push(Link { device, address, mtu });
+    }
+    Some(links)
 }
 
 fn commit(section: &CommitSection, check: &mut Checker) -> Option<Commit> {
@@ -319,8 +341,9 @@ fn peers(sections: &[PeerSection], check: &mut Checker) -> Option<Vec<Peer>> {
 fn peer(section: &PeerSection, check: &mut Checker) -> Option<Peer> {
     let name = check.name("peer.name", &section.name);
     let lan = check.parse("peer.lan", &section.lan, ADDRESS);
-    let link = check.parse("peer.link", &section.link, ADDRESS);
-    Some(Peer { name, lan: lan?, link: link? })
+    let link = section.link.0.iter().map(|link| check.parse("peer.link", link, ADDRESS));
+    let links: Option<Vec<_>> = link.collect();
+    Some(Peer { name, lan: lan?, links: links? })
 }
 
 pub fn log(section: &LogSection, check: &mut Checker) -> Option<Log> {

@@ -1,9 +1,9 @@
-//! The two ports: does the device exist, is it bound, up, and wide enough.
+//! The ports: does the device exist, is it bound, up, and wide enough.
 
 use hw_profiles::{Attach, Profile};
 
 use super::{finding::Report, system::System};
-use crate::config::NodeConfig;
+use crate::config::{Link, NodeConfig};
 
 /// One port of the node, as its checks need it.
 struct Port<'a> {
@@ -13,7 +13,7 @@ struct Port<'a> {
     profile: &'a Profile,
 }
 
-/// Looks at both ports' devices.
+/// Looks at all ports' devices.
 pub fn ports(config: &NodeConfig, system: &System, report: &mut Report) {
     let (node, profiles) = (&config.node, &config.profiles);
     let lan = Port {
@@ -22,13 +22,12 @@ pub fn ports(config: &NodeConfig, system: &System, report: &mut Report) {
         mtu: config.cluster.mtu,
         profile: &profiles.lan,
     };
-    let link = Port {
-        area: "link",
-        device: &node.link.device,
-        mtu: node.link.mtu,
-        profile: &profiles.link,
-    };
-    for port in [lan, link] {
+    let links = node.links.iter().zip(&profiles.links).enumerate();
+    let links = links.map(|(place, (link, profile))| {
+        let Link { device, mtu, .. } = link;
+        Port { area: Link::name(place), device, mtu: *mtu, profile }
+    });
+    for port in [lan].into_iter().chain(links) {
         match (port.profile.device.attach, port.profile.device.driver.as_str()) {
             (Attach::Pci, _) => pci(&port, config, system, report),
             (Attach::Vdev, "net_af_packet") => interface(&port, system, report),

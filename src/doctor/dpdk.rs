@@ -16,7 +16,7 @@ pub fn libraries(config: Option<&NodeConfig>, report: &mut Report) {
     };
     report.ok(AREA, format!("{} files of drivers in {}", plugins.len(), folder.display()));
     let mut wanted = vec!["mempool_ring".to_owned(), "bus_vdev".to_owned()];
-    for profile in config.iter().flat_map(|config| [&config.profiles.lan, &config.profiles.link]) {
+    for profile in config.iter().flat_map(|config| config.profiles.iter()) {
         let library = library_of(&profile.device.driver);
         if !wanted.contains(&library) {
             wanted.push(library);

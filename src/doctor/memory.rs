@@ -15,7 +15,7 @@ pub fn available(config: &NodeConfig, system: &System, report: &mut Report) {
         report.note(PLAIN, "the kernel does not say how much is available");
         return;
     };
-    let profiles = [&config.profiles.lan, &config.profiles.link];
+    let profiles = &config.profiles;
     let plain = !profiles.iter().any(|profile| profile.eal.hugepages);
     let dpdk_mib = profiles.iter().map(|profile| profile.eal.memory_mib).max().unwrap_or(0);
     let needed_mib =
@@ -83,10 +83,10 @@ fn pools(system: &System) -> Vec<Pool> {
     system.names(FOLDER).into_iter().filter_map(pool).collect()
 }
 
-/// EAL takes its memory once for both ports: the larger wish counts.
+/// EAL takes its memory once for all ports: the largest wish counts.
 fn needed_mib(config: Option<&NodeConfig>) -> u64 {
     let Some(config) = config else { return 0 };
-    let profiles = [&config.profiles.lan, &config.profiles.link];
+    let profiles = &config.profiles;
     let with_pages = profiles.iter().any(|profile| profile.eal.hugepages);
     let largest = profiles.iter().map(|profile| profile.eal.memory_mib).max();
     if with_pages { largest.unwrap_or(0).into() } else { 0 }

@@ -8,7 +8,7 @@ use super::{
     finding::Report,
     system::{System, output_of},
 };
-use crate::config::NodeConfig;
+use crate::config::{Link, NodeConfig};
 
 const ADDRESSES: &str = "addresses";
 const PEER: &str = "peer";
@@ -19,7 +19,7 @@ pub fn addresses(config: &NodeConfig, system: &System, report: &mut Report) {
     local.extend(local_addresses_ipv6(&system.read("/proc/net/if_inet6").unwrap_or_default()));
     let vips = config.cluster.vips.iter().map(|vip| ("service address", vip));
     let own = config.node.lan.addresses.iter().map(|address| ("node.lan.address", address));
-    let own = own.chain([("node.link.address", &config.node.link.address)]);
+    let own = own.chain(config.node.links.iter().map(|link| ("node.link.address", &link.address)));
     let mut clean = true;
     for (what, cidr) in vips.chain(own) {
         if local.contains(&cidr.address) {
@@ -41,11 +41,9 @@ pub fn addresses(config: &NodeConfig, system: &System, report: &mut Report) {
     if is_shared(&profiles.lan) {
         forwarding(ipv6, system, report);
     }
-    let ports = [
-        (&profiles.lan, &node.lan.device, ipv6),
-        (&profiles.link, &node.link.device, node.link.address.address.is_ipv6()),
-    ];
-    for (_, device, _) in ports.into_iter().filter(|(port, _, ipv6)| is_shared(port) && *ipv6) {
+    let links = node.links.iter().map(|link| (&link.device, link.address.address.is_ipv6()));
+    let ports = profiles.iter().zip([(&node.lan.device, ipv6)].into_iter().chain(links));
+    for (_, (device, _)) in ports.filter(|(port, (_, ipv6))| is_shared(port) && *ipv6) {
         speaks_ipv6(device, system, report);
     }
 }
@@ -99,9 +97,13 @@ fn local_addresses_ipv6(table: &str) -> Vec<IpAddr> {
 pub fn peer(config: &NodeConfig, system: &System, report: &mut Report) {
     let routes = system.read("/proc/net/route").unwrap_or_default();
     let routes_ipv6 = system.read("/proc/net/ipv6_route").unwrap_or_default();
-    let (lan, link) = (&config.node.lan.device, &config.node.link.device);
-    let ways =
-        config.peers.iter().flat_map(|peer| [("LAN", peer.lan, lan), ("link", peer.link, link)]);
+    let (lan, links) = (&config.node.lan.device, &config.node.links);
+    let ways = config.peers.iter().flat_map(|peer| {
+        let of_links = peer.links.iter().zip(links).enumerate();
+        let of_links =
+            of_links.map(|(place, (theirs, link))| (Link::name(place), *theirs, &link.device));
+        [("LAN", peer.lan, lan)].into_iter().chain(of_links)
+    });
     for (path, address, device) in ways {
         let reachable = match address {
             IpAddr::V4(v4) => has_route(&routes, device, v4),

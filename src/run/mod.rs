@@ -112,8 +112,12 @@ fn start(
     let (steward, lines) = MemberSteward::new(member);
     let workers = config.node.cores.len();
     let lan = shares(&mut ports.lan, workers)?;
-    let link = shares(&mut ports.link, workers)?;
-    let shares = lan.into_iter().zip(link).map(|(lan, link)| Shares { lan, link }).collect();
+    let links = ports.links.iter_mut().map(|link| shares(link, workers));
+    let mut links: Vec<_> =
+        links.map(|link| Ok(link?.into_iter())).collect::<anyhow::Result<_>>()?;
+    let of_links =
+        |lan| Shares { lan, links: links.iter_mut().filter_map(Iterator::next).collect() };
+    let shares = lan.into_iter().map(of_links).collect();
     let crew = worker::crew(config.worker(incarnation, content), shares, steward)?;
 
     let kept = Arc::new(admin::EventLog::default());

@@ -1,18 +1,20 @@
-//! The node's two ports, from profile and configuration to opened devices.
+//! The node's ports, from profile and configuration to opened devices.
 
 use anyhow::Context;
 use dpdk::{Eal, EalConfig, Mempool, Offloads, Port, PortConfig};
 use engine::hash::RSS_KEY;
 use hw_profiles::{Attach, Profile};
+use replication::MAX_LINKS;
 use tracing::info;
 
 use crate::config::{Ingress, NodeConfig};
 
-/// Both ports, opened and started.
+/// All ports, opened and started.
 #[derive(Debug)]
 pub struct Ports {
     pub lan: OpenPort,
-    pub link: OpenPort,
+    /// In the order of the configuration.
+    pub links: Vec<OpenPort>,
 }
 
 /// A port and the frames that it and its users share.
@@ -22,31 +24,39 @@ pub struct OpenPort {
     pub pool: Mempool,
 }
 
-/// Starts EAL with what both profiles ask for.
+/// Starts EAL with what all profiles ask for.
 ///
 /// # Errors
 /// EAL refuses; the error says what to do.
 pub fn start_eal(config: &NodeConfig) -> anyhow::Result<Eal> {
-    let (lan, link) = (&config.profiles.lan, &config.profiles.link);
-    let devices = [(lan, &config.node.lan.device), (link, &config.node.link.device)];
-    let pci = devices
-        .into_iter()
+    let (node, profiles) = (&config.node, &config.profiles);
+    let devices = [&node.lan.device].into_iter().chain(node.links.iter().map(|link| &link.device));
+    let pci = profiles
+        .iter()
+        .zip(devices)
         .filter(|(profile, _)| profile.device.attach == Attach::Pci)
         .map(|(profile, device)| profile.device.template.replace("{device}", device))
         .collect();
-    let mut args = lan.eal.args.clone();
-    args.extend(link.eal.args.iter().filter(|arg| !lan.eal.args.contains(arg)).cloned());
+    let mut args: Vec<String> = Vec::new();
+    for profile in profiles.iter() {
+        let wanted = profile.eal.args.iter();
+        let more: Vec<String> = wanted.filter(|arg| !args.contains(arg)).cloned().collect();
+        args.extend(more);
+    }
     let eal = EalConfig {
         file_prefix: format!("holdfast-{}-{}", config.cluster.name, config.node.name),
-        hugepages: lan.eal.hugepages || link.eal.hugepages,
-        memory_mib: lan.eal.memory_mib.max(link.eal.memory_mib),
+        hugepages: profiles.iter().any(|profile| profile.eal.hugepages),
+        memory_mib: profiles.iter().map(|profile| profile.eal.memory_mib).max().unwrap_or(0),
         pci,
         args,
     };
     Eal::init(&eal).context("DPDK did not start")
 }
 
-/// Opens both ports with a queue pair for each worker, as far as the devices have them.
+/// What log lines and pools call the ports of the links.
+const LINK_NAMES: [&str; MAX_LINKS] = ["link", "link2"];
+
+/// Opens all ports with a queue pair for each worker, as far as the devices have them.
 ///
 /// # Errors
 /// A device can't be had, or not with this MTU; the error says what to do.
@@ -61,10 +71,16 @@ pub fn open(eal: &Eal, config: &NodeConfig) -> anyhow::Result<Ports> {
     let mut lan = open_port(eal, &profiles.lan, &node.lan.device, &wanted)
         .with_context(|| format!("node.lan.device \"{}\"", node.lan.device))?;
     lan.port.add_mac(config.cluster.vmac.0)?;
-    let wanted = Wanted { index: 1, name: "link", workers, mtu: node.link.mtu, kept: 0 };
-    let link = open_port(eal, &profiles.link, &node.link.device, &wanted)
-        .with_context(|| format!("node.link.device \"{}\"", node.link.device))?;
-    Ok(Ports { lan, link })
+    let mut links = Vec::new();
+    for (index, ((link, profile), name)) in
+        (1..).zip(node.links.iter().zip(&profiles.links).zip(LINK_NAMES))
+    {
+        let wanted = Wanted { index, name, workers, mtu: link.mtu, kept: 0 };
+        let open = open_port(eal, profile, &link.device, &wanted)
+            .with_context(|| format!("node.link: device \"{}\"", link.device))?;
+        links.push(open);
+    }
+    Ok(Ports { lan, links })
 }
 
 struct Wanted {

@@ -26,7 +26,8 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     }
     for other in &member.peers {
         line("peer", peer(other));
-        line("  link", path(&other.link));
+        line("  link", link(other, 1, &other.link));
+        other.second_link.iter().for_each(|second| line("  link 2", link(other, 2, second)));
         line("  LAN", path(&other.lan));
     }
     if let Some(register) = &status.register {
@@ -96,6 +97,12 @@ fn peer(peer: &PeerStatus) -> String {
         }
         None => format!("{}, never heard", peer.name),
     }
+}
+
+/// Of two links it is worth saying which one is in use.
+fn link(peer: &PeerStatus, number: u8, status: &PathStatus) -> String {
+    let in_use = peer.second_link.is_some() && peer.active_link == number;
+    format!("{}{}", path(status), if in_use { "; carries the log" } else { "" })
 }
 
 fn path(path: &PathStatus) -> String {

@@ -13,6 +13,7 @@ mod ipv6;
 mod keys;
 mod lab;
 mod latency;
+mod links;
 mod mtu;
 mod scale;
 mod services;

@@ -89,7 +89,7 @@ pub fn standing(lab: &Lab, node: &str) -> String {
 }
 
 /// `node` serves, and the other one holds the same state.
-fn paired(lab: &Lab, node: &str) -> bool {
+pub fn paired(lab: &Lab, node: &str) -> bool {
     let status = lab.status();
     status["primary"] == node && ["a", "b"].iter().all(|node| status[node]["in_sync"] == true)
 }

@@ -49,7 +49,7 @@ impl<R: Register> Member<R> {
         let heard_both = rivals
             .iter()
             .filter_map(|node| self.peer_of(*node))
-            .all(|peer| peer.hears(Path::Link, began_us) && peer.hears(Path::Lan, began_us));
+            .all(|peer| peer.hears_link(began_us) && peer.hears(Path::Lan, began_us));
         self.peers.iter_mut().for_each(|peer| peer.restart_windows(now_us));
         let doubtful = !rivals.is_empty();
         if doubtful {

@@ -31,6 +31,8 @@ mod doubt;
 mod fence_tests;
 mod inquiry;
 mod intrusions;
+#[cfg(test)]
+mod link_tests;
 mod partners;
 mod peers;
 mod primary;
@@ -44,7 +46,7 @@ mod tests;
 
 use arrayvec::ArrayVec;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, MAX_PEERS, Path, PeerIndex, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
 };
 
 use crate::config::{ConfigError, MemberConfig};
@@ -271,7 +273,8 @@ impl<R: Register> Member<R> {
             }
             // Somebody on the link may be the peer with other keys, and may serve: no lone start.
             // On the service LAN anybody could say so.
-            if path == Path::Link && matches!(error, MessageError::UnknownKey(_)) {
+            let on_link = matches!(path, Path::Link(_));
+            if on_link && matches!(error, MessageError::UnknownKey(_)) {
                 self.last_sign_us = now_us;
                 self.foreign_us = Some(now_us);
             }
@@ -387,6 +390,7 @@ impl<R: Register> Member<R> {
             }
         }
         self.note_paths(now_us);
+        self.choose_links(now_us, report);
         self.send(now_us, emit);
         self.directive = self.decide(now_us);
         let silences = self.peers.iter().filter_map(|peer| peer.deadline_us(now_us));
@@ -458,7 +462,7 @@ impl<R: Register> Member<R> {
     }
 
     fn note_paths(&mut self, now_us: u64) {
-        for path in [Path::Link, Path::Lan] {
+        for path in self.config.paths() {
             for peer in &mut self.peers {
                 let name = peer.name;
                 let heard_us = peer.detector(path).last_heard_us().unwrap_or(now_us);
@@ -466,10 +470,21 @@ impl<R: Register> Member<R> {
                 let event = match peer.path_change(path, now_us) {
                     None => continue,
                     Some(true) => Event::PathHeard { path, peer: name },
-                    Some(false) => Event::PathSilent { path, peer: name, for_us },
+                    Some(false) => {
+                        let spared = matches!(path, Path::Link(_)) && peer.hears_link(now_us);
+                        Event::PathSilent { path, peer: name, for_us, spared }
+                    }
                 };
                 self.events.push(now_us, event);
             }
+        }
+    }
+
+    fn choose_links(&mut self, now_us: u64, report: &Report) {
+        for (peer, since_us) in self.peers.iter_mut().zip(report.unconfirmed_since_us) {
+            let since_us = since_us.map(|since_us| since_us.max(self.stall_end_us));
+            let changed = peer.choose_link(now_us, since_us);
+            self.counters.link_changes += u64::from(changed);
         }
     }
 
@@ -479,16 +494,16 @@ impl<R: Register> Member<R> {
         let role = match self.phase {
             Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => Role::Spare,
             Phase::Joining(primary) => {
-                logs[primary.at.place()] = Some(primary.log(false));
+                logs[primary.at.place()] = Some(self.log_with(primary, false));
                 Role::Joining
             }
             Phase::Backup(primary) => {
-                logs[primary.at.place()] = Some(primary.log(false));
+                logs[primary.at.place()] = Some(self.log_with(primary, false));
                 Role::Backup
             }
             Phase::Primary(serving) => {
                 for (partner, counts) in serving.logs() {
-                    logs[partner.at.place()] = Some(partner.log(counts));
+                    logs[partner.at.place()] = Some(self.log_with(partner, counts));
                 }
                 if let Act::Yielding(yielding) = serving.act {
                     quiesces = yielding.quiesces;
@@ -505,6 +520,10 @@ impl<R: Register> Member<R> {
             quiesce: if quiesces { self.switchovers.attempts } else { 0 },
             passes_on: self.passes_on(now_us),
         }
+    }
+
+    fn log_with(&self, partner: Partner, counts: bool) -> Log {
+        partner.log(self.peer(partner.at).link(), counts)
     }
 
     /// The log that this node writes for `peer`, and whether the state comes in it and the service
@@ -555,7 +574,7 @@ impl<R: Register> Member<R> {
         if now_us >= self.next_heartbeat_us {
             for to in self.places() {
                 let heartbeat = Body::Heartbeat(self.heartbeat(now_us, to));
-                self.transmit(now_us, to, &[Path::Link, Path::Lan], heartbeat, emit);
+                self.transmit(now_us, to, self.config.paths(), heartbeat, emit);
             }
             self.counters.heartbeats_sent += 1;
             self.last_heartbeat_us = now_us;
@@ -567,12 +586,12 @@ impl<R: Register> Member<R> {
                 Which::Content => self.identity.content.clone(),
             };
             if let Some(body) = inquiry::answer(which, &manifest, chunk) {
-                self.transmit(now_us, to, &[path], body, emit);
+                self.transmit(now_us, to, [path], body, emit);
             }
         }
         for to in self.places() {
             if let Some(body) = self.inquiries[to.place()].request(now_us) {
-                self.transmit(now_us, to, &[Path::Link, Path::Lan], body, emit);
+                self.transmit(now_us, to, self.config.paths(), body, emit);
             }
         }
     }
@@ -581,7 +600,7 @@ impl<R: Register> Member<R> {
         &mut self,
         now_us: u64,
         receiver: PeerIndex,
-        paths: &[Path],
+        paths: impl IntoIterator<Item = Path>,
         body: Body<'_>,
         emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) {
@@ -589,7 +608,7 @@ impl<R: Register> Member<R> {
         let to = self.peers[receiver.place()].introduced();
         let message = Message { from: self.me, to, seq: self.seq, sent_us: now_us, body };
         let datagram = message.encode(&self.identity.keys);
-        paths.iter().for_each(|path| emit(*path, receiver, &datagram));
+        paths.into_iter().for_each(|path| emit(path, receiver, &datagram));
     }
 
     fn heartbeat(&self, now_us: u64, to: PeerIndex) -> Heartbeat {
@@ -601,8 +620,9 @@ impl<R: Register> Member<R> {
             silent: self.doubt.is_some(),
             answer: self.doubt.is_some(),
             pending: self.is_pending(),
-            hears_link: peer.hears(Path::Link, now_us),
+            hears_link: peer.hears_link(now_us),
             hears_lan: peer.hears(Path::Lan, now_us),
+            links_behind: peer.links_behind(now_us),
             restored: self.restored,
             drained: self.drained,
             log,
@@ -659,5 +679,5 @@ impl<R: Register> Member<R> {
 
 /// How long a batch may wait for that peer's confirmation.
 fn confirm_timeout_us(peer: &Peer) -> u64 {
-    peer.detector(Path::Link).timeout_us()
+    peer.link_timeout_us()
 }

@@ -1,7 +1,7 @@
 //! With whom a log is shared.
 
 use arrayvec::ArrayVec;
-use replication::{Epoch, Log, MAX_PEERS, PeerIndex};
+use replication::{Epoch, Link, Log, MAX_PEERS, PeerIndex};
 
 use crate::identity::NodeId;
 
@@ -21,11 +21,12 @@ pub(super) struct Partner {
 
 impl Partner {
     /// What a worker is told of it.
-    pub fn log(&self, counts: bool) -> Log {
+    pub fn log(&self, link: Link, counts: bool) -> Log {
         Log {
             epoch: self.log,
             run: self.id.incarnation,
             workers: self.workers,
+            link,
             counts,
             hands_over: self.was_given,
         }

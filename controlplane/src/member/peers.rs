@@ -41,12 +41,12 @@ impl<R: Register> Member<R> {
         self.peers.iter().all(|peer| peer.is_silent(now_us))
     }
 
-    /// Whether the peer is heard, and hears this node, on each of the paths.
+    /// Whether the peer is heard, and hears this node, on a link and on the LAN.
     pub(super) fn heard_both_ways(&self, at: PeerIndex, now_us: u64) -> (bool, bool) {
         let peer = self.peer(at);
         let Some(heartbeat) = peer.heartbeat() else { return (false, false) };
         (
-            heartbeat.hears_link && peer.hears(Path::Link, now_us),
+            heartbeat.hears_link && peer.hears_link(now_us),
             heartbeat.hears_lan && peer.hears(Path::Lan, now_us),
         )
     }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use replication::{Path, Report};
+use replication::Report;
 
 use crate::events::{Event, Removal, SpareReason};
 use crate::message::Condition;
@@ -97,9 +97,9 @@ impl<R: Register> Member<R> {
         if since_heard_us > LATELY_HEARTBEATS * self.config.heartbeat_us {
             return None;
         }
-        // Without the link the log cannot pass; waiting for the first batch to prove it would
+        // Without a link the log cannot pass; waiting for the first batch to prove it would
         // only add its timeout to the pause.
-        if !peer.hears(Path::Link, now_us) || !said.hears_link {
+        if !peer.hears_link(now_us) || !said.hears_link {
             return Some(Removal::LinkSilent);
         }
         let waiting_since_us = report.unconfirmed_since_us[partner.at.place()]?;

@@ -1,6 +1,6 @@
 //! What the poll loop tells the member, and what the member tells operators.
 
-use replication::{Directive, GateMode, Path, PeerIndex, Report, Role};
+use replication::{Directive, GateMode, Link, Path, PeerIndex, Report, Role};
 
 use crate::events::{Event, awaits_holder};
 use crate::identity::NodeId;
@@ -164,6 +164,7 @@ impl<R: Register> Member<R> {
             }
         };
         let (id, said) = (peer.id(), peer.heartbeat());
+        let second = peer.links().find(|link| *link == Link::Second);
         let keys = |said: &Heartbeat| said.keys.iter().map(ToString::to_string).collect();
         PeerStatus {
             name: peer.name.to_string(),
@@ -178,7 +179,9 @@ impl<R: Register> Member<R> {
             }),
             in_sync: id.is_some_and(|id| self.register.view().has(id)),
             keys: said.map(keys).unwrap_or_default(),
-            link: path(Path::Link),
+            link: path(Path::Link(Link::First)),
+            second_link: second.map(|link| path(Path::Link(link))),
+            active_link: 1 + peer.link() as u8,
             lan: path(Path::Lan),
         }
     }

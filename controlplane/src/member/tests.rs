@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, Mismatch, Path, PeerIndex, Position,
-    Report, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, Mismatch, Path, PeerIndex,
+    Position, Report, Role, Transfer,
 };
 
 use super::Member;
@@ -117,7 +117,7 @@ fn a_fresh_node_with_other_files_is_refused_by_a_serving_peer_without_disturbing
 #[test]
 fn no_pair_forms_on_one_path_alone() {
     let mut pair = Pair::new(Some(identity("a", 1)), Some(identity("b", 2)));
-    pair.cut[Path::Lan as usize] = true;
+    pair.cut[Path::Lan.place()] = true;
     pair.run_ms(3_200);
     assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
     assert_eq!(pair.role(1), Role::Spare);
@@ -234,6 +234,7 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
                     epoch: Epoch(1),
                     run: Incarnation(2),
                     workers: 2,
+                    link: Link::First,
                     counts: true,
                     hands_over: false,
                 }),
@@ -275,7 +276,7 @@ fn repeated_foreign_and_former_datagrams_change_nothing_and_are_counted() {
     pair.members[0] = Some(Member::new(MemberConfig::default(), identity("a", 7), now_us).unwrap());
     pair.run_ms(20);
     let b = pair.members[1].as_mut().unwrap();
-    assert_eq!(b.receive(now_us, Path::Link, &former), Err(MessageError::FormerRun));
+    assert_eq!(b.receive(now_us, Path::Link(Link::First), &former), Err(MessageError::FormerRun));
     let counters = b.status(now_us).counters;
     assert_eq!((counters.strangers, counters.malformed, counters.former_run), (2, 1, 1));
 }

@@ -7,7 +7,7 @@ use controlplane::{
     AnyRegister, Identity, Manifest, Member, MemberConfig, NodeName, Order, PairRegister,
 };
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Mismatch, Path, Position, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Mismatch, Path, Position, Report, Role,
     Transfer,
 };
 
@@ -538,7 +538,7 @@ impl World {
 
     fn transmit(&mut self, from: Side, path: Path, payload: Payload) {
         let lost = self.random(0, 99) < self.loss_percent;
-        if lost || self.down[path as usize][from as usize] {
+        if lost || self.down[usize::from(path == Path::Lan)][from as usize] {
             return;
         }
         let copies = if self.random(0, 99) == 0 { 2 } else { 1 };
@@ -572,7 +572,10 @@ impl Node {
                     self.restored |= whole;
                     let (from, to) = (self.incarnation, Some(from));
                     let count = self.state.count;
-                    out.push((Path::Link, Payload::Confirm { epoch, from, to, count }));
+                    out.push((
+                        Path::Link(Link::First),
+                        Payload::Confirm { epoch, from, to, count },
+                    ));
                 }
             }
             Payload::Confirm { epoch, from, to, count } => {
@@ -658,7 +661,7 @@ impl Node {
                         self.handed_over.get_or_insert(state.count);
                     }
                     let log = Payload::Log { epoch, from, to: peer, state, whole };
-                    out.push((Path::Link, log));
+                    out.push((Path::Link(Link::First), log));
                 }
             }
             GateMode::Confirmed => {
@@ -668,7 +671,7 @@ impl Node {
                 self.released = self.released.max(self.confirmed);
                 let (from, state) = (self.incarnation, self.state);
                 out.push((
-                    Path::Link,
+                    Path::Link(Link::First),
                     Payload::Log { epoch, from, to: peer, state, whole: hands_over },
                 ));
             }

@@ -14,8 +14,8 @@ use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Path, PeerIndex, Protection, Report,
-    Role,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Path, PeerIndex, Protection,
+    Report, Role,
 };
 use worker::nic::Frame;
 use worker::{
@@ -172,12 +172,17 @@ impl Station {
         let (link, to_link, from_link) = PoolNic::new(mac(2), LINK_MTU);
         let counts = role == Role::Primary(GateMode::Confirmed);
         let epoch = Epoch(1);
-        let log = |run| Log { epoch, run, workers: 1, counts, hands_over: false };
+        let log =
+            |run| Log { epoch, run, workers: 1, link: Link::First, counts, hands_over: false };
         let logs = [peer.map(Incarnation).map(log), None, None];
         let directive = Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None };
         let config = node_config(index, size, protection);
         let steward = Fixed(Rc::new(Cell::new(directive)));
-        let crew = crew(config, vec![Shares { lan, link }], steward.clone());
+        let crew = crew(
+            config,
+            vec![Shares { lan, links: [link].into_iter().collect() }],
+            steward.clone(),
+        );
         let worker = crew.expect("one worker with queues").workers.remove(0);
         Station { worker, steward, to_lan, from_lan, to_link, from_link }
     }
@@ -194,7 +199,7 @@ fn node_config(index: u8, size: (u32, u16), protection: Protection) -> NodeConfi
         vmac: VMAC,
         ingress: Ingress::Switch,
         lan: port(77),
-        link: port(78),
+        links: [port(78)].into_iter().collect(),
         control_port: worker::config::DEFAULT_CONTROL_PORT,
         commit: Commit::default(),
         protection,

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Mismatch, PeerIndex, Position, Role,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Mismatch, PeerIndex, Position,
+    Role,
 };
 
 /// No time, no epoch.
@@ -359,6 +360,7 @@ fn directive_of(epoch: Epoch, flags: u64, logs: [Option<Log>; MAX_PEERS]) -> Dir
 const LOG_EXISTS: u64 = 1;
 const LOG_COUNTS: u64 = 2;
 const LOG_HANDS_OVER: u64 = 4;
+const LOG_ON_SECOND_LINK: u64 = 8;
 const WORKERS_SHIFT: u32 = 16;
 
 impl LogOrder {
@@ -368,6 +370,7 @@ impl LogOrder {
         let flags = LOG_EXISTS
             | bit(log.counts, LOG_COUNTS)
             | bit(log.hands_over, LOG_HANDS_OVER)
+            | bit(log.link == Link::Second, LOG_ON_SECOND_LINK)
             | u64::from(log.workers) << WORKERS_SHIFT;
         self.epoch.store(log.epoch.0, Ordering::SeqCst);
         self.run.store(log.run.0, Ordering::SeqCst);
@@ -380,6 +383,7 @@ impl LogOrder {
             epoch: Epoch(self.epoch.load(Ordering::SeqCst)),
             run: Incarnation(self.run.load(Ordering::SeqCst)),
             workers: (flags >> WORKERS_SHIFT) as u16,
+            link: Link::ALL[usize::from(flags & LOG_ON_SECOND_LINK != 0)],
             counts: flags & LOG_COUNTS != 0,
             hands_over: flags & LOG_HANDS_OVER != 0,
         })
@@ -399,7 +403,8 @@ mod tests {
     fn directive(role: Role) -> Directive {
         let hands_over = role == Role::Primary(GateMode::Open);
         let (epoch, run) = (Epoch(5), Incarnation(0xabcd));
-        let log = Log { epoch, run, workers: 300, counts: !hands_over, hands_over };
+        let link = if hands_over { Link::Second } else { Link::First };
+        let log = Log { epoch, run, workers: 300, link, counts: !hands_over, hands_over };
         let other = Log { epoch: Epoch(6), workers: u16::MAX, counts: hands_over, ..log };
         let passes_on = (role == Role::Backup).then_some(PeerIndex(2));
         let logs = [Some(log), None, Some(other)];

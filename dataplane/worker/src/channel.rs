@@ -1,7 +1,8 @@
 //! A session channel: the log of one worker of a primary on its way to one other node.
 
 use replication::{
-    Incarnation, Ledger, Log, PeerIndex, PendingLog, Protection, RecordKind, Session, SessionConfig,
+    Incarnation, Ledger, Link, Log, PeerIndex, PendingLog, Protection, RecordKind, Session,
+    SessionConfig,
 };
 
 use crate::board::worker_of_channel;
@@ -13,6 +14,8 @@ pub(crate) struct Channel {
     pub peer: PeerIndex,
     /// Which of the primary's workers logs.
     pub number: u16,
+    /// The link that what this node sends takes.
+    pub link: Link,
     pub session: Session,
     pub log: PendingLog,
     /// At a primary: what clients are sent waits for this log's confirmation.
@@ -30,7 +33,8 @@ impl Channel {
         let least = 4 * config.max_batch_bytes;
         let log = PendingLog::new(node.pending_log_bytes.max(least), config.max_batch_bytes);
         let ledger = Ledger::new(config.window_frames);
-        Channel { peer, number, session: Session::new(config), log, counts: false, ledger }
+        let (link, session) = (Link::default(), Session::new(config));
+        Channel { peer, number, link, session, log, counts: false, ledger }
     }
 
     /// One of those that are not in use, or a new one: taking its memory takes longer than clients
@@ -62,6 +66,7 @@ impl Channel {
     }
 
     fn open(mut self, log: &Log, local: Incarnation, protection: &Protection) -> Channel {
+        self.link = log.link;
         self.session.open(log.epoch, local, log.run, protection);
         self
     }

@@ -8,7 +8,7 @@ use engine::config::Config as ShardConfig;
 use engine::content::Content;
 use engine::wire::ethernet::Mac;
 use hw_profiles::Idle;
-use replication::{CommitRule, Incarnation, MAX_PEERS, Protection};
+use replication::{CommitRule, Incarnation, MAX_LINKS, MAX_PEERS, Protection};
 
 /// UDP port of heartbeats and other messages of the control plane, on both ports.
 pub const DEFAULT_CONTROL_PORT: u16 = 7400;
@@ -107,9 +107,9 @@ pub struct NodeConfig {
     pub ingress: Ingress,
     /// The service LAN.
     pub lan: PortConfig,
-    /// The replication link.
-    pub link: PortConfig,
-    /// UDP port of the control plane; session channel `c` is at the link's port
+    /// The replication links, at least one.
+    pub links: ArrayVec<PortConfig, MAX_LINKS>,
+    /// UDP port of the control plane; session channel `c` is at the links' port
     /// `control_port + 1 + c`.
     pub control_port: u16,
     /// What lets a packet leave, and how the log is confirmed.

@@ -1,5 +1,7 @@
 //! What a worker counts: plain integers of its own, copied out when somebody asks.
 
+use replication::Link;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Totals since the worker started. `drop_*` says why a frame went no further.
@@ -45,6 +47,16 @@ counters! {
     link_tx_frames,
     /// Bytes of them.
     link_tx_bytes,
+    /// Frames received on the second link.
+    second_link_rx_frames,
+    /// Bytes of them.
+    second_link_rx_bytes,
+    /// Frames handed to the second link's port.
+    second_link_tx_frames,
+    /// Bytes of them.
+    second_link_tx_bytes,
+    /// Logs that went on over another link than before, or their confirmations.
+    logs_moved,
     /// Steps of shards on live input.
     steps,
     /// Segments given to those steps.
@@ -149,6 +161,16 @@ counters! {
 }
 
 impl Counters {
+    /// A frame of `bytes` came on `link`.
+    pub(crate) fn received_on(&mut self, link: Link, bytes: usize) {
+        let (frames, all_bytes) = match link {
+            Link::First => (&mut self.link_rx_frames, &mut self.link_rx_bytes),
+            Link::Second => (&mut self.second_link_rx_frames, &mut self.second_link_rx_bytes),
+        };
+        *frames += 1;
+        *all_bytes += bytes as u64;
+    }
+
     /// Frames that passed the service LAN's port, in both directions.
     pub(crate) fn lan_frames(&self) -> u64 {
         self.lan_rx_frames + self.lan_tx_frames

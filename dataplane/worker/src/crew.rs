@@ -11,7 +11,7 @@ use crossbeam::channel::{Receiver, Sender};
 use engine::addr::Addr;
 use engine::wire::ethernet::Mac;
 use engine::wire::ipv6;
-use replication::Path;
+use replication::{Link, MAX_LINKS, Path};
 use rustix::thread::set_current_timer_slack;
 
 use crate::board::Board;
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Ingress, NodeConfig, PortConfig};
 use crate::events::{self, Events, Told};
 use crate::ingress::{Local, MAX_OWN, MAX_VIPS};
+use crate::links::LinkEnd;
 use crate::nic::Nic;
 use crate::poll::{Parts, Worker};
 use crate::port::Port;
@@ -29,13 +30,16 @@ use crate::steward::Steward;
 /// Frames that wait for a card beside those that the gate may release at once.
 const QUEUE_FRAMES: usize = 1024;
 
-/// One worker's shares of both ports.
+/// What the links are called, by their places.
+const LINK_NAMES: [&str; MAX_LINKS] = ["link", "second link"];
+
+/// One worker's shares of all ports.
 #[derive(Debug)]
 pub struct Shares<N> {
     /// Of the service LAN.
     pub lan: N,
-    /// Of the replication link.
-    pub link: N,
+    /// Of the replication links, in the order of [`NodeConfig::links`].
+    pub links: ArrayVec<N, MAX_LINKS>,
 }
 
 /// A node's workers, and the control thread's ends of what they talk through.
@@ -57,6 +61,12 @@ pub enum CrewError {
     Workers {
         /// How many.
         workers: usize,
+    },
+    /// The log could not leave.
+    #[error("the node has {links} replication links and not a share of each for every worker")]
+    Links {
+        /// How many.
+        links: usize,
     },
     /// Nobody could receive.
     #[error("worker 0 has no queue of the {port}: give the first queue pair to the first worker")]
@@ -96,14 +106,22 @@ pub fn crew<N: Nic, S: Steward>(
         return Err(CrewError::Workers { workers: shares.len() });
     }
     let lan_queues = shares.iter().take_while(|share| share.lan.has_queues()).count();
-    let link_queues = shares.iter().take_while(|share| share.link.has_queues()).count();
+    let links = node.links.len();
+    if links == 0 || shares.iter().any(|share| share.links.len() != links) {
+        return Err(CrewError::Links { links });
+    }
+    let queues_of =
+        |link: usize| shares.iter().take_while(|share| share.links[link].has_queues()).count();
+    let link_queues: ArrayVec<usize, MAX_LINKS> = (0..links).map(queues_of).collect();
     let vips: ArrayVec<_, MAX_VIPS> = node.shard.vips.iter().copied().take(MAX_VIPS).collect();
     if vips.len() != node.shard.vips.len() || vips.is_empty() {
         return Err(CrewError::Vips { vips: node.shard.vips.len() });
     }
     let on_lan = node.shard.vips.iter().chain(&node.lan.peers);
     check_versions(&node.lan, on_lan, "service LAN")?;
-    check_versions(&node.link, &node.link.peers, "link")?;
+    for (net, name) in node.links.iter().zip(LINK_NAMES) {
+        check_versions(net, &net.peers, name)?;
+    }
     let node = Arc::new(node);
     let board = Arc::new(Board::new(workers, node.shard.shards));
     let (event_sender, events) = events::channel();
@@ -120,13 +138,19 @@ pub fn crew<N: Nic, S: Steward>(
         if index == 0 && lan_queues == 0 {
             return Err(CrewError::NoQueue { port: "service LAN" });
         }
-        if index == 0 && link_queues == 0 {
-            return Err(CrewError::NoQueue { port: "link" });
+        let without = link_queues.iter().zip(LINK_NAMES).find(|(queues, _)| **queues == 0);
+        if let Some((_, port)) = without {
+            return Err(CrewError::NoQueue { port });
         }
-        let local = |path, mac, net, vips| local(path, mac, net, &node, vips);
-        let lan_local = local(Path::Lan, share.lan.mac(), &node.lan, vips.clone());
-        let link_local = local(Path::Link, share.link.mac(), &node.link, ArrayVec::new());
-        let (lan, link) = (node.lan.clone(), node.link.clone());
+        let lan_local = local(Path::Lan, share.lan.mac(), &node.lan, &node, vips.clone());
+        let link_end = |((link, nic), net): ((Link, N), &PortConfig)| {
+            let path = Path::Link(link);
+            let local = local(path, nic.mac(), net, &node, ArrayVec::new());
+            let relay = relay(link_queues[link.place()]);
+            LinkEnd { port: Port::new(nic, path, net.clone(), relay, QUEUE_FRAMES), local }
+        };
+        let links = Link::ALL.into_iter().zip(share.links).zip(&node.links).map(link_end);
+        let (links, lan) = (links.collect(), node.lan.clone());
         let service_mac = match node.ingress {
             Ingress::Switch => node.vmac,
             Ingress::Flood(_) => share.lan.mac(),
@@ -138,9 +162,8 @@ pub fn crew<N: Nic, S: Steward>(
             steward: steward.take(),
             board: Arc::clone(&board),
             lan: lan_port,
-            link: Port::new(share.link, Path::Link, link, relay(link_queues), QUEUE_FRAMES),
+            links,
             lan_local,
-            link_local,
             spread,
             events: Events::new(index, event_sender.clone()),
             queries,

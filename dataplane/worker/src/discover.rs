@@ -54,7 +54,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let probe = asked.source.is_unspecified();
         let port = match path {
             Path::Lan => &mut self.lan,
-            Path::Link => &mut self.link,
+            Path::Link(link) => &mut self.links[link.place()].port,
         };
         // Like ARP, a backup learns from who asks for the service, so that it knows the clients
         // when it takes over.
@@ -94,7 +94,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let (Some(mac), address) = (told.target_mac, Addr::from(told.target)) else { return };
         let port = match path {
             Path::Lan => &mut self.lan,
-            Path::Link => &mut self.link,
+            Path::Link(link) => &mut self.links[link.place()].port,
         };
         let heeded = match port.neighbours.known_mac(address) {
             Some(known) => told.replaces || known == mac,
@@ -131,7 +131,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let serving = self.serving();
         let (port, local) = match path {
             Path::Lan => (&mut self.lan, &self.lan_local),
-            Path::Link => (&mut self.link, &self.link_local),
+            Path::Link(link) => {
+                let end = &mut self.links[link.place()];
+                (&mut end.port, &end.local)
+            }
         };
         let Some(source) = local.link_local else { return };
         let vips = local.vips.iter().filter(|_| serving);

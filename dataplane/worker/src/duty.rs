@@ -90,6 +90,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 self.change_logs(now_us, mode);
             }
         }
+        self.move_logs();
         if let Some(peer) = new.passes_on.filter(|_| self.detains) {
             self.pass_on_waiting(now_us, peer);
         }

@@ -312,7 +312,7 @@ fn datagram(
     let payload = start..start + datagram.payload.len();
     match datagram.destination_port.checked_sub(local.control_port) {
         Some(0) => Ok(Class::Control { source, payload }),
-        Some(channel) if local.path == Path::Link => {
+        Some(channel) if matches!(local.path, Path::Link(_)) => {
             let sender = PeerIndex::all().zip(&local.peers).find(|(_, peer)| **peer == source);
             let (peer, _) = sender.ok_or(Drop::UdpPort)?;
             Ok(Class::Session { peer, channel: channel - 1, payload })
@@ -497,10 +497,10 @@ mod tests {
         };
         for (peer, place) in [(OTHER, 0), (PEER, 1)] {
             let peer_is = |peer: PeerIndex| peer == PeerIndex(place);
-            let class = from(peer, Path::Link);
+            let class = from(peer, Path::Link(replication::Link::First));
             assert!(matches!(class, Class::Session { peer, channel: 2, .. } if peer_is(peer)));
         }
-        assert_eq!(from(CLIENT, Path::Link), Class::Drop(Drop::UdpPort));
+        assert_eq!(from(CLIENT, Path::Link(replication::Link::First)), Class::Drop(Drop::UdpPort));
         assert_eq!(from(PEER, Path::Lan), Class::Drop(Drop::UdpPort));
     }
 

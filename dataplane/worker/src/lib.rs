@@ -44,6 +44,7 @@ mod input;
 mod inspect;
 mod kept;
 mod limit;
+mod links;
 mod logs;
 mod port;
 mod primary;

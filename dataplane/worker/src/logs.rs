@@ -5,6 +5,7 @@ use replication::{GateMode, Log, MAX_PEERS, PeerIndex};
 
 use crate::channel::{Channel, Opening};
 use crate::handover::Handover;
+use crate::links::max_datagram;
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::steward::Steward;
@@ -95,7 +96,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     }
 
     fn opening<'a>(&'a mut self, peer: PeerIndex, log: &'a Log) -> Opening<'a> {
-        let max_datagram = self.link.max_datagram(peer);
+        let max_datagram = max_datagram(&self.links, peer);
         let Worker { node, protection, idle_channels: idle, .. } = self;
         Opening { node, protection, idle, peer, log, max_datagram }
     }

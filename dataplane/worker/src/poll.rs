@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Receiver;
 use replication::{
-    Directive, Gate, GateMode, MAX_PEERS, Mark, Numbers, Path, Protection, Report, Role, Transfer,
-    confirmed_by_all,
+    Directive, Gate, GateMode, Link, MAX_PEERS, Mark, Numbers, Path, Protection, Report, Role,
+    Transfer, confirmed_by_all,
 };
 
 use crate::admission::Admission;
@@ -26,6 +26,7 @@ use crate::ingress::Local;
 use crate::kept::{Flooding, Kept};
 use crate::latency::Recorder;
 use crate::limit::RateLimit;
+use crate::links::{LinkEnd, Links};
 use crate::logs::Logs;
 use crate::nic::{BURST, Nic};
 use crate::port::{Destination, Port};
@@ -35,12 +36,12 @@ use crate::spread::Spread;
 use crate::steward::Steward;
 use crate::takeover::Kicks;
 
-/// Loops between two looks at the queries.
+/// Loops between two looks at the queries, and at what else has time.
 const QUERY_LOOPS: u64 = 64;
 /// Bursts that are heard before the first decision after a stall: more than a card's ring holds.
 const CATCH_UP_BURSTS: usize = 256;
 
-/// One core's worker: its share of both ports, its shards, its sessions, its gate.
+/// One core's worker: its share of all ports, its shards, its sessions, its gate.
 pub struct Worker<N: Nic, S: Steward> {
     pub(crate) index: u16,
     pub(crate) node: Arc<NodeConfig>,
@@ -48,9 +49,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) steward: Option<S>,
     pub(crate) board: Arc<Board>,
     pub(crate) lan: Port<N>,
-    pub(crate) link: Port<N>,
+    pub(crate) links: Links<N>,
     pub(crate) lan_local: Local,
-    pub(crate) link_local: Local,
     pub(crate) spread: Spread<N::Frame>,
 
     pub(crate) directive: Directive,
@@ -149,9 +149,8 @@ pub(crate) struct Parts<N: Nic, S> {
     pub steward: Option<S>,
     pub board: Arc<Board>,
     pub lan: Port<N>,
-    pub link: Port<N>,
+    pub links: Links<N>,
     pub lan_local: Local,
-    pub link_local: Local,
     pub spread: Spread<N::Frame>,
     pub events: Events,
     pub queries: Receiver<Query>,
@@ -173,9 +172,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             steward: parts.steward,
             board: parts.board,
             lan: parts.lan,
-            link: parts.link,
+            links: parts.links,
             lan_local: parts.lan_local,
-            link_local: parts.link_local,
             spread: parts.spread,
             directive: SPARE,
             duty: Duty::Spare,
@@ -259,11 +257,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.counters.loops += 1;
         if self.counters.loops.is_multiple_of(QUERY_LOOPS) {
             self.answer_queries(now_us);
+            self.learn_ways(now_us);
         }
         if busy {
             self.counters.busy_loops += 1;
         }
-        let backlog = self.lan.has_backlog() || self.link.has_backlog();
+        let backlog = self.lan.has_backlog() || self.links.iter().any(|end| end.port.has_backlog());
         Turn {
             busy: busy || backlog,
             // What the pair's link carries is waited for.
@@ -337,11 +336,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             first_packet_us: standing.first_packet_us,
             last_kick_us: standing.last_kick_us,
         };
-        let Worker { steward, lan, link, counters, node, .. } = self;
+        let Worker { steward, lan, links, counters, node, .. } = self;
         let directive = steward.as_mut()?.poll(now_us, &report, &mut |path, peer, datagram| {
             let port = match path {
                 Path::Lan => &mut *lan,
-                Path::Link => &mut *link,
+                Path::Link(link) => &mut links[link.place()].port,
             };
             let to = Destination { peer, port: node.control_port };
             port.send_datagram(now_us, to, datagram, counters);
@@ -413,18 +412,21 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    /// Hands batches, retransmissions and confirmations to the link's port, and lets them go.
+    /// Hands batches, retransmissions and confirmations to their links' ports, and lets them go.
     fn send_log(&mut self, now_us: u64) {
-        let Worker { channels, numbers, link, counters, node, link_idle, spread, .. } = self;
-        for Channel { peer, number, session, log, .. } in channels.iter_mut() {
+        let Worker { channels, numbers, links, counters, node, link_idle, spread, .. } = self;
+        for Channel { peer, number, link, session, log, .. } in channels.iter_mut() {
+            let link = &mut links[link.place()].port;
             let port = node.control_port.wrapping_add(1).wrapping_add(*number);
             let to = Destination { peer: *peer, port };
             session.poll_transmit(now_us, *link_idle, log, numbers, &mut |sending| {
-                link.room() > 0 && link.send_sealed(now_us, to, sending, counters)
+                link.room() > CONTROL_FRAMES && link.send_sealed(now_us, to, sending, counters)
             });
         }
-        link.poll_neighbours(now_us, false, counters);
-        link.flush(spread);
+        for LinkEnd { port, .. } in links {
+            port.poll_neighbours(now_us, false, counters);
+            port.flush(spread);
+        }
     }
 
     /// Takes down what is confirmed, and tells the recorder what the logs and the shards got, at
@@ -448,7 +450,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let silent = self.is_silent();
         self.lan.poll_neighbours(now_us, silent, &mut self.counters);
         if std::mem::take(&mut self.unreported) {
-            self.report_groups(Path::Link);
+            for link in Link::ALL.into_iter().take(self.links.len()) {
+                self.report_groups(Path::Link(link));
+            }
             self.report_groups(Path::Lan);
         }
         if self.serving() {
@@ -519,17 +523,19 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let shards = self.shards.next_deadline_us().filter(|_| self.serving());
         let sessions = self.channels.iter().map(|channel| channel.session.next_deadline_us());
+        let links = self.links.iter().map(|end| end.port.neighbours.next_deadline_us());
         let others = [
             shards,
             self.steward.as_ref().and_then(Steward::next_deadline_us),
             self.lan.neighbours.next_deadline_us(),
-            self.link.neighbours.next_deadline_us(),
             self.announcer.map(|announcer| announcer.next_deadline_us()),
         ];
-        sessions.chain(others).fold(None, earliest)
+        sessions.chain(links).chain(others).fold(None, earliest)
     }
 }
 
+/// Frames of a link's queue that the log leaves to heartbeats: they tell that the link lives.
+const CONTROL_FRAMES: usize = 16;
 /// Echo replies of a worker: enough for any monitoring, too few to be of use to a flood.
 const ECHO_REPLIES_PER_SECOND: u32 = 50_000;
 /// Stateless resets of a worker.

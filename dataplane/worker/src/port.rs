@@ -8,7 +8,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::ip_header_len;
 use engine::wire::{arp, ipv4, ipv6, ndp, udp};
-use replication::{Path, PeerIndex, Sending};
+use replication::{Link, Path, PeerIndex, Sending};
 
 use crate::config::PortConfig;
 use crate::counters::Counters;
@@ -430,9 +430,13 @@ fn push<F: Frame>(
             counters.lan_tx_frames += 1;
             counters.lan_tx_bytes += bytes;
         }
-        Path::Link => {
+        Path::Link(Link::First) => {
             counters.link_tx_frames += 1;
             counters.link_tx_bytes += bytes;
+        }
+        Path::Link(Link::Second) => {
+            counters.second_link_tx_frames += 1;
+            counters.second_link_tx_bytes += bytes;
         }
     }
     queue.push_back(frame);

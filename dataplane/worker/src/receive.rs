@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use engine::addr::Addr;
 use engine::hash::shard_of;
 use engine::wire::ethernet;
-use replication::Path;
+use replication::{Link, Path};
 
 use crate::board::worker_of_channel;
 use crate::ingress::{Class, classify};
@@ -25,14 +25,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Takes in what came; says whether anything did.
     pub(crate) fn receive(&mut self, now_us: u64) -> bool {
         let mut frames: ArrayVec<N::Frame, BURST> = ArrayVec::new();
-        self.link.nic.receive(&mut frames);
-        self.link_idle = !frames.is_full();
-        let mut busy = !frames.is_empty();
-        for frame in frames.drain(..) {
-            self.counters.link_rx_frames += 1;
-            self.counters.link_rx_bytes += frame.bytes().len() as u64;
-            let checksum = frame.rx_checksum();
-            self.take(now_us, Path::Link, frame, checksum);
+        self.link_idle = true;
+        let mut busy = false;
+        for link in Link::ALL {
+            busy |= self.receive_on_link(now_us, link, &mut frames);
         }
         if self.kept.is_on() {
             busy |= self.look_after_kept(now_us);
@@ -64,6 +60,24 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         busy
     }
 
+    fn receive_on_link(
+        &mut self,
+        now_us: u64,
+        link: Link,
+        frames: &mut ArrayVec<N::Frame, BURST>,
+    ) -> bool {
+        let Some(end) = self.links.get_mut(link.place()) else { return false };
+        end.port.nic.receive(frames);
+        self.link_idle &= !frames.is_full();
+        let busy = !frames.is_empty();
+        for frame in frames.drain(..) {
+            self.counters.received_on(link, frame.bytes().len());
+            let checksum = frame.rx_checksum();
+            self.take(now_us, Path::Link(link), frame, checksum);
+        }
+        busy
+    }
+
     /// Back-pressure: what is not taken from the port waits there, and the port drops at last.
     fn may_poll_lan(&mut self, now_us: u64) -> bool {
         let may = self.has_room_for_a_burst()
@@ -80,12 +94,14 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Parcel::Received(path, frame) => self.take(now_us, path, frame, RxChecksum::Good),
             Parcel::Kept(at_us, frame) => self.keep(at_us, frame),
             Parcel::Transmit(Path::Lan, frame) => self.lan.push(frame, &mut self.counters),
-            Parcel::Transmit(Path::Link, frame) => self.link.push(frame, &mut self.counters),
+            Parcel::Transmit(Path::Link(link), frame) => {
+                self.links[link.place()].port.push(frame, &mut self.counters);
+            }
             Parcel::Learned(Path::Lan, address, mac) => {
                 self.lan.learn(now_us, address, mac, &mut self.counters);
             }
-            Parcel::Learned(Path::Link, address, mac) => {
-                self.link.learn(now_us, address, mac, &mut self.counters);
+            Parcel::Learned(Path::Link(link), address, mac) => {
+                self.links[link.place()].port.learn(now_us, address, mac, &mut self.counters);
             }
         }
     }
@@ -99,7 +115,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     ) {
         let local = match path {
             Path::Lan => &self.lan_local,
-            Path::Link => &self.link_local,
+            Path::Link(link) => &self.links[link.place()].local,
         };
         match classify(frame.bytes(), checksum, local) {
             Class::Drop(reason) => reason.count(&mut self.counters),
@@ -157,7 +173,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let Ok((link, _)) = ethernet::Header::parse(frame.bytes()) else { return };
         let port = match path {
             Path::Lan => &mut self.lan,
-            Path::Link => &mut self.link,
+            Path::Link(link) => &mut self.links[link.place()].port,
         };
         if port.net.is_peer(source) {
             port.learn(now_us, source, link.source, &mut self.counters);

@@ -33,7 +33,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let silent = path == Path::Lan && self.is_silent();
         let (port, local) = match path {
             Path::Lan => (&mut self.lan, &self.lan_local),
-            Path::Link => (&mut self.link, &self.link_local),
+            Path::Link(link) => {
+                let end = &mut self.links[link.place()];
+                (&mut end.port, &end.local)
+            }
         };
         let for_node = local.own.contains(&target);
         // RFC 826 learns from what is for us; a backup also learns from who asks for the service,
@@ -119,7 +122,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         };
         let port = match path {
             Path::Lan => &mut self.lan,
-            Path::Link => &mut self.link,
+            Path::Link(link) => &mut self.links[link.place()].port,
         };
         let source = if service { port.service_mac } else { port.mac };
         answer_link(link, source);

@@ -88,9 +88,13 @@ mod tests {
     fn full_ring_gives_the_parcel_back() {
         let mut mesh: Vec<Spread<usize>> = Spread::mesh(2);
         for n in 0..RING {
-            mesh[0].hand(1, Parcel::Transmit(Path::Link, n)).unwrap();
+            mesh[0].hand(1, Parcel::Transmit(Path::Link(replication::Link::First), n)).unwrap();
         }
-        assert!(mesh[0].hand(1, Parcel::Transmit(Path::Link, 0)).is_err());
-        assert!(mesh[0].hand(0, Parcel::Transmit(Path::Link, 0)).is_err());
+        assert!(
+            mesh[0].hand(1, Parcel::Transmit(Path::Link(replication::Link::First), 0)).is_err()
+        );
+        assert!(
+            mesh[0].hand(0, Parcel::Transmit(Path::Link(replication::Link::First), 0)).is_err()
+        );
     }
 }

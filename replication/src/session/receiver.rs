@@ -186,6 +186,12 @@ impl Receiver {
         [delayed_us, urgent_us].into_iter().flatten().min()
     }
 
+    /// The last confirmation may be lost.
+    pub(super) fn confirm_again(&mut self) {
+        self.urgent = true;
+        self.confirmed_at_us = None;
+    }
+
     /// The sender may stand still for want of a promise that can now be given.
     fn room_opened(&self, idle: bool, log: &PendingLog) -> bool {
         let window = self.slots.len() as u64;

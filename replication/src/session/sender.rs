@@ -303,6 +303,24 @@ impl Sender {
         true
     }
 
+    /// Every frame in flight that the peer is not known to hold counts as lost. How long the peer
+    /// takes to confirm it tells nothing about the way that it takes from now on.
+    pub(super) fn send_again(&mut self) {
+        for sequence in self.oldest..self.unsent {
+            let index = self.index(sequence);
+            let slot = &mut self.slots[index];
+            if slot.held {
+                continue;
+            }
+            self.missing += usize::from(!std::mem::replace(&mut slot.missing, true));
+            slot.sent_us = 0;
+            slot.sends = slot.sends.saturating_add(1);
+        }
+        self.missing_due_us = 0;
+        self.backoff = 0;
+        self.timer_us = None;
+    }
+
     #[cfg(test)]
     pub(super) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;

@@ -139,6 +139,47 @@ fn burst_that_was_lost_whole_is_mended_by_one_timeout() {
     assert!(pair.now_us < 2 * config().retransmit_min_us + 500, "{} µs", pair.now_us);
 }
 
+#[test]
+fn what_a_failed_way_had_is_sent_again_at_once_and_once() {
+    let mut pair = Pair::new(config(), Weather::default(), 14);
+    let append = |pair: &mut Pair, value| {
+        let session = &mut pair.nodes[0].session;
+        session.append(0, RecordKind::Input, &[&[value; 100]]).expect("room");
+        session.close_batch();
+    };
+    append(&mut pair, 0);
+    while !pair.settled([0, 1]) {
+        pair.turn([0, 10]);
+    }
+    pair.wire.weather.lost = 100;
+    (1..=30).for_each(|value| append(&mut pair, value));
+    pair.turn([0, 0]);
+    pair.wire.weather.lost = 0;
+    pair.nodes[0].session.send_again();
+    assert_eq!(pair.nodes[0].session.next_deadline_us(), Some(0));
+    (0..20).for_each(|_| pair.turn([0, 10]));
+    assert_eq!(pair.nodes[1].taken.len(), 31);
+    let counters = pair.nodes[0].session.counters();
+    assert_eq!((counters.frames_retransmitted, counters.timeouts), (30, 0));
+    assert_eq!(pair.nodes[0].session.confirmed(), Position(31));
+}
+
+#[test]
+fn confirmation_that_a_failed_way_had_is_sent_again_at_once() {
+    let mut pair = Pair::new(config(), Weather::default(), 15);
+    pair.nodes[0].session.append(0, RecordKind::Kick, &[]).expect("room");
+    pair.nodes[0].session.close_batch();
+    pair.turn([0, 1]);
+    pair.wire.weather.lost = 100;
+    (0..10).for_each(|_| pair.turn([0, 1]));
+    assert_eq!(pair.nodes[0].session.confirmed(), Position::START);
+    pair.wire.weather.lost = 0;
+    pair.nodes[1].session.send_again();
+    (0..5).for_each(|_| pair.turn([0, 1]));
+    assert_eq!(pair.nodes[0].session.confirmed(), Position(1));
+    assert_eq!(pair.nodes[0].session.counters().frames_retransmitted, 0);
+}
+
 /// A pair whose consumer stands still until the sender may send no more.
 fn stalled_pair(seed: u64) -> Pair {
     let mut pair = Pair::new(config(), Weather::default(), seed);

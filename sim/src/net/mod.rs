@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 pub use line::{Burst, Line, Passage, Weather};
 pub use router::Router;
 
+use replication::Link;
+
 use crate::coverage::Coverage;
 use crate::node;
 use crate::random::Random;
@@ -19,8 +21,31 @@ pub enum Place {
     Lan(usize),
     /// A node's port on the replication link.
     Link(usize),
+    /// A node's port on the second one, where there are two.
+    SecondLink(usize),
     /// A client's machine.
     Host(usize),
+}
+
+impl Place {
+    /// A node's port on a link.
+    #[must_use]
+    pub fn of_link(link: Link, node: usize) -> Place {
+        match link {
+            Link::First => Place::Link(node),
+            Link::Second => Place::SecondLink(node),
+        }
+    }
+
+    /// The link and the node, if it is a port on one.
+    #[must_use]
+    pub fn on_link(self) -> Option<(Link, usize)> {
+        match self {
+            Place::Link(node) => Some((Link::First, node)),
+            Place::SecondLink(node) => Some((Link::Second, node)),
+            Place::Lan(_) | Place::Host(_) => None,
+        }
+    }
 }
 
 /// A direction of a line, as the station sees it. The link has none of the second kind.
@@ -69,8 +94,9 @@ enum Hop {
         from: Place,
     },
     Arrive(Place),
-    /// From one node's port on the link to another's.
+    /// From one node's port on a link to another's.
     Link {
+        link: Link,
         from: usize,
         to: usize,
     },
@@ -78,12 +104,17 @@ enum Hop {
     Back(LineId),
 }
 
-/// Where a frame on the link goes: to the node whose it is, or to all.
-fn ends_of_link(from: usize, nodes: usize, frame: &Frame) -> impl Iterator<Item = usize> {
+/// Where a frame on a link goes: to the node whose it is, or to all.
+fn ends_of_link(
+    (link, from): (Link, usize),
+    nodes: usize,
+    frame: &Frame,
+) -> impl Iterator<Item = usize> {
     let destination: Option<[u8; 6]> = frame.bytes.get(..6).and_then(|mac| mac.try_into().ok());
     let others = move |to: &usize| *to != from;
     let takes = move |to: &usize| {
-        let for_it = destination.is_none_or(|mac| mac[0] & 1 == 1 || mac == node::mac(*to, 2).0);
+        let for_it =
+            destination.is_none_or(|mac| mac[0] & 1 == 1 || mac == node::link_mac(link, *to).0);
         // A link of two is a cable.
         nodes == 2 || for_it
     };
@@ -139,12 +170,13 @@ impl Network {
         let Some(wire) = self.lines.get_mut(&line) else { return };
         let passage = wire.pass(now_ns, frame, coverage);
         for (at_ns, frame) in passage.arrives {
-            match line {
-                (Place::Link(from), _) => {
-                    for to in ends_of_link(from, self.nodes, &frame) {
-                        self.set_out(at_ns, Hop::Link { from, to }, frame.clone());
-                    }
+            if let Some((link, from)) = line.0.on_link() {
+                for to in ends_of_link((link, from), self.nodes, &frame) {
+                    self.set_out(at_ns, Hop::Link { link, from, to }, frame.clone());
                 }
+                continue;
+            }
+            match line {
                 (place, Way::In) => self.set_out(at_ns, Hop::Arrive(place), frame),
                 (from, Way::Out) => self.set_out(at_ns, Hop::Switch { from }, frame),
             }
@@ -174,7 +206,9 @@ impl Network {
             }
             match entry.remove() {
                 (Hop::Arrive(place), frame) => return Some((place, frame)),
-                (Hop::Link { to, .. }, frame) => return Some((Place::Link(to), frame)),
+                (Hop::Link { link, to, .. }, frame) => {
+                    return Some((Place::of_link(link, to), frame));
+                }
                 (Hop::Switch { from }, frame) => self.switch(now_ns, from, frame, coverage),
                 (Hop::Back((place, way)), frame) => {
                     coverage.count("frames", "told to be too long");
@@ -205,7 +239,7 @@ impl Network {
     pub fn lose_tail(&mut self, place: Place, frames: usize) -> usize {
         self.lose_last(frames, |hop| match hop {
             Hop::Arrive(to) => *to == place,
-            Hop::Link { to, .. } => Place::Link(*to) == place,
+            Hop::Link { link, to, .. } => Place::of_link(*link, *to) == place,
             Hop::Switch { .. } | Hop::Back(_) => false,
         })
     }
@@ -233,7 +267,7 @@ impl Hop {
     /// Whether it is the first after `place`.
     fn left(&self, place: Place) -> bool {
         match self {
-            Hop::Link { from, .. } => Place::Link(*from) == place,
+            Hop::Link { link, from, .. } => Place::of_link(*link, *from) == place,
             Hop::Switch { from } => *from == place,
             Hop::Arrive(_) | Hop::Back(_) => false,
         }

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use engine::addr::Flow;
 use engine::shard::{SNAPSHOT_VERSION, ServiceUse, Shard, Standing};
 use engine::wire::ethernet::Mac;
-use replication::{Directive, Incarnation, KeyRing, Protection, Role, frame};
+use replication::{Directive, Incarnation, KeyRing, Link, Protection, Role, frame};
 use worker::query::{Place, Summary};
 use worker::{
     AddressConfig, Clock, Event, Ingress, LOG_VERSION, NodeConfig, PortConfig, Query, Shares,
@@ -21,7 +21,7 @@ use worker::{
 };
 
 use crate::net;
-use crate::plan::{LAN, LINK, MAX_NODES, Machine, Version};
+use crate::plan::{LAN, LINKS, MAX_NODES, Machine, Version};
 use crate::time::{DriftingClock, MS, US};
 use card::{Card, CardEnd};
 use fuse::{Fuse, Point};
@@ -48,8 +48,8 @@ pub struct Run {
     member: MemberView,
     /// The world's ends of the cards.
     pub lan: CardEnd,
-    /// As above.
-    pub link: CardEnd,
+    /// As above, by the places of the links.
+    pub links: Vec<CardEnd>,
     /// Where it will stop.
     pub fuse: Rc<Fuse>,
     /// Its time.
@@ -117,11 +117,16 @@ impl Run {
         let index = machine.index;
         let incarnation = Incarnation(run);
         let (lan, lan_end) = Card::new(mac(index, 1), machine.mtu, false, Rc::clone(&fuse));
-        let (link, link_end) = Card::new(mac(index, 2), machine.link_mtu, true, Rc::clone(&fuse));
-        let others = (1..machine.workers)
-            .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() });
-        let mut shares: Vec<_> = others.collect();
-        shares.insert(0, Shares { lan, link });
+        let links = Link::ALL.into_iter().take(machine.links());
+        let (links, link_ends): (Vec<_>, Vec<_>) = links
+            .map(|link| Card::new(link_mac(link, index), machine.link_mtu, true, Rc::clone(&fuse)))
+            .unzip();
+        let without_queues = |_| Shares {
+            lan: lan.without_queues(),
+            links: links.iter().map(Card::without_queues).collect(),
+        };
+        let mut shares: Vec<_> = (1..machine.workers).map(without_queues).collect();
+        shares.insert(0, Shares { lan, links: links.into_iter().collect() });
         let member = Member::with_register(
             machine.member.clone(),
             identity(machine, incarnation),
@@ -138,7 +143,7 @@ impl Run {
             events: crew.events,
             member: view,
             lan: lan_end,
-            link: link_end,
+            links: link_ends,
             fuse,
             clock,
             incarnation,
@@ -177,7 +182,7 @@ impl Run {
     /// When its next loop begins.
     #[must_use]
     pub fn next_ns(&self) -> u64 {
-        let input = self.lan.has_input() || self.link.has_input();
+        let input = self.lan.has_input() || self.links.iter().any(CardEnd::has_input);
         let wake_ns = if input { 0 } else { self.wake_ns };
         wake_ns.max(self.busy_until_ns).max(self.frozen_until_ns)
     }
@@ -208,9 +213,9 @@ impl Run {
         }
         outcome.blown_at = self.fuse.blown_at();
         let left_ns = now_ns + self.loop_ns;
-        for (end, place) in
-            [(&self.link, net::Place::Link(index)), (&self.lan, net::Place::Lan(index))]
-        {
+        let links = Link::ALL.into_iter().map(|link| net::Place::of_link(link, index));
+        let links = self.links.iter().zip(links);
+        for (end, place) in links.chain([(&self.lan, net::Place::Lan(index))]) {
             let sent = end.take_sent().into_iter();
             outcome.sent.extend(sent.map(|(late_ns, bytes)| (left_ns + late_ns, place, bytes)));
         }
@@ -295,7 +300,8 @@ impl Run {
     #[must_use]
     pub fn leftover(&self, alone: bool) -> Option<String> {
         let rest = if alone { WAITING_FRAMES } else { 0 };
-        for (card, name) in [(&self.lan, "LAN"), (&self.link, "link")] {
+        let links = self.links.iter().map(|card| (card, "link"));
+        for (card, name) in [(&self.lan, "LAN")].into_iter().chain(links) {
             if card.in_use() > rest {
                 return Some(format!("{} frames of the {name} card", card.in_use()));
             }
@@ -354,6 +360,12 @@ pub fn mac(node: usize, port: u8) -> Mac {
     Mac([2, 0, 0, 0, port, 1 + node as u8])
 }
 
+/// The MAC address of a node's port on a link.
+#[must_use]
+pub fn link_mac(link: Link, node: usize) -> Mac {
+    mac(node, 2 + link as u8)
+}
+
 fn keys() -> KeyRing {
     KeyRing::single("sim", b"sim")
 }
@@ -392,7 +404,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
         vmac: crate::plan::VMAC,
         ingress: machine.keep.map_or(Ingress::Switch, Ingress::Flood),
         lan: port(&machine.lan, LAN),
-        link: port(&[machine.link], LINK),
+        links: LINKS.iter().take(machine.links()).map(|net| port(&[machine.link], *net)).collect(),
         control_port: 7400,
         commit: machine.commit,
         protection: Protection::Sealed(keys()),

@@ -83,6 +83,7 @@ impl Fault {
             Fault::Scarce { .. } => "scarce frames",
             Fault::Mute { .. } => "node cut off from the register",
             Fault::Cut { line: (Place::Link(_), _), .. } => "link cut one way",
+            Fault::Cut { line: (Place::SecondLink(_), _), .. } => "second link cut one way",
             Fault::Cut { .. } => "line cut one way",
             Fault::Loss { .. } => "random loss",
             Fault::Bursts { .. } => "bursts of loss",

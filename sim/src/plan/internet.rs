@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use engine::addr::Addr;
+use replication::MAX_LINKS;
 
 use super::{Fault, HostPlan, NODES, Plan, Register, Stack, Timed};
 use crate::host::work::{Ending, Habits, Work};
@@ -16,8 +17,8 @@ use crate::time::{MS, S};
 
 /// The service LAN.
 pub const LAN: u8 = 77;
-/// The link.
-pub const LINK: u8 = 78;
+/// The links.
+pub const LINKS: [u8; MAX_LINKS] = [78, 80];
 /// Last number of the service's addresses.
 const VIP: u8 = 100;
 /// What paths take that are narrower than Ethernet; IPv6 has none below 1280 bytes.
@@ -107,6 +108,7 @@ pub fn features(plan: &Plan) -> Vec<&'static str> {
         _ => "both IP versions on the LAN",
     }];
     features.extend((machine.link == V6).then_some("IPv6 on the link"));
+    features.extend((machine.links() == MAX_LINKS).then_some("a second link"));
     features.extend(plan.floods().then_some("a switch that floods"));
     features.push(match (plan.register, plan.machines.len()) {
         (Register::Pair, _) => "a register of the pair's own",

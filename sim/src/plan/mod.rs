@@ -4,6 +4,7 @@ mod clients;
 mod clusters;
 mod faults;
 mod internet;
+mod links;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::time::{MS, S, US};
 
 pub use clients::{Congestion, HostPlan, JobPlan, Stack};
 pub use faults::{Fault, Timed};
-pub use internet::{LAN, LINK, Version, features, is_vip};
+pub use internet::{LAN, LINKS, Version, features, is_vip};
 
 /// The service's MAC address.
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
@@ -78,6 +79,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// How many replication links it has.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.member.links.into()
+    }
+
     /// The numbers of the other nodes, in the order in which this one names them.
     pub fn others(&self) -> impl Iterator<Item = usize> + use<> {
         let own = self.index;
@@ -136,8 +143,24 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
+        let mut plan = Plan::linked_once(seed);
+        links::add(&mut plan, &mut Random::new(seed, 10));
+        plan
+    }
+
+    /// The same with one link.
+    #[must_use]
+    pub fn linked_once(seed: u64) -> Plan {
         let mut plan = Plan::paired(seed);
         clusters::add(&mut plan, &mut Random::new(seed, 9));
+        plan
+    }
+
+    /// A world of two links in which nothing fails but one of them at a time: nobody may notice.
+    #[must_use]
+    pub fn spared(seed: u64) -> Plan {
+        let mut plan = Plan::plain(seed);
+        links::spare(&mut plan, &mut Random::new(seed, 11));
         plan
     }
 

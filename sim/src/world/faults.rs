@@ -52,7 +52,7 @@ impl World {
             }
             Fault::Scarce { node, link, pool, ring, for_ns } => {
                 if let Some(run) = &self.nodes[node].run {
-                    let card = if link { &run.link } else { &run.lan };
+                    let card = if link { &run.links[0] } else { &run.lan };
                     card.limit(Limits { receive_ring: ring, transmit_ring: ring, pool });
                     self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Cards));
                 }
@@ -166,7 +166,8 @@ impl Mend {
             Mend::Speed => run.loop_ns = loop_ns,
             Mend::Drain => run.order(Order::Undrain),
             Mend::Cards => {
-                [&run.lan, &run.link].into_iter().for_each(|card| card.limit(Limits::USUAL))
+                let cards = [&run.lan].into_iter().chain(&run.links);
+                cards.for_each(|card| card.limit(Limits::USUAL));
             }
         }
     }

@@ -339,7 +339,7 @@ impl World {
                     self.host_due_ns[host] = self.now_ns;
                     ""
                 }
-                Place::Lan(index) | Place::Link(index) => {
+                Place::Lan(index) | Place::Link(index) | Place::SecondLink(index) => {
                     self.deliver_to_node(place, index, &frame)
                 }
             };
@@ -351,7 +351,10 @@ impl World {
     fn deliver_to_node(&mut self, place: Place, index: usize, frame: &Frame) -> &'static str {
         let Some(run) = &self.nodes[index].run else { return "  (dead)" };
         // A frozen node's cards go on filling their rings.
-        let card = if matches!(place, Place::Lan(_)) { &run.lan } else { &run.link };
+        let card = match place.on_link() {
+            Some((link, _)) => &run.links[link.place()],
+            None => &run.lan,
+        };
         if !card.deliver(frame) {
             self.coverage.count("frames", "no room in a card's ring");
             return "  (no room)";
@@ -452,7 +455,7 @@ impl World {
         };
         self.coverage.count("faults", role);
         if self.nodes[index].card_dies {
-            for place in [Place::Link(index), Place::Lan(index)] {
+            for place in [Place::Link(index), Place::SecondLink(index), Place::Lan(index)] {
                 let leaving = self.network.leaving(place) as u64;
                 let lost = self.random.below(leaving + 1) as usize;
                 self.network.lose_leaving(place, lost);

@@ -91,7 +91,9 @@ impl World {
             self.network.line((place, way)).map_or(0, |line| line.passed_ns)
         };
         [(0, 1), (1, 0)].into_iter().all(|(from, to)| {
-            let link = passed_ns(Place::Link(from), Way::Out);
+            let links = [Place::Link(from), Place::SecondLink(from)];
+            let link = links.into_iter().map(|place| passed_ns(place, Way::Out)).max();
+            let link = link.unwrap_or(0);
             let lan = passed_ns(Place::Lan(from), Way::Out).min(passed_ns(Place::Lan(to), Way::In));
             now_ns.saturating_sub(link.max(lan)) > DARK_NS
         })

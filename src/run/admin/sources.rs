@@ -180,7 +180,8 @@ impl Sources {
 
 /// Whether this node and its peer would go on understanding each other.
 fn fits_peer(keys: &[String], peer: &PeerStatus) -> Result<(), String> {
-    if !(peer.link.heard || peer.lan.heard) {
+    let second = peer.second_link.is_some_and(|link| link.heard);
+    if !(peer.link.heard || second || peer.lan.heard) {
         return Ok(());
     }
     let (name, sealing) = (&peer.name, keys.first());
@@ -351,6 +352,8 @@ mod tests {
             versions: None,
             keys: keys.iter().map(ToString::to_string).collect(),
             link: path,
+            second_link: None,
+            active_link: 1,
             lan: path,
         }
     }

@@ -29,7 +29,7 @@ pub struct Pair {
     pub reports: [Report; 2],
     pub directives: [Option<Directive>; 2],
     pub events: [Vec<Event>; 2],
-    pub cut: [bool; 2],
+    pub cut: [bool; Path::ALL.len()],
     pub sent: Vec<(usize, Path, Vec<u8>)>,
 }
 
@@ -43,7 +43,7 @@ impl Pair {
             reports: [caught_up; 2],
             directives: [None, None],
             events: [Vec::new(), Vec::new()],
-            cut: [false; 2],
+            cut: [false; Path::ALL.len()],
             sent: Vec::new(),
         }
     }
@@ -66,7 +66,7 @@ impl Pair {
     pub fn turn(&mut self) {
         for (from, path, bytes) in std::mem::take(&mut self.sent) {
             if let Some(member) = &mut self.members[1 - from]
-                && !self.cut[path as usize]
+                && !self.cut[path.place()]
             {
                 let taken = member.receive(self.now_us, path, &bytes);
                 assert!(matches!(taken, Ok(()) | Err(MessageError::UnknownKey(_))), "{taken:?}");

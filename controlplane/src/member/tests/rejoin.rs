@@ -61,14 +61,14 @@ fn spare_that_is_left_alone_serves_afresh_and_gives_way_to_who_has_the_state() {
     pair.run_ms(20);
     assert_eq!(pair.role(0), Role::Spare);
     // Nothing is heard, but the primary lives.
-    pair.cut = [true; 2];
+    pair.cut = [true; 3];
     pair.reports = [Report::default(); 2];
     pair.run_ms(MemberConfig::default().lone_start_us / 1000 - 100);
     assert_eq!(pair.role(0), Role::Spare);
     pair.run_ms(200);
     assert_eq!(pair.role(0), Role::Primary(GateMode::Open));
     assert!(pair.directives[0].unwrap().epoch < serving);
-    pair.cut = [false; 2];
+    pair.cut = Default::default();
     pair.run_ms(50);
     let role = pair.role(0);
     assert!(matches!(role, Role::Spare | Role::Joining), "what it served was its own: {role:?}");

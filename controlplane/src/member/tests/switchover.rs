@@ -112,11 +112,11 @@ fn orders_that_make_no_sense_are_refused_with_the_reason() {
     let node = NodeName::new("c").unwrap();
     assert_eq!(order(&mut pair, 0, to("c")), Err(OrderRefused::UnknownNode { node }));
     let peer = NodeName::new("b").unwrap();
-    pair.cut[Path::Lan as usize] = true;
+    pair.cut[Path::Lan.place()] = true;
     pair.run_ms(200);
     assert_eq!(pair.role(0), Role::Primary(GateMode::Confirmed));
     assert_eq!(order(&mut pair, 0, to("b")), Err(OrderRefused::PeerNotHeard { peer }));
-    pair.cut[Path::Lan as usize] = false;
+    pair.cut[Path::Lan.place()] = false;
     pair.members[1] = None;
     pair.run_ms(200);
     assert_eq!(order(&mut pair, 0, Order::Drain), Err(OrderRefused::PeerNotHeard { peer }));

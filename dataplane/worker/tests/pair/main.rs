@@ -9,6 +9,7 @@ mod ingress;
 mod ipv6;
 mod keys;
 mod latency;
+mod links;
 mod network;
 mod rejoin;
 mod scripted;

@@ -2,12 +2,13 @@
 //! Both lose, delay, reorder and duplicate frames as the seed has it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use engine::wire::ethernet::Mac;
 use engine::wire::{checksum, ipv4, ipv6};
+use replication::Link;
 
-use crate::world::{VIP, VIP_V6, mac};
+use crate::world::{LINK_CARDS, VIP, VIP_V6, mac};
 
 /// SplitMix64: enough for weather, and the same on every machine.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ impl Random {
 pub enum Place {
     Lan(usize),
     Link(usize),
+    SecondLink(usize),
     Client(usize),
 }
 
@@ -62,6 +64,10 @@ pub struct Spoken {
 
 pub struct Network {
     pub weather: Weather,
+    /// Links, and nodes of which they carry nothing.
+    pub cut: HashSet<(Link, usize)>,
+    /// Frames that each link was given.
+    pub crossed: [u64; 2],
     random: Random,
     nodes: usize,
     /// Which place a MAC address was last seen at.
@@ -86,6 +92,8 @@ impl Network {
         places.extend((0..clients).map(Place::Client));
         Network {
             weather: Weather::default(),
+            cut: HashSet::new(),
+            crossed: [0; 2],
             random: Random(seed),
             nodes,
             stations: HashMap::new(),
@@ -106,14 +114,25 @@ impl Network {
             frames.push(frame.clone());
         }
         match from {
-            Place::Link(node) => {
-                for to in (0..self.nodes).filter(|to| *to != node) {
-                    if self.nodes == 2 || frame[0] & 1 == 1 || frame[..6] == link_mac(to) {
-                        self.cross_link(now_us, to, frame.clone());
-                    }
-                }
-            }
+            Place::Link(node) => self.send_on_link(now_us, Link::First, node, &frame),
+            Place::SecondLink(node) => self.send_on_link(now_us, Link::Second, node, &frame),
             Place::Lan(_) | Place::Client(_) => self.switch(now_us, from, frame),
+        }
+    }
+
+    fn send_on_link(&mut self, now_us: u64, link: Link, from: usize, frame: &[u8]) {
+        self.crossed[link.place()] += 1;
+        if self.cut.contains(&(link, from)) {
+            return;
+        }
+        for to in (0..self.nodes).filter(|to| *to != from) {
+            if self.nodes == 2 || frame[0] & 1 == 1 || frame[..6] == link_mac(link, to) {
+                let place = match link {
+                    Link::First => Place::Link(to),
+                    Link::Second => Place::SecondLink(to),
+                };
+                self.cross_link(now_us, place, frame.to_vec());
+            }
         }
     }
 
@@ -121,7 +140,8 @@ impl Network {
     /// died, its card with it.
     pub fn lose_last_on_link(&mut self, node: usize) {
         let lost = |arrival: &Arrival| {
-            matches!(arrival.0.2, Place::Link(_)) && arrival.0.3[6..12] == link_mac(node)
+            matches!(arrival.0.2, Place::Link(_))
+                && arrival.0.3[6..12] == link_mac(Link::First, node)
         };
         let count = self.under_way.iter().filter(|arrival| lost(arrival)).count() as u64;
         let mut kept = self.random.below(count + 1);
@@ -154,7 +174,7 @@ impl Network {
         self.tapped.take().map_or_else(Vec::new, |(_, frames)| frames)
     }
 
-    fn cross_link(&mut self, now_us: u64, to: usize, frame: Vec<u8>) {
+    fn cross_link(&mut self, now_us: u64, to: Place, frame: Vec<u8>) {
         let Weather { link_loss, link_reorder, link_duplicate, .. } = self.weather;
         if self.random.permille(link_loss) {
             return;
@@ -162,9 +182,9 @@ impl Network {
         let late_us = if self.random.permille(link_reorder) { self.random.below(300) } else { 0 };
         if self.random.permille(link_duplicate) {
             let later_us = self.random.below(1000);
-            self.deliver(now_us + LINK_DELAY_US + later_us, Place::Link(to), frame.clone());
+            self.deliver(now_us + LINK_DELAY_US + later_us, to, frame.clone());
         }
-        self.deliver(now_us + LINK_DELAY_US + late_us, Place::Link(to), frame);
+        self.deliver(now_us + LINK_DELAY_US + late_us, to, frame);
     }
 
     fn switch(&mut self, now_us: u64, from: Place, frame: Vec<u8>) {
@@ -231,8 +251,8 @@ impl Network {
 
 const ETHERNET_LEN: usize = 14;
 
-fn link_mac(node: usize) -> [u8; 6] {
-    mac(node, 2).0
+fn link_mac(link: Link, node: usize) -> [u8; 6] {
+    mac(node, LINK_CARDS[link.place()]).0
 }
 
 /// Whether a packet comes from one of the service's addresses, or says where one is.

@@ -10,8 +10,8 @@ use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::Segment;
 use engine::wire::{Checksums, arp, ipv4, udp};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Numbers, Path, PeerIndex, PendingLog,
-    RecordKind, Report, Role, Session, SessionConfig,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Numbers, Path, PeerIndex,
+    PendingLog, RecordKind, Report, Role, Session, SessionConfig,
 };
 use worker::{At, Event, Steward};
 
@@ -36,8 +36,14 @@ const FOLLOWING: Directive = Directive {
     quiesce: 0,
     passes_on: None,
 };
-const FOLLOWED: Log =
-    Log { epoch: Epoch(1), run: Incarnation(100), workers: 1, counts: false, hands_over: false };
+const FOLLOWED: Log = Log {
+    epoch: Epoch(1),
+    run: Incarnation(100),
+    workers: 1,
+    link: Link::First,
+    counts: false,
+    hands_over: false,
+};
 
 /// Says what the test says.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 //! while the others stay. The test decides, as a control plane would.
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, PeerIndex, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, PeerIndex, Role, Transfer,
 };
 use worker::{Counters, Event};
 
@@ -30,7 +30,7 @@ fn place(node: usize, at: usize) -> PeerIndex {
 /// A log with `node`, which has so many workers.
 fn log_with(node: usize, workers: u16, epoch: Epoch) -> Log {
     let run = Incarnation(100 + node as u64);
-    Log { epoch, run, workers, counts: true, hands_over: false }
+    Log { epoch, run, workers, link: Link::First, counts: true, hands_over: false }
 }
 
 /// Node 0 serves, and the others follow as far as they are `in_sync`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
     Transfer,
 };
 use worker::Steward;
@@ -152,7 +152,8 @@ impl TestSteward {
             Role::Spare | Role::Joining | Role::Backup => (false, false),
         };
         let exists = !matches!(self.role, Role::Primary(GateMode::Open)) || hands_over;
-        let log = |(run, workers)| Log { epoch: self.epoch, run, workers, counts, hands_over };
+        let (epoch, link) = (self.epoch, Link::First);
+        let log = |(run, workers)| Log { epoch, run, workers, link, counts, hands_over };
         let mut logs = [None; MAX_PEERS];
         logs[PEER.place()] = self.peer.filter(|_| exists).map(log);
         logs
@@ -267,7 +268,7 @@ impl Steward for TestSteward {
         self.yield_state(report);
         if self.sent_us.is_none_or(|at| now_us.saturating_sub(at) >= HEARTBEAT_US) {
             self.sent_us = Some(now_us);
-            emit(Path::Link, PEER, &self.heartbeat());
+            emit(Path::Link(Link::First), PEER, &self.heartbeat());
             emit(Path::Lan, PEER, &self.heartbeat());
         }
         Directive {

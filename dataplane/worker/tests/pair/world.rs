@@ -23,6 +23,8 @@ use crate::network::{Network, Place, Random, Weather};
 use crate::steward::{DETECTION_US, TestSteward};
 use crate::told::{AnySteward, Told};
 
+/// The numbers of the links' cards in their MAC addresses.
+pub const LINK_CARDS: [u8; 2] = [2, 3];
 pub const VMAC: Mac = Mac([2, 0x48, 0x46, 0, 0, 0x64]);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x64);
@@ -37,7 +39,8 @@ pub struct Node {
     queries: Vec<Sender<Query>>,
     pub events: Receiver<(u16, u64, Event)>,
     lan: Wire,
-    link: Wire,
+    /// One of each link.
+    links: Vec<Wire>,
     pub alive: bool,
     frozen_until_us: u64,
     pub happened: Vec<Event>,
@@ -96,11 +99,17 @@ pub fn protection() -> Protection {
 
 /// Of one of two nodes.
 pub fn config_of(index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
-    config_among(2, index, incarnation, shard)
+    config_among(2, 1, index, incarnation, shard)
 }
 
 /// LAN and link have IPv6 alone if the service has.
-fn config_among(nodes: usize, index: usize, incarnation: Incarnation, shard: Config) -> NodeConfig {
+fn config_among(
+    nodes: usize,
+    links: usize,
+    index: usize,
+    incarnation: Incarnation,
+    shard: Config,
+) -> NodeConfig {
     let others = || (0..nodes).filter(move |node| *node != index);
     let own = |net: u8, node: usize| Ipv4Addr::new(10, net, 0, 1 + node as u8);
     let port = |net| {
@@ -112,7 +121,7 @@ fn config_among(nodes: usize, index: usize, incarnation: Incarnation, shard: Con
         let address = own(index).into();
         PortConfig::new(AddressConfig { address, prefix_len: 64, gateway: None }, others().map(own))
     };
-    let (lan, link) = if shard.vips.iter().any(Addr::is_ipv4) {
+    let (lan, first) = if shard.vips.iter().any(Addr::is_ipv4) {
         let mut both = port(77);
         both.addresses.extend(v6(own_v6).addresses);
         (both, port(78))
@@ -124,7 +133,7 @@ fn config_among(nodes: usize, index: usize, incarnation: Incarnation, shard: Con
         vmac: VMAC,
         ingress: Ingress::Switch,
         lan,
-        link,
+        links: [first, port(79)].into_iter().take(links).collect(),
         control_port: 7400,
         protection: protection(),
         commit: Commit::default(),
@@ -152,7 +161,9 @@ pub fn crew_of<S: Steward>(
     shard: Config,
     steward: S,
 ) -> (Crew<MemoryNic, S>, Wire, Wire) {
-    crew_from(config_of(index, incarnation, shard), index, workers, steward)
+    let config = config_of(index, incarnation, shard);
+    let (crew, lan, mut links) = crew_from(config, index, workers, steward);
+    (crew, lan, links.remove(0))
 }
 
 /// The same, of another configuration.
@@ -161,14 +172,18 @@ pub fn crew_from<S: Steward>(
     index: usize,
     workers: u16,
     steward: S,
-) -> (Crew<MemoryNic, S>, Wire, Wire) {
+) -> (Crew<MemoryNic, S>, Wire, Vec<Wire>) {
     let (lan, lan_wire) = MemoryNic::new(mac(index, 1), 1500);
-    let (link, link_wire) = MemoryNic::new(mac(index, 2), 1500);
-    let mut shares: Vec<_> = (1..workers)
-        .map(|_| Shares { lan: lan.without_queues(), link: link.without_queues() })
-        .collect();
-    shares.insert(0, Shares { lan, link });
-    (crew(config, shares, steward).unwrap(), lan_wire, link_wire)
+    let cards = LINK_CARDS.iter().take(config.links.len());
+    let (links, link_wires): (Vec<_>, Vec<_>) =
+        cards.map(|card| MemoryNic::new(mac(index, *card), 1500)).unzip();
+    let without_queues = || Shares {
+        lan: lan.without_queues(),
+        links: links.iter().map(MemoryNic::without_queues).collect(),
+    };
+    let mut shares: Vec<_> = (1..workers).map(|_| without_queues()).collect();
+    shares.insert(0, Shares { lan, links: links.into_iter().collect() });
+    (crew(config, shares, steward).unwrap(), lan_wire, link_wires)
 }
 
 fn run_of(
@@ -185,15 +200,15 @@ fn run_of(
     node_of(crew_from(config, index, workers, steward), order)
 }
 
-type TestCrew = (Crew<MemoryNic, AnySteward>, Wire, Wire);
+type TestCrew = (Crew<MemoryNic, AnySteward>, Wire, Vec<Wire>);
 
-fn node_of((crew, lan, link): TestCrew, order: Arc<AtomicU8>) -> Node {
+fn node_of((crew, lan, links): TestCrew, order: Arc<AtomicU8>) -> Node {
     Node {
         workers: crew.workers,
         queries: crew.queries,
         events: crew.events,
         lan,
-        link,
+        links,
         alive: true,
         frozen_until_us: 0,
         happened: Vec::new(),
@@ -203,9 +218,14 @@ fn node_of((crew, lan, link): TestCrew, order: Arc<AtomicU8>) -> Node {
 }
 
 /// One of several nodes, for which the test decides.
-fn told_node(nodes: usize, index: usize, workers: u16, directive: Directive) -> Node {
+fn told_node(
+    (nodes, links): (usize, usize),
+    index: usize,
+    workers: u16,
+    directive: Directive,
+) -> Node {
     let (incarnation, told) = (Incarnation(100 + index as u64), Told::new(directive));
-    let config = config_among(nodes, index, incarnation, shard_config());
+    let config = config_among(nodes, links, index, incarnation, shard_config());
     let crew = crew_from(config, index, workers, AnySteward::Told(told.clone()));
     Node { told: Some(told), ..node_of(crew, Arc::default()) }
 }
@@ -250,8 +270,18 @@ impl World {
 
     /// Nodes with so many workers each, for which the test decides.
     pub fn told(seed: u64, clients: usize, nodes: &[(u16, Directive)]) -> World {
+        World::told_with_links(seed, clients, 1, nodes)
+    }
+
+    /// The same, with one or two links.
+    pub fn told_with_links(
+        seed: u64,
+        clients: usize,
+        links: usize,
+        nodes: &[(u16, Directive)],
+    ) -> World {
         let told = |(index, (workers, directive)): (usize, &(u16, Directive))| {
-            told_node(nodes.len(), index, *workers, *directive)
+            told_node((nodes.len(), links), index, *workers, *directive)
         };
         let nodes = nodes.iter().enumerate().map(told).collect();
         World::at_start(seed, clients, nodes, Ingress::Switch)
@@ -315,7 +345,8 @@ impl World {
                 Place::Client(client) => self.clients[client].deliver(frame),
                 // A dead or frozen node's card still fills its ring.
                 Place::Lan(node) => self.nodes[node].lan.deliver(frame),
-                Place::Link(node) => self.nodes[node].link.deliver(frame),
+                Place::Link(node) => self.nodes[node].links[0].deliver(frame),
+                Place::SecondLink(node) => self.nodes[node].links[1].deliver(frame),
             }
         }
         let mut next_us = now_us + LONGEST_STEP_US;
@@ -352,8 +383,10 @@ impl World {
         while let Some(frame) = node.lan.take() {
             self.network.send(now_us, Place::Lan(index), frame);
         }
-        while let Some(frame) = node.link.take() {
-            self.network.send(now_us, Place::Link(index), frame);
+        for (wire, place) in node.links.iter().zip([Place::Link, Place::SecondLink]) {
+            while let Some(frame) = wire.take() {
+                self.network.send(now_us, place(index), frame);
+            }
         }
         next_us.max(now_us + 1)
     }
@@ -388,7 +421,8 @@ impl World {
     pub fn inject(&mut self, place: Place, frame: Vec<u8>) {
         match place {
             Place::Lan(node) => self.nodes[node].lan.deliver(frame),
-            Place::Link(node) => self.nodes[node].link.deliver(frame),
+            Place::Link(node) => self.nodes[node].links[0].deliver(frame),
+            Place::SecondLink(node) => self.nodes[node].links[1].deliver(frame),
             Place::Client(client) => self.clients[client].deliver(frame),
         }
     }
