@@ -33,6 +33,9 @@ pub struct Peer {
     seen: SeqNumber,
     told: SeqNumber,
     timestamps: Option<Timestamps>,
+    /// The shard was told to open a connection to it. Its SYN may not have left before ours came, and
+    /// leave as an answer.
+    called: bool,
     checks: Checks,
 }
 
@@ -70,6 +73,7 @@ impl Peer {
             seen: SeqNumber(0),
             told: SeqNumber(0),
             timestamps: None,
+            called: false,
             checks: Checks::default(),
         }
     }
@@ -213,6 +217,11 @@ impl Peer {
         segment
     }
 
+    /// The shard opens a connection to it.
+    pub fn be_called(&mut self) {
+        self.called = true;
+    }
+
     /// Takes what the shard sent, and judges it if `judge` says so.
     pub fn take(&mut self, packet: &Parsed<'_>, judge: bool) {
         let flags = packet.flags;
@@ -247,8 +256,8 @@ impl Peer {
         let Checks { iss, acknowledged, .. } = self.checks;
         let again = iss == Some(packet.seq) && acknowledged == answer && self.checks.shift == shift;
         if !again {
-            let active =
-                answer.is_none() || self.checks.active && self.checks.iss == Some(packet.seq);
+            let before = self.checks.active && self.checks.iss == Some(packet.seq);
+            let active = answer.is_none() || self.called || before;
             self.told = packet.seq;
             let iss = Some(packet.seq);
             self.checks = Checks { iss, active, first: answer, shift, ..Checks::default() };
