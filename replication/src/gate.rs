@@ -5,11 +5,9 @@ use std::collections::VecDeque;
 use crate::ledger::Mark;
 use crate::role::GateMode;
 
-/// Which confirmation lets a packet leave.
-///
-/// SWFR ("send when the fastest has responded") is the other rule of the design: payload leaves at
-/// once, acknowledgment number and window still follow the minimum. It will be a second variant,
-/// chosen per service; the gate then asks the rule with the packet's own kind.
+/// Which confirmation lets a packet leave that is in the gate. With SWFR ("send when the fastest has
+/// responded"), which a service can have, payload never comes here; what acknowledges does, and
+/// follows this rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CommitRule {
     /// Send when the minimum is updated: every in-sync replica holds the batch.

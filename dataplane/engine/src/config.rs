@@ -163,6 +163,9 @@ pub struct ServiceConfig {
     pub port: u16,
     /// What it does with the byte stream.
     pub kind: ServiceKind,
+    /// What its packets wait for.
+    #[serde(default)]
+    pub commit: Commit,
     /// Nagle's algorithm (RFC 9293 3.7.4): small writes wait for the ACK of the last one.
     #[serde(default)]
     pub nagle: bool,
@@ -217,6 +220,7 @@ impl ServiceConfig {
             name: name.to_owned(),
             port,
             kind,
+            commit: Commit::default(),
             nagle: false,
             dscp: 0,
             congestion: CongestionControl::default(),
@@ -259,6 +263,20 @@ fn default_backlog() -> u32 {
 
 fn default_cookies_above() -> u32 {
     1024
+}
+
+/// What the packets of a service's connections wait for, when there is a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Commit {
+    /// Send when the minimum is updated: every packet waits until all backups in sync hold what it
+    /// follows from.
+    #[default]
+    Swmu,
+    /// Send when the fastest has responded, which is the primary itself: payload leaves at once,
+    /// acknowledgment and window follow the minimum. What the service sends must follow from the
+    /// bytes that it is sent, and from nothing else: not from time, nor from other connections.
+    Swfr,
 }
 
 /// What a service does with a connection's byte stream.

@@ -117,4 +117,6 @@ counters! {
     aborts,
     /// Packets sent by takeover kicks.
     kicks,
+    /// Segments that acknowledged what a former primary had sent, and we had not.
+    ahead,
 }

@@ -25,6 +25,22 @@ pub struct Outgoing<'a> {
     pub payload: &'a [&'a [u8]],
     /// The payload's whole length, also when `payload` is empty.
     pub payload_len: u16,
+    /// The connection it is of, if its service has [`Commit::Swfr`].
+    ///
+    /// [`Commit::Swfr`]: crate::config::Commit::Swfr
+    pub swfr: Option<Place>,
+}
+
+/// Tells a connection from all others that its shard has or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of its slot, below `Config::max_connections`.
+    pub slot: u32,
+    /// When it was opened, in microseconds of shard time: the low bits. Two that follow each other
+    /// in one slot do not share it, but for chance of one in four thousand million.
+    pub opened_us: u32,
+    /// Shift of the windows that it is told (RFC 7323 2.2), below 15.
+    pub window_shift: u8,
 }
 
 /// Counts packets and throws them away: what a backup uses.

@@ -67,6 +67,8 @@ counters! {
     suspects,
     /// Packets that those steps emitted.
     packets,
+    /// Of these, the ones that left before what they follow from was safe (commit rule SWFR).
+    packets_early,
     /// Shards handed over to a node that joined.
     shards_given,
     /// Shards taken in while joining.

@@ -2,12 +2,14 @@
 
 use engine::addr::Addr;
 use engine::egress::{Egress, Outgoing};
+use engine::wire::edit::{self, Acknowledgment};
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::{checksum, ipv6, segment};
 use replication::{Gate, Mark};
 
 use crate::counters::Counters;
-use crate::nic::{Frame, Nic, TxChecksum};
+use crate::early::{Amendment, Leave, Told, Word};
+use crate::nic::{Frame, Nic, Offloads, TxChecksum};
 use crate::port::Port;
 
 /// A finished frame, all but its destination MAC: who is next is looked up when it leaves.
@@ -15,6 +17,8 @@ use crate::port::Port;
 pub(crate) struct Held<F> {
     pub frame: F,
     pub remote: Addr,
+    /// What it tells its client, where that counts.
+    pub word: Option<Word>,
 }
 
 /// Where a step's packets go.
@@ -26,10 +30,31 @@ pub(crate) enum Way<'a, F> {
     Port,
 }
 
+impl<F: Frame> Held<F> {
+    /// Changes what the time has overtaken that the packet waited.
+    pub fn amend(&mut self, amendment: Amendment, offloads: Offloads) {
+        let packet = self.frame.bytes_mut().get_mut(ethernet::HEADER_LEN..).unwrap_or_default();
+        let (ip_len, tcp_len) = edit::header_lens(packet);
+        let Some((header, payload)) = packet.split_at_mut_checked(ip_len + tcp_len) else { return };
+        edit::set_seq(header, ip_len, amendment.seq);
+        if let Some(clock) = amendment.clock {
+            edit::set_clock(header, ip_len, clock);
+        }
+        // What the card finishes has neither in it yet.
+        if !offloads.tx_tcp_checksum {
+            edit::clear_checksums(header, ip_len);
+            checksum::finish_tcp(header, ip_len, &[payload]);
+        }
+    }
+}
+
 /// Builds frames from what a step emits.
 pub(crate) struct FrameEgress<'a, N: Nic> {
     pub lan: &'a mut Port<N>,
     pub way: Way<'a, N::Frame>,
+    /// The place of the shard among the worker's, and what its clients were told.
+    pub shard: usize,
+    pub told: &'a mut Told,
     pub now_us: u64,
     pub counters: &'a mut Counters,
 }
@@ -42,25 +67,61 @@ impl<N: Nic> Egress for FrameEgress<'_, N> {
 
     fn emit(&mut self, packet: &Outgoing<'_>) {
         self.counters.packets += 1;
-        let remote = packet.remote;
-        // Whatever is lost from here on is lost as on a wire: the shard is not told, so that both
-        // nodes go on alike, and TCP sends it again.
-        let Some(frame) = self.build(packet) else {
-            self.counters.drop_no_frame += 1;
-            return;
-        };
-        match &mut self.way {
-            Way::Port => self.lan.send_ip(self.now_us, frame, remote, self.counters),
-            Way::Gate(gate, mark) => {
-                if gate.hold(*mark, Held { frame, remote }).is_err() {
-                    self.counters.drop_tx_full += 1;
-                }
+        let word = if self.told.is_on() { Word::of(packet, self.shard) } else { None };
+        match (&self.way, word) {
+            (Way::Gate(..), Some(word)) => match self.told.decide(packet, word) {
+                Leave::Later(word) => self.hold(packet, Some(word)),
+                Leave::Now { said, news } => self.send_early(packet, said, news),
+            },
+            (Way::Gate(..), None) => self.hold(packet, None),
+            (Way::Port, word) => {
+                word.map(|word| self.told.left(&word));
+                self.send(packet);
             }
         }
     }
 }
 
 impl<N: Nic> FrameEgress<'_, N> {
+    // What is lost in these is lost as on a wire: the shard is not told, so that both nodes go on
+    // alike, and TCP sends it again.
+
+    fn hold(&mut self, packet: &Outgoing<'_>, word: Option<Word>) {
+        let Some(frame) = self.frame(packet) else { return };
+        let Way::Gate(gate, mark) = &mut self.way else { return };
+        if gate.hold(*mark, Held { frame, remote: packet.remote, word }).is_err() {
+            self.counters.drop_tx_full += 1;
+        }
+    }
+
+    fn send(&mut self, packet: &Outgoing<'_>) {
+        let Some(frame) = self.frame(packet) else { return };
+        self.lan.send_ip(self.now_us, frame, packet.remote, self.counters);
+    }
+
+    /// The payload now, with what the client was told before. What is new to it follows when the log
+    /// is safe.
+    fn send_early(&mut self, packet: &Outgoing<'_>, said: Acknowledgment, news: Option<Word>) {
+        let ip_len = usize::from(packet.ip_header_len);
+        let mut buffer = [0; segment::MAX_HEADER_LEN];
+        let header = &mut buffer[..packet.header.len()];
+        header.copy_from_slice(packet.header);
+        edit::set_acknowledgment(header, ip_len, said);
+        self.send(&Outgoing { header, ..*packet });
+        self.counters.packets_early += 1;
+        if news.is_some() {
+            header.copy_from_slice(packet.header);
+            edit::strip_payload(header, ip_len, packet.payload_len);
+            self.hold(&Outgoing { header, payload: &[], payload_len: 0, ..*packet }, news);
+        }
+    }
+
+    fn frame(&mut self, packet: &Outgoing<'_>) -> Option<N::Frame> {
+        let frame = self.build(packet);
+        self.counters.drop_no_frame += u64::from(frame.is_none());
+        frame
+    }
+
     fn build(&mut self, packet: &Outgoing<'_>) -> Option<N::Frame> {
         let mut frame = self.lan.nic.allocate()?;
         let mut buffer = [0; MAX_HEADER_LEN];

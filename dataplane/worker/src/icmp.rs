@@ -84,7 +84,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         let way = if confirmed { Way::Gate(gate, *mark) } else { Way::Port };
         counters.steps += 1;
-        let mut egress = FrameEgress { lan, way, now_us, counters };
+        let told = &mut slot.told;
+        let mut egress = FrameEgress { lan, way, shard: place, told, now_us, counters };
         slot.shard.icmp_error(now, error, &mut egress);
         slot.errors.remove(0);
         slot.touched = true;

@@ -120,6 +120,14 @@ impl Lag {
         }
     }
 
+    /// What the clock by which the log was written shows at `local_us`, at least. Nothing where no
+    /// record has told.
+    pub fn shard_time(&self, local_us: u64) -> Option<Instant> {
+        let (lag_us, _) = self.least?;
+        let time_us = local_us.wrapping_sub(lag_us);
+        (!is_before(time_us, 0)).then(|| Instant::from_micros(time_us))
+    }
+
     /// The end of a log whose last record has time `last`, on the local clock. Zero where no record
     /// has told.
     pub fn log_end_us(&self, last: Instant) -> u64 {

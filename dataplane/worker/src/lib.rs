@@ -35,6 +35,7 @@ mod channel;
 mod discover;
 mod door;
 mod duty;
+mod early;
 mod egress;
 mod handover;
 mod icmp;

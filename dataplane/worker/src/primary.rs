@@ -111,7 +111,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         // Digests of all shards may follow in this batch.
         let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
         let room = match confirmed {
-            true => channel::room(channels) >= need && gate.room() >= most,
+            true => {
+                let early = slot.told.is_on();
+                channel::room(channels) >= need
+                    && gate.room() >= most
+                    && (!early || lan.room() >= most)
+            }
             false => lan.room() >= most,
         };
         if !room && slot.screened >= take {
@@ -151,7 +156,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 let way = if confirmed { Way::Gate(gate, mark) } else { Way::Port };
                 counters.steps += 1;
                 counters.segments += segments.len() as u64;
-                let mut egress = FrameEgress { lan, way, now_us, counters };
+                let told = &mut slot.told;
+                let mut egress = FrameEgress { lan, way, shard: place, told, now_us, counters };
                 // What another node began, and did not end, comes before our own.
                 slot.kick_due &= kind == Kind::Step || slot.shard.kicks_next().is_some();
                 run(&mut slot.shard, now, &segments, kind, &mut egress);
@@ -205,10 +211,17 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if self.gate.is_empty() || self.lan.room() < self.gate.len() {
             return;
         }
-        let Worker { gate, lan, counters, recorder, channels, .. } = self;
+        let Worker { gate, lan, counters, recorder, channels, shards, .. } = self;
+        let offloads = lan.nic.offloads();
         let counting = channels.iter().filter(|channel| channel.counts);
         let confirmed = confirmed_by_all(counting.map(|channel| &channel.ledger));
-        let released = gate.release(confirmed, |held| {
+        let released = gate.release(confirmed, |mut held| {
+            if let Some(word) = held.word
+                && let Some(slot) = shards.slots.get_mut(word.shard())
+                && let Some(amendment) = slot.told.left(&word)
+            {
+                held.amend(amendment, offloads);
+            }
             lan.send_ip(now_us, held.frame, held.remote, counters);
         });
         recorder.released(released);

@@ -11,6 +11,7 @@ use engine::time::Instant;
 use engine::wire::icmp_error::IcmpError;
 
 use crate::board::worker_of_channel;
+use crate::early::Told;
 use crate::input::MAX_SEGMENTS;
 use crate::kept::Lag;
 use crate::seen::Seen;
@@ -58,6 +59,8 @@ pub(crate) struct Slot<F> {
     pub screened: usize,
     /// Whom the shard gets to see, while this node serves.
     pub guard: Guard,
+    /// What its clients were told, while this node serves.
+    pub told: Told,
     /// ICMP errors that wait to be taken in.
     pub errors: ArrayVec<IcmpError, MAX_ERRORS>,
     /// When the first of these was taken in, or one before it that was stepped since.
@@ -82,6 +85,7 @@ impl<F> Slot<F> {
             index: shard.index(),
             shard,
             waiting: ArrayVec::new(),
+            told: Told::new(config),
             errors: ArrayVec::new(),
             screened: 0,
             guard: Guard::new(config, MAX_SEGMENTS),
@@ -211,7 +215,12 @@ impl<F> Shards<F> {
     }
 
     /// Shard time goes on from the last logged time: at `now_us` of the local clock it is that.
+    /// Where packets may have left before they were logged, it goes on from the time that the node
+    /// which logged would have by now: timestamps must not go back (RFC 7323 5.3).
     pub fn go_on_from_log(&mut self, now_us: u64) {
+        let early = self.slots.iter().filter(|slot| slot.told.is_on());
+        let latest = early.filter_map(|slot| slot.lag.shard_time(now_us)).max();
+        self.last = self.last.max(latest.unwrap_or(Instant::ZERO));
         self.offset_us = self.last.as_micros().wrapping_sub(now_us);
     }
 

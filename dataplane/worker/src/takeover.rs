@@ -74,7 +74,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.shards.go_on_from_log(now_us);
             let now = self.shards.time(now_us);
             self.shards.slots.iter_mut().for_each(|slot| slot.guard.take_over(now));
+            if mode == GateMode::Open {
+                self.shards.slots.iter_mut().for_each(|slot| slot.shard.take_over(now));
+            }
         }
+        self.shards.slots.iter_mut().for_each(|slot| slot.told.begin());
         self.begin_replay(now_us);
         // The announcement leads, so that the switch knows the way back when answers come.
         self.announce(now_us);

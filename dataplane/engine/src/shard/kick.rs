@@ -5,8 +5,8 @@
 use super::{Context, NONE, Shard, context};
 use crate::egress::Egress;
 use crate::snapshot::{Reader, SnapshotError, Writer};
+use crate::tcp::State;
 use crate::tcp::tcb::{Marks, Tcb};
-use crate::tcp::{State, output};
 use crate::time::Instant;
 
 /// Connections that one portion looks at: some ten microseconds.
@@ -288,7 +288,7 @@ impl Shard {
         let Some(slot) = &mut self.slots[id as usize] else { return };
         context.bill(&slot.tcb);
         let mut quota = 1;
-        let more = output::run(&mut slot.tcb, &mut context, egress, &mut quota);
+        let more = slot.send(id, &mut context, egress, &mut quota);
         *budget -= 1 - quota;
         self.settle(id, more);
     }

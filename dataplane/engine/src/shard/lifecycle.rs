@@ -345,6 +345,7 @@ impl Shard {
             ip_header_len: ip_header_len(segment.flow.local.addr) as u8,
             payload: &[],
             payload_len: 0,
+            swfr: None,
         });
     }
 

@@ -43,7 +43,7 @@ use crate::tcp::scoreboard::SentSlab;
 use crate::tcp::stream::{Event, call, kept};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{ChallengeLimit, Context, Shared, State, input, isn, output, path, timers};
+use crate::tcp::{ChallengeLimit, Context, Shared, State, heir, input, isn, output, path, timers};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::icmp_error::IcmpError;
@@ -92,6 +92,23 @@ struct Slot {
     service: ServiceState,
 }
 
+impl Slot {
+    /// Lets the connection send, as [`output::run`] does.
+    fn send<E: Egress>(
+        &mut self,
+        id: u32,
+        cx: &mut Context<'_>,
+        egress: &mut E,
+        quota: &mut u32,
+    ) -> bool {
+        cx.shared.turn = id;
+        if self.tcb.has(Marks::AHEAD) {
+            heir::catch_up(&mut self.tcb, &mut self.service, cx);
+        }
+        output::run(&mut self.tcb, cx, egress, quota)
+    }
+}
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -131,6 +148,8 @@ impl Shard {
                 counters: Counters::default(),
                 digest: Digest::default(),
                 challenges: ChallengeLimit::default(),
+                took_over_at: None,
+                turn: NONE,
                 scratch: vec![0; config.mtu.into()],
             },
             slots: Vec::with_capacity(connections),
@@ -219,6 +238,13 @@ impl Shard {
         self.take_in_error(now, error);
         let mut budget = self.config.max_packets_per_step;
         self.send_all(egress, &mut budget);
+    }
+
+    /// This node, which has held the shard as a backup, serves from `now` on, since the node that
+    /// served has died. Not for a switchover, at which nobody misses anything. The time of the last
+    /// step stays what it is.
+    pub fn take_over(&mut self, now: Instant) {
+        self.shared.took_over_at = Some(self.now.max(now));
     }
 
     /// First half of [`icmp_error`](Self::icmp_error): what it calls for leaves with the next step
@@ -371,7 +397,7 @@ impl Shard {
             slot.tcb.clear(Marks::QUEUED);
             let share = quantum.min(*budget);
             let mut quota = share;
-            let more = output::run(&mut slot.tcb, &mut context, egress, &mut quota);
+            let more = slot.send(id, &mut context, egress, &mut quota);
             *budget -= share - quota;
             self.settle(id, more);
         }

@@ -53,6 +53,8 @@ impl Restoring {
             sent: input.u32("challenge ACKs")?,
             suspects: input.u32("suspicious segments")?,
         };
+        let took_over_at = input.option_u64("time of a takeover")?;
+        shard.shared.took_over_at = took_over_at.map(Instant::from_micros);
         shard.shared.counters = Counters::restore(input)?;
         let slots = input.u32("number of slots")?;
         if slots > shard.config.max_connections {

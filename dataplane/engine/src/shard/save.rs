@@ -3,9 +3,10 @@
 use super::Shard;
 use crate::snapshot::{Snapshot, Writer};
 use crate::tcp::save as connection;
+use crate::time::Instant;
 
 /// Version of the format; another one is refused.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 impl Shard {
     /// Appends the whole state to `out`. Equal states give equal bytes.
@@ -19,6 +20,7 @@ impl Shard {
         out.u32(self.shared.challenges.allowed);
         out.u32(self.shared.challenges.sent);
         out.u32(self.shared.challenges.suspects);
+        out.option_u64(self.shared.took_over_at.map(Instant::as_micros));
         self.shared.counters.save(out);
         out.u32(self.slots.len() as u32);
         for slot in &self.slots {

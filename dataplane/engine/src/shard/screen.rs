@@ -30,7 +30,7 @@ impl Shard {
         match knock {
             Knock::New => Judgement::Acceptable,
             Knock::Old => Judgement::Ignore(Flaw::Timestamp),
-            Knock::Other => judge(tcb, &self.shared.sent, self.now.max(now), segment),
+            Knock::Other => judge(tcb, &self.shared, &self.config, self.now.max(now), segment),
         }
     }
 

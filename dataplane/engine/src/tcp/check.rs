@@ -21,6 +21,7 @@ pub(crate) fn connection(tcb: &Tcb, shared: &Shared, config: &Config) -> Result<
     tell((MIN_MSS..=tcb.path.limit).contains(&tcb.mss), "segment size")?;
     tell(tcb.path.limit <= most, "largest segment size")?;
     tell((0..=HALF).contains(&tcb.snd_nxt.distance(tcb.snd_una)), "SND.NXT")?;
+    tell(!tcb.has(Marks::AHEAD) || is_ahead(tcb), "what a peer has of a former primary")?;
     opening(tcb)?;
     closing(tcb)?;
     tell(u64::from(tcb.queue_sent()) <= tcb.send.len(), "length of a send queue")?;
@@ -29,6 +30,12 @@ pub(crate) fn connection(tcb: &Tcb, shared: &Shared, config: &Config) -> Result<
     tell(tcb.sent.iter(&shared.sent).all(|sent| fits(sent, tcb, most)), "sent segment")?;
     receiving(tcb, &shared.buffers)?;
     waiting(tcb)
+}
+
+/// Nothing of ours is on its way to a peer that has more than that.
+fn is_ahead(tcb: &Tcb) -> bool {
+    let ahead = tcb.recovery.point.distance(tcb.snd_nxt);
+    (1..=HALF).contains(&ahead) && tcb.snd_una == tcb.snd_nxt && !tcb.has(Marks::FIN_SENT)
 }
 
 /// What a packet has room for beside its headers.

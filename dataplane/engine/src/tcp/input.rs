@@ -5,7 +5,7 @@ use crate::service::ServiceState;
 use crate::tcp::judge::{Flaw, Judgement, judge};
 use crate::tcp::stream::{Event, call};
 use crate::tcp::tcb::{Marks, Tcb};
-use crate::tcp::{Context, State, ack, challenge, ecn, established, receive, timers, urgent};
+use crate::tcp::{Context, State, ack, challenge, ecn, established, heir, receive, timers, urgent};
 use crate::wire::segment::Segment;
 use crate::wire::tcp::Flags;
 
@@ -92,7 +92,13 @@ fn otherwise(
     cx: &mut Context<'_>,
     segment: &Segment<'_>,
 ) -> Verdict {
-    match judge(tcb, &cx.shared.sent, cx.now, segment) {
+    match judge(tcb, cx.shared, cx.config, cx.now, segment) {
+        Judgement::Acceptable if segment.ack.gt(tcb.snd_nxt) => {
+            cx.shared.counters.ahead += 1;
+            let known = Segment { ack: tcb.snd_nxt, ..segment.clone() };
+            acceptable(tcb, service, cx, &known);
+            heir::note(tcb, segment.ack);
+        }
         Judgement::Acceptable => acceptable(tcb, service, cx, segment),
         Judgement::SynAgain => {
             ecn::asked_again(tcb, segment);

@@ -2,9 +2,10 @@
 //! first to fifth; RFC 5961; RFC 7323 5.3). Nothing changes here: the same is asked before a
 //! segment is logged, when many come that are worth nothing.
 
-use crate::tcp::State;
+use crate::config::Config;
 use crate::tcp::scoreboard::SentSlab;
 use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::{Shared, State, heir};
 use crate::time::Instant;
 use crate::wire::segment::Segment;
 
@@ -48,7 +49,13 @@ pub(crate) enum Flaw {
 }
 
 /// Judges a segment for a connection from SYN-RECEIVED on.
-pub(crate) fn judge(tcb: &Tcb, sent: &SentSlab, now: Instant, segment: &Segment<'_>) -> Judgement {
+pub(crate) fn judge(
+    tcb: &Tcb,
+    shared: &Shared,
+    config: &Config,
+    now: Instant,
+    segment: &Segment<'_>,
+) -> Judgement {
     let flags = segment.flags;
     if flags.rst() {
         return judge_reset(tcb, segment);
@@ -56,7 +63,7 @@ pub(crate) fn judge(tcb: &Tcb, sent: &SentSlab, now: Instant, segment: &Segment<
     // RFC 5961 4.2: whatever its number; a genuine peer that has restarted will answer the ACK with
     // a RST that we believe.
     if flags.syn() && !completes_simultaneous_open(tcb, segment) {
-        return judge_syn(tcb, sent, now, segment);
+        return judge_syn(tcb, &shared.sent, now, segment);
     }
     // RFC 9293 3.10.7.4, fifth.
     if !flags.ack() {
@@ -78,7 +85,14 @@ pub(crate) fn judge(tcb: &Tcb, sent: &SentSlab, now: Instant, segment: &Segment<
     if outside && !is_probe(tcb, segment) {
         return unacceptable(tcb, segment, Flaw::Window);
     }
-    judge_ack(tcb, segment)
+    let judgement = judge_ack(tcb, segment);
+    if judgement == Judgement::Challenge(Flaw::Ack)
+        && segment.ack.gt(tcb.snd_nxt)
+        && heir::may_know(tcb, shared, config, now, segment.ack)
+    {
+        return Judgement::Acceptable;
+    }
+    judgement
 }
 
 /// RFC 5961 3.2: only the very next sequence number is believed; another one in the window is

@@ -4,7 +4,7 @@
 use crate::egress::Egress;
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, output, transmit};
+use crate::tcp::{Context, heir, output, transmit};
 use crate::wire::tcp::Flags;
 
 /// Sends the first unacknowledged segment, or an ACK if there is none. The congestion window
@@ -35,7 +35,7 @@ pub(crate) fn send<E: Egress>(
             transmit::segment(tcb, cx, egress, tcb.snd_una - 1, Flags::ACK, 0, 0);
         }
         None => {
-            transmit::segment(tcb, cx, egress, tcb.snd_nxt, Flags::ACK, 0, 0);
+            transmit::segment(tcb, cx, egress, heir::next(tcb), Flags::ACK, 0, 0);
         }
     }
 }
@@ -51,7 +51,7 @@ fn prepare(tcb: &mut Tcb, cx: &Context<'_>) {
     tcb.rack.forget_probe();
     tcb.clear(Marks::TAIL_PROBE);
     tcb.kicked_at = Some(cx.now);
-    tcb.recovery.point = tcb.snd_nxt;
+    tcb.recovery.point = heir::next(tcb);
     if tcb.deadlines.retransmit != NEVER {
         tcb.deadlines.retransmit = cx.now.plus_us(tcb.rtt.rto_us(&cx.config.tcp));
     }

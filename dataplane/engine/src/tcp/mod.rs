@@ -10,6 +10,7 @@ pub(crate) mod congestion;
 pub(crate) mod cookie;
 pub(crate) mod ecn;
 pub(crate) mod established;
+pub(crate) mod heir;
 pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod judge;
@@ -49,6 +50,10 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub digest: Digest,
     pub challenges: ChallengeLimit,
+    /// When this node took the shard over from one that died, if it did.
+    pub took_over_at: Option<Instant>,
+    /// The slot of the connection whose turn it is to send.
+    pub turn: u32,
     /// Where the stream pattern of a packet is made; as long as the MTU.
     pub scratch: Vec<u8>,
 }

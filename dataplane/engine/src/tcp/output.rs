@@ -8,7 +8,7 @@ use crate::tcp::recovery::Forward;
 use crate::tcp::scoreboard::{Controls, Sent};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State, ack, ecn, kick, path, receive, transmit};
+use crate::tcp::{Context, State, ack, ecn, heir, kick, path, receive, transmit};
 use crate::wire::tcp::Flags;
 
 /// Lets this connection send up to `quota` packets, which is counted down. True: it has more.
@@ -369,7 +369,7 @@ fn acknowledge<E: Egress>(
             return true;
         }
         *quota -= 1;
-        transmit::segment(tcb, cx, egress, tcb.snd_nxt, Flags::ACK, 0, 0);
+        transmit::segment(tcb, cx, egress, heir::next(tcb), Flags::ACK, 0, 0);
         if tcb.dup_acks_owed == 0 {
             return false;
         }

@@ -4,8 +4,8 @@
 
 use crate::seq::SeqNumber;
 use crate::snapshot::{Reader, Snapshot, SnapshotError, Writer};
-use crate::tcp::Context;
 use crate::tcp::tcb::{Marks, Tcb};
+use crate::tcp::{Context, heir};
 
 /// Duplicate acknowledgments that mean loss to a peer without SACK (RFC 5681 3.2).
 pub(crate) const DUP_ACKS: u8 = 3;
@@ -178,7 +178,7 @@ pub(crate) fn reduce(tcb: &mut Tcb, phase: Phase) {
     tcb.congestion.lost(flight, tcb.mss);
     tcb.recovery.phase = phase;
     tcb.recovery.rate = ProportionalRate { delivered: 0, sent: 0, flight };
-    tcb.recovery.point = tcb.snd_nxt;
+    tcb.recovery.point = heir::next(tcb);
     tcb.recovery.resent = FINAL;
     if phase == Phase::Recovery {
         tcb.recovery.watch();

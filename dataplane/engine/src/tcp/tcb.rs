@@ -3,7 +3,7 @@
 
 use crate::addr::Flow;
 use crate::buffer::{Assembler, Chain, SendQueue};
-use crate::config::{Config, Ecn, ServiceConfig};
+use crate::config::{Commit, Config, Ecn, ServiceConfig};
 use crate::seq::SeqNumber;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::path::Path;
@@ -85,6 +85,9 @@ impl Marks {
     pub const RACK_LOOK: Marks = Marks(1 << 24);
     /// The outstanding tail loss probe was a retransmission.
     pub const PROBE_RESENT: Marks = Marks(1 << 25);
+    /// The peer acknowledges what a former primary has sent, up to `recovery.point`, and we have
+    /// not. Nothing is in flight.
+    pub const AHEAD: Marks = Marks(1 << 30);
     /// Counted among the connections of its service and of its source.
     pub const COUNTED: Marks = Marks(1 << 31);
     /// ECN is in use, or asked for in our SYN (RFC 3168 6.1.1).
@@ -287,7 +290,6 @@ impl Tcb {
         let options = &syn.options;
         self.rcv_nxt = syn.seq + 1;
         self.last_ack = self.rcv_nxt;
-        self.rcv_adv = self.rcv_nxt + self.rcv_limit.min(0xffff);
         // RFC 7323 2.2: the window of a SYN is never scaled.
         self.snd_wnd = syn.window.into();
         self.max_window = self.snd_wnd;
@@ -300,6 +302,11 @@ impl Tcb {
         } else {
             self.rcv_scale = 0;
         }
+        let window = self.rcv_limit.min(0xffff);
+        // What our SYN says is told again in a scaled field, and rounded up then.
+        let again = config.services[usize::from(self.service)].commit == Commit::Swfr;
+        let step = if again { 1 << self.rcv_scale } else { 1 };
+        self.rcv_adv = self.rcv_nxt + window.next_multiple_of(step);
         if config.tcp.sack && options.sack_permitted {
             self.set(Marks::SACK);
         }

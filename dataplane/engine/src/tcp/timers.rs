@@ -86,8 +86,12 @@ pub(crate) fn fire(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'
         }
     }
     if tcb.deadlines.retransmit <= now {
+        // What ran out while nobody served says nothing of the network.
+        let unserved = cx.shared.took_over_at.is_some_and(|at| tcb.deadlines.retransmit <= at);
         tcb.deadlines.retransmit = NEVER;
-        if tcb.sent.count > 0 {
+        if unserved {
+            tcb.set(Marks::KICK);
+        } else if tcb.sent.count > 0 {
             retransmission_timeout(tcb, cx);
         } else {
             persist_timeout(tcb, cx);

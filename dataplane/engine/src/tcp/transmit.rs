@@ -3,13 +3,14 @@
 use arrayvec::ArrayVec;
 
 use crate::buffer::{MAX_PARTS, Part, resolve};
+use crate::config::Commit;
 use crate::content::{Content, FileId};
-use crate::egress::{Egress, Outgoing};
+use crate::egress::{Egress, Outgoing, Place};
 use crate::seq::SeqNumber;
 use crate::tcp::rack::timestamp;
 use crate::tcp::tcb::{Marks, Tcb, largest_segment};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Context, State, ecn, receive};
+use crate::tcp::{Context, State, ecn, heir, receive};
 use crate::wire::segment::{
     MAX_HEADER_LEN, SegmentHeader, allow_marks, ip_header_len, set_ttl_and_dscp,
 };
@@ -44,6 +45,7 @@ pub(crate) fn segment<E: Egress>(
         receive::window_field(tcb, cx, acknowledged)
     };
     let options = if flags.syn() { syn_options(tcb, cx) } else { options(tcb, cx, len) };
+    let swfr = place(tcb, cx);
     let mut parts: ArrayVec<Part<'_>, MAX_PARTS> = ArrayVec::new();
     let shared = &mut *cx.shared;
     let wanted = len;
@@ -68,6 +70,7 @@ pub(crate) fn segment<E: Egress>(
         ip_header_len: ip_header_len(tcb.flow.local.addr) as u8,
         payload: &[],
         payload_len: len,
+        swfr,
     };
     if E::WANTS_PAYLOAD && len > 0 {
         let file = |file, offset, len| content_bytes(cx.content, file, offset, len);
@@ -87,6 +90,14 @@ pub(crate) fn segment<E: Egress>(
     len
 }
 
+/// Where the connection is, for an egress that has to know.
+#[inline]
+fn place(tcb: &Tcb, cx: &Context<'_>) -> Option<Place> {
+    let opened_us = tcb.opened_at.as_micros() as u32;
+    let place = Place { slot: cx.shared.turn, opened_us, window_shift: tcb.rcv_scale };
+    (cx.service(tcb).commit == Commit::Swfr).then_some(place)
+}
+
 /// A packet with an ACK has left: what the peer should know, it knows.
 #[inline]
 fn has_left(tcb: &mut Tcb) {
@@ -99,7 +110,7 @@ fn has_left(tcb: &mut Tcb) {
 /// Sends a RST. With ACK, and with the number that the peer expects next (RFC 9293 3.10.7).
 pub(crate) fn reset<E: Egress>(tcb: &mut Tcb, cx: &mut Context<'_>, egress: &mut E) {
     cx.shared.counters.resets_sent += 1;
-    let seq = tcb.snd_nxt;
+    let seq = heir::next(tcb);
     segment(tcb, cx, egress, seq, Flags::RST | Flags::ACK, 0, 0);
 }
 

@@ -4,6 +4,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod edit;
 pub mod ethernet;
 pub mod icmp_error;
 pub mod icmpv4;

@@ -7,6 +7,7 @@ mod ecn;
 mod external;
 mod goodput;
 mod handshake;
+mod heir;
 mod independent;
 mod ipv6;
 mod loss;

@@ -29,7 +29,7 @@ use self::condition::Selection;
 use self::request::{Method, Request};
 use self::response::{Connection, MAX_RESPONSE_HEAD, Response, Status};
 use super::{ByteStream, Context, Service};
-use crate::config::ServiceKind;
+use crate::config::{Commit, ServiceKind};
 use crate::content::{Content, FileId};
 use crate::snapshot::{Reader, SnapshotError, Writer};
 
@@ -251,6 +251,10 @@ impl Service for Http {
     fn timer<S: ByteStream>(&mut self, context: Context<'_>, stream: &mut S) {
         if !std::mem::take(&mut self.head_is_timed) {
             return;
+        }
+        if context.config.commit == Commit::Swfr {
+            // A refusal for the time's sake is nothing that another node would send at that place.
+            return self.finish(true, stream);
         }
         let refusal = Response::refusal(Status::RequestTimeout);
         if self.send(refusal, 0, context.content, stream) {
