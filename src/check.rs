@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use engine::{
-    config::{ServiceConfig, ServiceKind, StreamLength},
+    config::{Commit, ServiceConfig, ServiceKind, StreamLength},
     content::Content,
 };
 use serde::Serialize;
@@ -75,13 +75,20 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn commit(commit: &config::Commit) -> String {
+fn commit(cluster: &config::Cluster) -> String {
+    let commit = &cluster.commit;
     let rule = match commit.rule {
         config::Rule::Swmu => "packets wait for all nodes in sync",
         config::Rule::None => "packets wait for NOBODY: a crash loses what clients were told",
     };
     let (bytes, delay_us) = (commit.confirm_bytes, commit.confirm_delay_us);
-    format!("{rule}; confirmed after {bytes} bytes or {delay_us} µs, or when idle")
+    let early = cluster.services.iter().filter(|service| service.commit == Commit::Swfr);
+    let early: Vec<&str> = early.map(|service| service.name.as_str()).collect();
+    let but = match early[..] {
+        [] => String::new(),
+        _ => format!(", but for payload of {}", early.join(", ")),
+    };
+    format!("{rule}{but}; confirmed after {bytes} bytes or {delay_us} µs, or when idle")
 }
 
 fn register(register: &Register) -> String {
@@ -122,7 +129,7 @@ fn render(config: &NodeConfig, content: &Content) -> String {
     }
     line("serves", format!("{} from {}", vips.join(", "), cluster.vmac));
     line("ingress", ingress(cluster.ingress));
-    line("commit", commit(&cluster.commit));
+    line("commit", commit(cluster));
     let addresses: Vec<String> = lan.addresses.iter().map(ToString::to_string).collect();
     let addresses = addresses.join(", ");
     line("lan", format!("{} by {}, {addresses}", lan.device, profiles.lan.name));

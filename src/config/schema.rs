@@ -132,6 +132,8 @@ pub struct ServiceSection {
     pub seed: Option<u64>,
     /// Of `http`: whether a folder's URL answers, with `index.html` or a list of its files.
     pub directory_index: Option<bool>,
+    /// `swmu` or `swfr`: what its packets wait for.
+    pub commit: Option<String>,
     /// Hold back small segments while data is in flight (RFC 9293, 3.7.4).
     pub nagle: Option<bool>,
     /// Differentiated Services codepoint of what is sent.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::config::{CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength};
+use engine::config::{
+    Commit, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength,
+};
 
 use super::{ContentRoot, checker::Checker, limits, schema::ServiceSection};
 
@@ -117,6 +119,10 @@ fn content_root(
 
 fn settings(config: &mut ServiceConfig, section: &ServiceSection, key: &str, check: &mut Checker) {
     const DAY_S: u32 = 86_400;
+    if let Some(word) = &section.commit {
+        let choices = [("swmu", Commit::Swmu), ("swfr", Commit::Swfr)];
+        config.commit = check.choice(&format!("{key}.commit"), word, &choices).unwrap_or_default();
+    }
     config.nagle = section.nagle.unwrap_or(config.nagle);
     if let Some(dscp) = section.dscp {
         config.dscp = check.range(&format!("{key}.dscp"), dscp, 0, 63);

@@ -170,6 +170,18 @@ fn commit_has_its_rule_and_limits() {
     }
 }
 
+#[test]
+fn service_may_let_payload_leave_early() {
+    let commit = |word: &str| {
+        let config = with("name = \"echo\"", &format!("name = \"echo\"\n{word}"))?;
+        Ok::<_, ConfigError>(config.cluster.services[0].commit)
+    };
+    assert_eq!(commit("").unwrap(), engine::config::Commit::Swmu);
+    assert_eq!(commit("commit = \"swfr\"").unwrap(), engine::config::Commit::Swfr);
+    let message = commit("commit = \"none\"").unwrap_err().to_string();
+    assert_says(&message, &["cluster.service[0].commit", "swmu", "swfr"]);
+}
+
 /// The good configuration with more nodes, each by its number.
 fn with_nodes(more: &[u8], register: &str) -> Result<NodeConfig, ConfigError> {
     let peer = |number: u8| {

@@ -108,6 +108,23 @@ fn clients_survive_the_death_of_the_primary_with_loss_on_lan_and_link() {
     );
 }
 
+/// They have, and acknowledge, more than the node knows that takes over.
+#[test]
+fn clients_survive_the_death_of_a_primary_whose_payload_leaves_early() {
+    let lab = survives_in(
+        Lab::up_with(&["--commit", "swfr"]),
+        &[],
+        |lab| {
+            assert!(lab.counter("packets_early") > 1_000, "payload leaves early");
+            lab.run(&["kill", "a"]);
+        },
+        |lab| serving(lab, "b"),
+    );
+    // And again, with the other one.
+    lab.run(&["start", "a"]);
+    wait_for("both to be in sync", 20, || paired(&lab, "b"));
+}
+
 #[test]
 fn clients_survive_the_death_of_the_backup() {
     survives(

@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use engine::config::{
-    Config, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength, TcpConfig,
+    Commit, Config, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength,
+    TcpConfig,
 };
 use engine::content::{Content, SourceFile};
 
@@ -37,6 +38,7 @@ pub fn config(variant: u8) -> Config {
     ];
     let services = PORTS.iter().zip(kinds).map(|(&port, kind)| ServiceConfig {
         nagle: bit(3),
+        commit: if bit(3) { Commit::Swfr } else { Commit::Swmu },
         congestion: if bit(4) { CongestionControl::NewReno } else { CongestionControl::Cubic },
         keepalive: bit(5).then_some(KEEPALIVE),
         send_buffer_bytes: 16_384,

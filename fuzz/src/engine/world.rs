@@ -125,7 +125,13 @@ impl World {
                 self.step(&[]);
             }
             Kind::Deadline => (0..=action.a % 16).for_each(|_| self.sleep()),
-            Kind::Kick => self.kick(action.a.is_multiple_of(2)),
+            Kind::Kick => {
+                if !action.b.is_multiple_of(2) {
+                    self.shard.take_over(self.now);
+                    self.twin.take_over(self.now);
+                }
+                self.kick(action.a.is_multiple_of(2));
+            }
             Kind::Snapshot => self.replace_twin(),
             Kind::Connect => self.connect(action),
             Kind::Burst => match self.burst.take() {
@@ -213,6 +219,9 @@ impl World {
         let first = self.shard.connect(self.now, ours, theirs, service, &mut sent);
         let second = self.twin.connect(self.now, ours, theirs, service, &mut counted);
         assert_eq!(first, second);
+        if first.is_ok() {
+            self.peers[usize::from(action.who) % PEERS].be_called();
+        }
         self.take(sent, counted);
     }
 

@@ -31,6 +31,15 @@ struct Offer {
     timestamps: bool,
 }
 
+/// What a segment of the service tells its client for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// It acknowledges more.
+    pub acknowledged: bool,
+    /// It has other numbers.
+    pub said: bool,
+}
+
 /// Transmissions of one segment in a row, without a word of the client.
 const SILENT_SENDS: usize = 8;
 /// Timeouts of a segment must grow at least by this, in percent.
@@ -220,11 +229,11 @@ impl Connection {
         segment: &Segment,
         speaker: Speaker,
         coverage: &mut Coverage,
-    ) -> Result<bool, String> {
+    ) -> Result<News, String> {
         if segment.has(flags::RST) {
             self.reset = true;
             coverage.count("service", "RST");
-            return Ok(false);
+            return Ok(News::default());
         }
         // What an old primary still says is old; it must be true, but it is not news.
         let current = speaker.epoch >= self.speaker.epoch;
@@ -252,7 +261,7 @@ impl Connection {
         self.path.service_spoke(now_ns, segment, speaker.run)?;
         self.check_data(segment, start, coverage)?;
         self.check_backoff(now_ns, segment, start, coverage)?;
-        Ok(before != (self.ack_top, self.sent_top))
+        Ok(News { acknowledged: self.ack_top > before.0, said: self.sent_top > before.1 })
     }
 
     /// Nobody has acknowledged the service's SYN, and the service may have forgotten that there was

@@ -9,7 +9,7 @@ mod ranges;
 pub mod segment;
 pub mod states;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use engine::addr::Flow;
@@ -19,7 +19,7 @@ use replication::{Directive, GateMode, Role};
 use crate::coverage::Coverage;
 use crate::net::Frame;
 use crate::plan::{VMAC, is_vip};
-use connection::{Connection, Speaker, State};
+use connection::{Connection, News, Speaker, State};
 use segment::{Segment, flags};
 
 /// A connection's name: the client's end, and the service's port.
@@ -32,8 +32,9 @@ pub struct Promise {
     pub flow: Flow,
     /// The client may forget what it has sent below this number.
     pub ack: SeqNumber,
-    /// The client knows what the service says below this number.
-    pub end: SeqNumber,
+    /// The client knows what the service says below this number, and the service needs all that this
+    /// follows from to say it again. Nothing with payload under commit rule SWFR.
+    pub end: Option<SeqNumber>,
 }
 
 /// All connections that the wires have seen.
@@ -44,6 +45,8 @@ pub struct Checker {
     pub replicated: u32,
     /// The service may answer a SYN without keeping anything of it.
     stateless: bool,
+    /// Ports of services whose payload does not wait for the log.
+    early: BTreeSet<u16>,
     off: bool,
 }
 
@@ -62,10 +65,11 @@ fn speaks_for_service(frame: &[u8]) -> bool {
 }
 
 impl Checker {
-    /// Of a service that may answer a SYN `stateless`ly, or not.
+    /// Of a service that may answer a SYN `stateless`ly, or not, and whose payload may leave `early`
+    /// from these ports.
     #[must_use]
-    pub fn new(stateless: bool) -> Checker {
-        Checker { stateless, ..Checker::default() }
+    pub fn new(stateless: bool, early: BTreeSet<u16>) -> Checker {
+        Checker { stateless, early, ..Checker::default() }
     }
 
     /// The service's state is lost by definition: there is nothing left to promise.
@@ -149,11 +153,14 @@ impl Checker {
                 }
                 connection.service_spoke(now_ns, &segment, speaker, coverage)
             }
-            None if segment.has(flags::RST) => Ok(false),
+            None if segment.has(flags::RST) => Ok(News::default()),
             None => Err("the service speaks to nobody".to_owned()),
         };
         let news = verdict.map_err(|wrong| format!("{wrong}\n  {}", segment.describe()))?;
-        Ok((news && shared).then(|| segment.promise()))
+        let early = self.early.contains(&segment.source.1);
+        let binds = !early || segment.has(flags::SYN | flags::FIN);
+        let promises = news.acknowledged || news.said && binds;
+        Ok((promises && shared).then(|| segment.promise(early)))
     }
 
     /// When any connection last went forward.

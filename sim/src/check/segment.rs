@@ -151,13 +151,15 @@ impl Segment {
             + u64::from(self.has(flags::FIN))
     }
 
-    /// What this segment of the service makes its client rely on.
+    /// What this segment of the service makes its client rely on. Where payload leaves `early` it
+    /// will be produced again, but for its end.
     #[must_use]
-    pub fn promise(&self) -> Promise {
+    pub fn promise(&self, early: bool) -> Promise {
         let end = |(addr, port): End| Endpoint::new(addr, port);
         let flow = Flow { local: end(self.source), remote: end(self.destination) };
-        let end = self.seq.wrapping_add(self.len_seq() as u32);
-        Promise { flow, ack: SeqNumber(self.ack), end: SeqNumber(end) }
+        let holds = !early || self.has(flags::SYN | flags::FIN);
+        let end = holds.then(|| SeqNumber(self.seq.wrapping_add(self.len_seq() as u32)));
+        Promise { flow, ack: SeqNumber(self.ack), end }
     }
 
     /// For the trace: as in `tcpdump`.

@@ -2,6 +2,7 @@
 
 mod clients;
 mod clusters;
+mod early;
 mod faults;
 mod internet;
 mod links;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use controlplane::MemberConfig;
 use engine::addr::Addr;
 use engine::config::{
-    Config, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength,
+    self, Config, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength,
 };
 use engine::content::{Content, SourceFile};
 use engine::wire::ethernet::Mac;
@@ -133,6 +134,14 @@ impl Plan {
         services.into_iter().any(|service| service.cookies_above < COOKIES_NEVER)
     }
 
+    /// Ports of the services whose payload does not wait for the log (commit rule SWFR).
+    pub fn early_ports(&self) -> impl Iterator<Item = u16> {
+        let services = self.machines[0].shard.services.iter();
+        services
+            .filter(|service| service.commit == config::Commit::Swfr)
+            .map(|service| service.port)
+    }
+
     /// Whether packets that the cards allow vanish on a path without a word, for ever.
     #[must_use]
     pub fn has_black_holes(&self) -> bool {
@@ -153,6 +162,7 @@ impl Plan {
     pub fn linked_once(seed: u64) -> Plan {
         let mut plan = Plan::paired(seed);
         clusters::add(&mut plan, &mut Random::new(seed, 9));
+        early::add(&mut plan, &mut Random::new(seed, 10));
         plan
     }
 

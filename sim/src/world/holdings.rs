@@ -110,7 +110,7 @@ impl World {
 }
 
 fn covers(standing: &Standing, promise: &Promise) -> bool {
-    standing.rcv_nxt.ge(promise.ack) && standing.snd_nxt.ge(promise.end)
+    standing.rcv_nxt.ge(promise.ack) && promise.end.is_none_or(|end| standing.snd_nxt.ge(end))
 }
 
 fn name_of(role: Role) -> &'static str {

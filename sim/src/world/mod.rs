@@ -148,7 +148,7 @@ impl World {
             random: Random::new(seed, 5),
             coverage: Coverage::default(),
             trace: Trace::new(keep_story),
-            checker: Checker::new(plan.is_stateless()),
+            checker: Checker::new(plan.is_stateless(), plan.early_ports().collect()),
             clients: Clients::default(),
             clearing: Vec::new(),
             formed_ns: None,

@@ -83,7 +83,8 @@ impl Told {
     fn says_as(&mut self, speaker: Speaker, segment: &Segment) -> Result<bool, String> {
         self.now_ns += MS;
         let Told { connection, coverage, now_ns } = self;
-        connection.service_spoke(*now_ns, segment, speaker, coverage)
+        let news = connection.service_spoke(*now_ns, segment, speaker, coverage)?;
+        Ok(news.acknowledged || news.said)
     }
 
     /// The service says what it must not.
