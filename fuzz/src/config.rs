@@ -51,7 +51,8 @@ fn node_file(text: &str) {
         let sends = |peer: &Addr| link.address_beside(*peer).is_some();
         assert!(link.peers.iter().all(sends), "no address to send from");
     }
-    let mtus = [config.cluster.mtu].into_iter().chain(config.node.links.iter().map(|link| link.mtu));
+    let mtus =
+        [config.cluster.mtu].into_iter().chain(config.node.links.iter().map(|link| link.mtu));
     for (profile, mtu) in config.profiles.iter().zip(mtus) {
         let argument = profile.device.argument(0, "dev0", 1, mtu);
         assert!(argument.is_some(), "profile {} has no room for {mtu} bytes", profile.name);

@@ -18,8 +18,8 @@ use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
 use replication::seal::Sealer;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Numbers, Path, PeerIndex,
-    Protection, RecordKind, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Numbers, Path,
+    PeerIndex, Protection, RecordKind, Report, Role,
 };
 use worker::{
     AddressConfig, At, Commit, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward,
@@ -447,7 +447,14 @@ impl World {
         let bit = |n: u32| action.a >> n & 1 == 1;
         let follows = matches!(role, Role::Backup | Role::Primary(GateMode::Confirmed));
         let (epoch, workers) = (Epoch(self.epoch), 1 + u16::from(action.a >> 6));
-        let log = |run, hands_over, counts| Log { epoch, run, workers, link: Link::First, counts, hands_over };
+        let log = |run, hands_over, counts| Log {
+            epoch,
+            run,
+            workers,
+            link: Link::First,
+            counts,
+            hands_over,
+        };
         let first = log(PEERS[0], bit(4), !bit(4) || bit(5));
         let second = log(PEERS[1], !bit(4), bit(5));
         [follows.then_some(first), bit(3).then_some(second), None]
