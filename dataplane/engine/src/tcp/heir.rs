@@ -19,6 +19,14 @@ const INHERITANCE_US: u64 = 1_000_000_000;
 /// As far as it may be ahead: more could not be told from less.
 const MOST: i32 = 1 << 30;
 
+/// Whether a former primary may have sent on this connection what this node has not produced yet.
+/// If so, nothing says of a segment that its data is new.
+pub(crate) fn inherited(tcb: &Tcb, shared: &Shared, config: &Config, now: Instant) -> bool {
+    let since_takeover = |at| tcb.opened_at <= at && now.since_us(at) < INHERITANCE_US;
+    shared.took_over_at.is_some_and(since_takeover)
+        && config.services[usize::from(tcb.service)].commit == Commit::Swfr
+}
+
 /// Whether an acknowledgment beyond SND.NXT can be of what a former primary has sent.
 pub(crate) fn may_know(
     tcb: &Tcb,
@@ -27,11 +35,7 @@ pub(crate) fn may_know(
     now: Instant,
     ack: SeqNumber,
 ) -> bool {
-    let inherited = shared
-        .took_over_at
-        .is_some_and(|at| tcb.opened_at <= at && now.since_us(at) < INHERITANCE_US);
-    inherited
-        && config.services[usize::from(tcb.service)].commit == Commit::Swfr
+    inherited(tcb, shared, config, now)
         && !tcb.has(Marks::FIN_SENT)
         && ack.distance(tcb.snd_nxt) <= MOST
 }

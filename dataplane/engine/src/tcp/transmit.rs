@@ -35,6 +35,9 @@ pub(crate) fn segment<E: Egress>(
     if tcb.has(Marks::ECN) {
         let fresh = len > 0 && seq == tcb.snd_nxt;
         (flags, may_be_marked) = ecn::outgoing(tcb, flags, fresh);
+        // What an heir sends may be a retransmission without its knowing, which RFC 3168 6.1.5
+        // forbids to mark.
+        may_be_marked = may_be_marked && !heir::inherited(tcb, cx.shared, cx.config, cx.now);
     }
     let withheld = if flags == Flags::ACK && len == 0 { receive::withheld(tcb) } else { 0 };
     let acknowledged = tcb.rcv_nxt - withheld;

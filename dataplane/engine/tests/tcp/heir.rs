@@ -1,7 +1,7 @@
 //! A node takes over from one that let payload leave early (commit rule SWFR): its peers have, and
 //! acknowledge, what it has not produced yet.
 
-use engine::config::{Commit, Config};
+use engine::config::{Commit, Config, Ecn};
 use engine::egress::CountingEgress;
 use engine::shard::Shard;
 use engine::tcp::State;
@@ -167,5 +167,26 @@ fn download_goes_on_from_a_state_of_some_time_ago() {
         let counters = pair.server.counters();
         assert_eq!((counters.timeouts, counters.resets_sent), (0, 0), "seed {seed}");
         assert_eq!(pair.server.check(), Ok(()));
+    }
+}
+
+/// RFC 3168 6.1.5: what the predecessor may have sent already is a retransmission, though the heir
+/// sends it for the first time.
+#[test]
+fn nothing_that_an_heir_sends_may_be_marked() {
+    let asks = |mut config: Config| {
+        config.tcp.ecn = Ecn::Ask;
+        config
+    };
+    for (server, marked_after) in [(asks(config()), true), (asks(swift()), false)] {
+        let mut pair = Pair::unlike(asks(config()), server, Quality::perfect(2_000), 1);
+        pair.connect(STREAM, DISCARD_INDEX);
+        let marked = |pair: &Pair| pair.sent.iter().any(|(_, packet)| packet[1] & 3 != 0);
+        pair.run(100_000);
+        assert!(marked(&pair));
+        pair.server.take_over(Instant::from_micros(pair.now_us));
+        pair.sent.clear();
+        pair.run(100_000);
+        assert_eq!((marked(&pair), pair.sent.len() > 20), (marked_after, true));
     }
 }
