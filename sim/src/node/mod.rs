@@ -31,7 +31,7 @@ use steward::{MemberSteward, MemberView};
 const LONGEST_SLEEP_NS: u64 = MS;
 /// How soon a node looks again that waits for its peer.
 const WAITING_LOOK_NS: u64 = 30 * US;
-/// Frames that wait, at any time, for a neighbour on each line that does not answer: those for a
+/// Frames that wait, at any time, for a neighbour on each line that does not answer: those for one
 /// peer that is dead.
 const WAITING_FRAMES: usize = 8;
 /// What the nodes are called.
@@ -295,11 +295,11 @@ impl Run {
         Ok(())
     }
 
-    /// What it still holds of connections, although all of them are over. `alone`: its peer is
-    /// dead.
+    /// What it still holds of connections, although all of them are over, while so many of its
+    /// peers are `dead`.
     #[must_use]
-    pub fn leftover(&self, alone: bool) -> Option<String> {
-        let rest = if alone { WAITING_FRAMES } else { 0 };
+    pub fn leftover(&self, dead: usize) -> Option<String> {
+        let rest = dead * WAITING_FRAMES;
         let links = self.links.iter().map(|card| (card, "link"));
         for (card, name) in [(&self.lan, "LAN")].into_iter().chain(links) {
             if card.in_use() > rest {

@@ -48,11 +48,11 @@ impl World {
 
     /// What is left on any machine, of nodes or of clients.
     fn leftover(&self, looks: &[(usize, Vec<Summary>)]) -> Option<String> {
-        let alone = self.nodes.iter().any(|node| node.run.is_none());
+        let dead = self.nodes.iter().filter(|node| node.run.is_none()).count();
         for (index, node) in self.nodes.iter().enumerate() {
             let summaries = looks.iter().find(|(looked, _)| *looked == index);
             let left = summaries.and_then(|(_, summaries)| unsent(summaries));
-            let left = left.or_else(|| node.run.as_ref()?.leftover(alone));
+            let left = left.or_else(|| node.run.as_ref()?.leftover(dead));
             if let Some(left) = left {
                 return Some(format!("node {index} still holds something: {left}"));
             }
