@@ -1,30 +1,6 @@
 # The drill in which one pair is killed again and again, one node after the other. Sourced by drill.
 # shellcheck shell=bash disable=SC2154
 
-FOREVER_S=36000
-FIRST=() # the clients that stay from the first round to the last
-
-start_first_clients() {
-    local stop=$WORK/stop
-    probe busy download "$STREAM_PORT" --endless --duration $FOREVER_S --until-file "$stop"
-    probe echo echo "$ECHO_PORT" -n 10 --size 64 --interval 10 --duration $FOREVER_S --until-file "$stop"
-    over_ipv6 probe echo6 echo "$ECHO_PORT" -n 5 --size 64 --interval 10 --duration $FOREVER_S --until-file "$stop"
-    probe halfclose halfclose "$ECHO_PORT" --hold-until-file "$stop" --duration $FOREVER_S
-    probe idle idle "$ECHO_PORT" -n 20 --until-file "$stop" --duration $FOREVER_S
-    FIRST=("${CLIENTS[@]}")
-    CLIENTS=()
-}
-
-# Those that have ended, and should not have.
-lost_clients() {
-    local entry
-    for entry in "${FIRST[@]}"; do
-        kill -0 "${entry#* }" 2>/dev/null || echo "${entry% *}"
-    done
-}
-
-now_ms() { date +%s%3N; }
-
 # One line of JSON about a round on standard output.
 alternate_round() {
     local number=$1 killed survivor wait_ms began_ms in_sync_ms ok=true
@@ -70,7 +46,7 @@ alternate_rounds() {
     "$LAB" start
     "$LAB" loss lan "$loss"
     "$LAB" loss link "$loss"
-    start_first_clients
+    start_first_clients busy
     printf '%5s  %-6s %6s %8s %13s %8s %8s  %s\n' round killed after suspect 'first packet' 'in sync' paused bytes
     : >"$WORK/rounds"
     for number in $(seq "$rounds"); do
@@ -82,10 +58,7 @@ alternate_rounds() {
             break
         }
     done
-    touch "$WORK/stop"
-    CLIENTS=("${FIRST[@]}")
-    FIRST=()
-    collect_clients || {
+    end_first_clients || {
         ok=false
         say "wrong: ${FAILED[*]}"
         tail -n 3 "$WORK"/*.err >&2
@@ -93,7 +66,7 @@ alternate_rounds() {
     echo
     jq -rs "$ALTERNATE_SUMMARY" "$WORK/rounds"
     printf 'longest pause of the first clients:      download %s ms, echo %s ms\n' \
-        $(($(gap_us busy) / 1000)) $(($(gap_us echo) / 1000))
+        $(($(gap_us first-busy) / 1000)) $(($(gap_us first-echo) / 1000))
     [ -z "$json" ] || jq -s . "$WORK/rounds" >"$json"
     [ $ok = true ]
 }

@@ -65,6 +65,10 @@ pub enum Command {
     Failover(FailoverArgs),
     /// Reports on results of earlier runs, several in one picture
     Report(crate::report::ReportArgs),
+    /// Draws a table of numbers as curves
+    ///
+    /// The first column is the horizontal axis; another one is named `panel: curve`.
+    Draw(crate::report::DrawArgs),
     /// Print the completions of a shell
     Completions(crate::docs::CompletionsArgs),
     /// Print the manual page, or write one for each command into a folder

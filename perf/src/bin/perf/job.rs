@@ -57,6 +57,7 @@ impl Job {
             Command::Idle(args) => idle_job(args)?,
             Command::Failover(_)
             | Command::Report(_)
+            | Command::Draw(_)
             | Command::Completions(_)
             | Command::Man(_) => return Ok(None),
         }))

@@ -31,6 +31,7 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let outcome = match args::Cli::parse().command {
         args::Command::Report(args) => report::run(&args),
+        args::Command::Draw(args) => report::draw(&args),
         args::Command::Completions(args) => docs::completions(&args),
         args::Command::Man(args) => docs::man(&args),
         args::Command::Failover(args) => run::with_harm(&args),

@@ -182,7 +182,9 @@ pub fn write_hlog(path: &Path, entries: Vec<hlog::Entry>) -> anyhow::Result<()> 
     save(path, &log)
 }
 
-fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// # Errors
+/// The file can't be written.
+pub fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use plotters::{
     coord::Shift,
-    prelude::{DrawingArea, DrawingBackend, IntoDrawingArea, Rectangle, SVGBackend, Text},
+    prelude::{DrawingArea, DrawingBackend, IntoDrawingArea, SVGBackend},
     style::{
         Color, RGBColor, TextStyle, WHITE,
         text_anchor::{HPos, Pos, VPos},
@@ -12,6 +12,7 @@ use plotters::{
 
 use super::{
     font,
+    head::Head,
     panel::{self, Panel},
     raster,
     summary::Group,
@@ -20,15 +21,10 @@ use super::{
 /// Part of a picture, in pixels.
 pub type Area<B> = DrawingArea<B, Shift>;
 
-const WIDTH: u32 = 960;
-const PANEL_HEIGHT: u32 = 340;
-const MARGIN: i32 = 16;
-const TITLE_HEIGHT: i32 = 34;
-const LEGEND_LINE: i32 = 22;
-const SWATCH: i32 = 12;
-const TEXT_SIZE: f64 = 17.0;
-/// In letters; as many fit a line of the legend.
-const LONGEST_LABEL: usize = 90;
+/// Of every picture, in pixels.
+pub const WIDTH: u32 = 960;
+/// Of every panel, in pixels.
+pub const PANEL_HEIGHT: u32 = 340;
 
 /// Colours that people of all kinds of colour vision can tell apart (Okabe and Ito), darkest first.
 const COLORS: [RGBColor; 8] = [
@@ -95,59 +91,23 @@ impl Picture<'_> {
 
     fn size(&self) -> (u32, u32) {
         let panels = u32::try_from(self.panels.len()).unwrap_or(u32::MAX);
-        (WIDTH, self.head_height().unsigned_abs() + PANEL_HEIGHT.saturating_mul(panels))
+        (WIDTH, self.head().height().unsigned_abs() + PANEL_HEIGHT.saturating_mul(panels))
     }
 
-    fn title_height(&self) -> i32 {
-        if self.title.is_empty() { MARGIN / 2 } else { TITLE_HEIGHT }
-    }
-
-    fn head_height(&self) -> i32 {
-        let lines = self.legend().last().map_or(0, |(_, _, line)| line + 1);
-        self.title_height() + lines * LEGEND_LINE
+    fn head(&self) -> Head<'_> {
+        let labels = self.groups.iter().map(|group| group.label.as_str()).collect();
+        Head { title: self.title, labels }
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> anyhow::Result<()> {
         area.fill(&WHITE).map_err(failed)?;
-        let (head, body) = area.split_vertically(self.head_height());
-        self.draw_head(&head)?;
+        let head = self.head();
+        let (top, body) = area.split_vertically(head.height());
+        head.draw(&top)?;
         for (panel, part) in self.panels.iter().zip(body.split_evenly((self.panels.len(), 1))) {
             panel::draw(*panel, self.groups, &part)?;
         }
         Ok(())
-    }
-
-    fn draw_head<B: DrawingBackend>(&self, head: &Area<B>) -> anyhow::Result<()> {
-        let black = RGBColor(0, 0, 0);
-        let style = text_style(22.0, black, HPos::Left, VPos::Top);
-        head.draw(&Text::new(self.title, (MARGIN, 8), style)).map_err(failed)?;
-        let style = text_style(TEXT_SIZE, black, HPos::Left, VPos::Center);
-        for (index, x, line) in self.legend() {
-            let y = self.title_height() + line * LEGEND_LINE + LEGEND_LINE / 2;
-            let half = SWATCH / 2;
-            let swatch = [(x, y - half), (x + SWATCH, y + half)];
-            head.draw(&Rectangle::new(swatch, color(index).filled())).map_err(failed)?;
-            let label = shorten(&self.groups[index].label, LONGEST_LABEL);
-            head.draw(&Text::new(label, (x + SWATCH + 6, y), style.clone())).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// Place of each group's entry: its index, x in pixels, and line.
-    fn legend(&self) -> Vec<(usize, i32, i32)> {
-        let style = text_style(TEXT_SIZE, RGBColor(0, 0, 0), HPos::Left, VPos::Center);
-        let (mut x, mut line) = (MARGIN, 0);
-        let mut places = Vec::new();
-        for (index, group) in self.groups.iter().enumerate() {
-            let text = style.font.layout_box(&shorten(&group.label, LONGEST_LABEL));
-            let width = SWATCH + 6 + text.map_or(WIDTH as i32, |(from, to)| to.0 - from.0);
-            if x > MARGIN && x + width > WIDTH as i32 - MARGIN {
-                (x, line) = (MARGIN, line + 1);
-            }
-            places.push((index, x, line));
-            x += width + 2 * MARGIN;
-        }
-        places
     }
 }
 

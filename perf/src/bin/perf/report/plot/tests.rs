@@ -66,13 +66,3 @@ fn a_run_in_which_nothing_happened_can_be_drawn() {
     let groups = summary::groups(&runs);
     assert!(picture(&groups).svg().unwrap().contains("rpc over memif"));
 }
-
-#[test]
-fn many_runs_wrap_the_legend() {
-    let runs: Vec<_> = (0..12).map(|n| fixtures::run(&format!("run number {n}"), 10)).collect();
-    let groups = summary::groups(&runs);
-    let picture = picture(&groups);
-    let legend = picture.legend();
-    assert!(legend.iter().all(|(_, x, _)| *x < WIDTH as i32));
-    assert!(legend.last().unwrap().2 >= 1);
-}
