@@ -307,6 +307,37 @@ fn heir_asks_the_leader_although_it_leaves_that_out() {
     }
 }
 
+/// Three nodes whose primary leads after all, and is gone: both others stand for election at once.
+#[test]
+fn heirs_who_stand_at_once_do_not_hinder_each_other_for_long() {
+    for seed in 0..200 {
+        let mut world = World::with(seed, None);
+        world.run_ms(1_000);
+        let leader = world.leader().expect("one leads");
+        let others: Vec<usize> = (0..3).filter(|index| *index != leader).collect();
+        let view = world.want_with(leader, &others).unwrap();
+        while !others.iter().all(|index| world.knows(*index, &view)) {
+            world.run_ms(1);
+        }
+        world.crash(leader);
+        let apart_ms = world.random(0, 3);
+        let started_ms = world.now_ms;
+        let views: Vec<_> = others
+            .iter()
+            .map(|index| {
+                let view = world.want(*index).unwrap();
+                world.run_ms(apart_ms);
+                view
+            })
+            .collect();
+        while !others.iter().all(|index| views.iter().any(|view| world.knows(*index, view))) {
+            world.run_ms(1);
+        }
+        let took_ms = world.now_ms - started_ms;
+        assert!(took_ms <= 300, "seed {seed}: {took_ms} ms");
+    }
+}
+
 #[test]
 fn nothing_is_decided_without_a_majority_and_nothing_is_forgotten() {
     for_seeds(50, |world| {
