@@ -24,6 +24,8 @@ pub struct MemberConfig {
     pub priority: u16,
     /// How many replication links this node has: 1 or 2.
     pub links: u8,
+    /// A primary whose service LAN fails gives the service to a backup whose LAN works.
+    pub lan_watch: bool,
 }
 
 impl Default for MemberConfig {
@@ -35,6 +37,7 @@ impl Default for MemberConfig {
             lone_start_us: 3_000_000,
             priority: 100,
             links: 1,
+            lan_watch: true,
         }
     }
 }

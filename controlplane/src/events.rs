@@ -166,6 +166,9 @@ pub enum Event {
     BecameSpare { epoch: Epoch, reason: SpareReason },
     SwitchoverBegan { to: NodeName, by: Handing },
     SwitchoverFailed { to: NodeName, why: &'static str },
+    LanLost { neighbours: u8 },
+    LanRegained,
+    LeavesLan { to: NodeName },
     HandedOver { epoch: Epoch, to: NodeName },
     SwitchedOver { epoch: Epoch, from: NodeName },
     Drained,
@@ -206,11 +209,14 @@ impl Event {
             | Event::HandedOver { .. }
             | Event::SwitchedOver { .. }
             | Event::Undrained
+            | Event::LanRegained
             | Event::GateOpened { .. }
             | Event::DoubtSettled { .. } => Severity::Info,
             Event::LoneStart { beside: None, .. }
             | Event::PeerRestarted { .. }
             | Event::PathSilent { .. }
+            | Event::LanLost { .. }
+            | Event::LeavesLan { .. }
             | Event::TookOver { .. }
             | Event::BackupRemoved { .. }
             | Event::AdmissionAbandoned { .. }
@@ -261,6 +267,9 @@ impl Event {
             Event::BecameSpare { .. } => "became_spare",
             Event::SwitchoverBegan { .. } => "switchover_began",
             Event::SwitchoverFailed { .. } => "switchover_failed",
+            Event::LanLost { .. } => "lan_lost",
+            Event::LanRegained => "lan_regained",
+            Event::LeavesLan { .. } => "leaves_lan",
             Event::HandedOver { .. } => "handed_over",
             Event::SwitchedOver { .. } => "switched_over",
             Event::Drained => "drained",
@@ -378,6 +387,17 @@ impl fmt::Display for Event {
             Event::SwitchoverFailed { to, why } => {
                 write!(f, "did not give the service to {to} after all: {why}; serving on")
             }
+            Event::LanLost { neighbours } => write!(
+                f,
+                "none of {neighbours} neighbours on the service LAN answers this node; check its \
+                 cable, card and switch port there"
+            ),
+            Event::LanRegained => f.write_str("the service LAN works again at this node"),
+            Event::LeavesLan { to } => write!(
+                f,
+                "clients cannot reach this node, and the service LAN works at {to}: gives it the \
+                 service"
+            ),
             Event::HandedOver { epoch, to } => {
                 write!(f, "handed the service over to {to} in epoch {epoch}")
             }

@@ -25,10 +25,11 @@ use thiserror::Error;
 
 use crate::identity::{MAX_NAME_BYTES, NodeId, NodeName};
 use crate::register::{MAX_IN_SYNC, View};
+use crate::status::LanState;
 
 const MAGIC: [u8; 4] = *b"HFCP";
 /// Version of these datagrams.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 const LENGTH_AT: usize = 6;
 const CLEAR_BYTES: usize = 28;
 
@@ -117,8 +118,10 @@ const YIELDS: u16 = 128;
 const ADMITS: u16 = 256;
 const LINK_BEHIND: u16 = 512;
 const SECOND_LINK_BEHIND: u16 = 1024;
+const LAN_ANSWERS: u16 = 2048;
+const LAN_SILENT: u16 = 4096;
 /// All of them.
-const FLAGS: u16 = 2 * SECOND_LINK_BEHIND - 1;
+const FLAGS: u16 = 2 * LAN_SILENT - 1;
 
 /// The state of the sender, and what it says to this receiver alone; sent every heartbeat interval
 /// on every path.
@@ -140,6 +143,8 @@ pub struct Heartbeat {
     /// On these links the sender hears the receiver later than elsewhere, or not at all, and has a
     /// choice: the receiver should take another one.
     pub links_behind: [bool; MAX_LINKS],
+    /// What neighbours on the service LAN answer the sender.
+    pub lan: LanState,
     /// The sender joins, and has restored all that a primary holds; or it is backup, and has
     /// applied all of the log that it has received.
     pub restored: bool,
@@ -314,7 +319,9 @@ impl Heartbeat {
             | flag(self.yields, YIELDS)
             | flag(self.admits, ADMITS)
             | flag(self.links_behind[0], LINK_BEHIND)
-            | flag(self.links_behind[1], SECOND_LINK_BEHIND);
+            | flag(self.links_behind[1], SECOND_LINK_BEHIND)
+            | flag(self.lan == LanState::Answers, LAN_ANSWERS)
+            | flag(self.lan == LanState::Silent, LAN_SILENT);
         out.u16(self.priority);
         out.put(&[self.condition as u8]);
         out.u16(flags);
@@ -338,6 +345,12 @@ impl Heartbeat {
         let priority = reader.u16()?;
         let condition = Condition::from_byte(reader.u8()?)?;
         let flags = reader.u16().filter(|flags| flags & !FLAGS == 0)?;
+        let lan = match (flags & LAN_ANSWERS != 0, flags & LAN_SILENT != 0) {
+            (false, false) => LanState::Untested,
+            (true, false) => LanState::Answers,
+            (false, true) => LanState::Silent,
+            (true, true) => return None,
+        };
         let log_version = reader.u16()?;
         let (link_version, snapshot_version) = (reader.u16()?, reader.u16()?);
         let workers = reader.u16()?;
@@ -364,6 +377,7 @@ impl Heartbeat {
             hears_link: flags & HEARS_LINK != 0,
             hears_lan: flags & HEARS_LAN != 0,
             links_behind: [LINK_BEHIND, SECOND_LINK_BEHIND].map(|bit| flags & bit != 0),
+            lan,
             restored: flags & RESTORED != 0,
             drained: flags & DRAINED != 0,
             log,
@@ -492,6 +506,7 @@ mod tests {
             flags in any::<(bool, bool, bool, bool, bool, bool, bool)>(),
             admits_and_yields in any::<(bool, bool)>(),
             links_behind in any::<[bool; MAX_LINKS]>(),
+            lan in prop::sample::select(&[LanState::Untested, LanState::Answers, LanState::Silent]),
             log in prop::option::of((1..u64::MAX).prop_map(Epoch)),
             keys in prop::collection::vec(any::<u32>(), 0..=MAX_KEYS),
             digests in any::<([u8; 32], [u8; 32])>(),
@@ -507,6 +522,7 @@ mod tests {
                 hears_link: flags.2,
                 hears_lan: flags.3,
                 links_behind,
+                lan,
                 restored: flags.5,
                 drained: flags.6,
                 log,

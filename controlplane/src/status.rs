@@ -28,6 +28,20 @@ pub enum Gate {
     Open,
 }
 
+/// What neighbours on a node's service LAN answer it. They are asked only while the LAN is silent
+/// between nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanState {
+    /// None is asked, or the answer is awaited, or there is none to ask.
+    #[default]
+    Untested,
+    /// One of them has just answered: both directions work.
+    Answers,
+    /// None has answered for two detection timeouts.
+    Silent,
+}
+
 /// The control plane's part of a node's status. Times are µs of the node's monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberStatus {
@@ -40,6 +54,9 @@ pub struct MemberStatus {
     pub gate: Option<Gate>,
     /// It serves nothing at the moment, since it suspects itself after a stall.
     pub silent: bool,
+    /// Whether the service LAN works at this node.
+    #[serde(default)]
+    pub lan: LanState,
     /// The register.
     pub epoch: u64,
     pub primary: Option<String>,
@@ -83,6 +100,9 @@ pub struct PeerStatus {
     #[serde(default = "first_link")]
     pub active_link: u8,
     pub lan: PathStatus,
+    /// Whether the service LAN works at the peer, by its own word.
+    #[serde(default)]
+    pub lan_state: LanState,
 }
 
 fn first_link() -> u8 {

@@ -3,8 +3,9 @@
 use arbitrary::{Arbitrary, Unstructured};
 use controlplane::message::{Body, Condition, Datagram, Heartbeat, MAX_DATAGRAM, Message, Which};
 use controlplane::register::View;
+use controlplane::status::LanState;
 use controlplane::{Identity, Manifest, Member, MemberConfig, NodeId, NodeName, Order};
-use replication::{Epoch, Incarnation, KeyRing, Link, Path, Report};
+use replication::{Epoch, Incarnation, KeyRing, Link, Path, Report, Solicited};
 
 const CLUSTER: &str = "fuzz";
 const SECRET: &[u8] = b"not one";
@@ -134,6 +135,11 @@ fn listen(bytes: &[u8]) {
                     quiet: action.view & 2 != 0,
                     first_packet_us: (action.flags & 64 != 0).then_some(now_us),
                     last_kick_us: (action.view & 1 != 0).then_some(now_us),
+                    lan: (action.view & 4 != 0).then_some(Solicited {
+                        neighbours: 3,
+                        answered: action.view & 8 != 0,
+                        unanswered_since_us: (action.view & 16 != 0).then_some(now_us / 2),
+                    }),
                     ..Report::default()
                 };
             }
@@ -184,6 +190,7 @@ fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
         hears_link: !bit(3),
         hears_lan: !bit(4),
         links_behind: [bit(6), bit(7)],
+        lan: [LanState::Untested, LanState::Answers, LanState::Silent][action.wait as usize % 3],
         restored: action.wait & 0x100 != 0,
         drained: action.wait & 0x200 != 0,
         log: (action.wait & 0x1000 != 0).then_some(Epoch(u64::from(action.epoch & 7))),

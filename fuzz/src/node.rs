@@ -438,6 +438,7 @@ impl World {
             logs: self.logs(role, action),
             quiesce: u32::from(action.b >> 6),
             passes_on: passes_on.then_some(PeerIndex((action.b >> 1 & 3) as u8)),
+            solicits: action.b & 64 != 0,
         };
     }
 
@@ -483,7 +484,15 @@ impl World {
 
 fn spare() -> Directive {
     let (epoch, role) = (Epoch(0), Role::Spare);
-    Directive { epoch, role, silent: false, logs: [None; MAX_PEERS], quiesce: 0, passes_on: None }
+    Directive {
+        epoch,
+        role,
+        silent: false,
+        logs: [None; MAX_PEERS],
+        quiesce: 0,
+        passes_on: None,
+        solicits: false,
+    }
 }
 
 fn frame_to(destination: Mac, ethertype: u16, packet: &[u8]) -> Vec<u8> {

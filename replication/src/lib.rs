@@ -37,7 +37,7 @@ pub use pending::PendingLog;
 pub use record::{Record, RecordKind};
 pub use role::{
     Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_LINKS, MAX_PEERS, Mismatch, Path,
-    PeerIndex, Position, Report, Role, Transfer,
+    PeerIndex, Position, Report, Role, Solicited, Transfer,
 };
 pub use seal::{Numbers, Protection, Sending};
 pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};

@@ -208,6 +208,8 @@ pub struct Directive {
     /// A node that handed the service over: segments for it that still come here go on to that
     /// peer.
     pub passes_on: Option<PeerIndex>,
+    /// The service LAN is in doubt: ask neighbours there, and report whether any answers.
+    pub solicits: bool,
 }
 
 /// The backup's state is not the primary's.
@@ -248,6 +250,19 @@ pub enum Transfer {
     Failed,
 }
 
+/// What a node has heard of neighbours on the service LAN that it asks to answer. An answer proves
+/// both directions of the way to there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Solicited {
+    /// How many neighbours were asked at once; 0: there is none to ask.
+    pub neighbours: u8,
+    /// One of them has answered since the asking began.
+    pub answered: bool,
+    /// Since when nobody has answered what was asked; `None` when the last question has its answer,
+    /// or there is nobody to ask.
+    pub unanswered_since_us: Option<u64>,
+}
+
 /// What a worker tells the control plane in each loop. Times are the worker's own monotonic clock
 /// in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -276,4 +291,6 @@ pub struct Report {
     pub first_packet_us: Option<u64>,
     /// When the last connection had its kick after that; `None` while some wait for it.
     pub last_kick_us: Option<u64>,
+    /// What neighbours on the service LAN answered; `None` while none is asked.
+    pub lan: Option<Solicited>,
 }

@@ -49,6 +49,9 @@ struct Args {
     /// That seed with one link.
     #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired"])]
     linked_once: bool,
+    /// That seed without the long cuts of nodes' lines of the service LAN.
+    #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired", "linked_once"])]
+    plugged: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -67,13 +70,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     panics::keep();
     if let Some(seed) = args.seed {
-        let extent = match (args.plain, args.learning, args.paired, args.linked_once) {
-            (true, ..) => Extent::Plain,
-            (_, true, ..) => Extent::Learning,
-            (_, _, true, _) => Extent::Paired,
-            (_, _, _, true) => Extent::LinkedOnce,
-            _ => Extent::Whole,
-        };
+        let flags = [args.plain, args.learning, args.paired, args.linked_once, args.plugged];
+        let chosen = Extent::FLAGS.iter().zip(flags).find(|(_, given)| *given);
+        let extent = chosen.map_or(Extent::Whole, |((extent, _), _)| *extent);
         return one(&args, Which { seed, extent });
     }
     many(&args)
@@ -93,16 +92,18 @@ enum Extent {
     Learning,
     Paired,
     LinkedOnce,
+    Plugged,
     Whole,
 }
 
 impl Extent {
     /// As on the command line.
-    const FLAGS: [(Extent, &str); 4] = [
+    const FLAGS: [(Extent, &str); 5] = [
         (Extent::Plain, " --plain"),
         (Extent::Learning, " --learning"),
         (Extent::Paired, " --paired"),
         (Extent::LinkedOnce, " --linked-once"),
+        (Extent::Plugged, " --plugged"),
     ];
 }
 
@@ -113,6 +114,7 @@ impl Which {
             Extent::Learning => Plan::learning(self.seed),
             Extent::Paired => Plan::paired(self.seed),
             Extent::LinkedOnce => Plan::linked_once(self.seed),
+            Extent::Plugged => Plan::plugged(self.seed),
             Extent::Whole => Plan::new(self.seed),
         }
     }

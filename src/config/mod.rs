@@ -71,6 +71,8 @@ pub struct Cluster {
     pub ingress: Ingress,
     pub detection_timeout_ms: u32,
     pub heartbeat_ms: u32,
+    /// A primary whose service LAN fails gives the service to a node whose LAN works.
+    pub lan_watch: bool,
     pub shards: u16,
     pub max_connections: u32,
     pub buffer_mib: u32,

@@ -76,6 +76,7 @@ impl NodeConfig {
             lone_start_us: us(self.node.lone_start_ms),
             priority: self.node.priority,
             links: u8::try_from(self.node.links.len()).unwrap_or(u8::MAX),
+            lan_watch: self.cluster.lan_watch,
         }
     }
 

@@ -61,6 +61,9 @@ pub struct ClusterSection {
     pub detection_timeout_ms: Option<u32>,
     /// Distance of two heartbeats; the profile's when absent.
     pub heartbeat_ms: Option<u32>,
+    /// Whether a primary whose service LAN fails gives the service to a node whose LAN works.
+    #[serde(default = "default::lan_watch")]
+    pub lan_watch: bool,
     /// UDP port of heartbeats; the link sessions use the ports after it.
     #[serde(default = "default::control_port")]
     pub control_port: u16,
@@ -334,6 +337,9 @@ mod default {
     }
     pub(super) fn buffer_mib() -> u32 {
         256
+    }
+    pub(super) fn lan_watch() -> bool {
+        true
     }
     pub(super) fn control_port() -> u16 {
         7400

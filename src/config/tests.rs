@@ -274,6 +274,8 @@ fn manifest_holds_what_matters_and_no_secret() {
     assert_ne!(digest("port = 19", "port = 20"), *manifest.digest());
     assert_ne!(digest("vip =", "encryption = \"none\"\nvip ="), *manifest.digest());
     assert_says(manifest.text(), &["cluster.encryption = \"aes-256-gcm\""]);
+    assert_ne!(digest("vip =", "lan_watch = false\nvip ="), *manifest.digest());
+    assert!(config.member().lan_watch);
     assert_ne!(digest("0011", "1111"), *manifest.digest());
 }
 

@@ -150,6 +150,7 @@ fn cluster(
         ingress: ingress?,
         detection_timeout_ms,
         heartbeat_ms,
+        lan_watch: section.lan_watch,
         shards,
         max_connections,
         buffer_mib,

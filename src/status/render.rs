@@ -2,7 +2,7 @@
 
 use controlplane::{
     admin::{EtcdStatus, HandoverStatus, RegisterStatus, Status, VoterStatus, VotingStatus},
-    status::{Gate, PathStatus, PeerStatus, Standing},
+    status::{Gate, LanState, PathStatus, PeerStatus, Standing},
 };
 
 use super::{services, summary::is_serving};
@@ -24,11 +24,14 @@ pub fn render(status: &Status, before: Option<&Status>) -> String {
     for vip in &status.vips {
         line("service", format!("{} at {}, {owner}", vip.address, vip.mac));
     }
+    if member.lan == LanState::Silent {
+        line("LAN", "NO NEIGHBOUR ANSWERS this node there: check cable, card and port".into());
+    }
     for other in &member.peers {
         line("peer", peer(other));
         line("  link", link(other, 1, &other.link));
         other.second_link.iter().for_each(|second| line("  link 2", link(other, 2, second)));
-        line("  LAN", path(&other.lan));
+        line("  LAN", format!("{}{}", path(&other.lan), lan(other.lan_state)));
     }
     if let Some(register) = &status.register {
         line("register", self::register(register));
@@ -112,6 +115,15 @@ fn path(path: &PathStatus) -> String {
         (_, None) => "never heard".into(),
     };
     format!("{heard}, counts as silent after {}", text::duration_us(path.timeout_us))
+}
+
+/// What the peer hears of its own neighbours there.
+fn lan(state: LanState) -> &'static str {
+    match state {
+        LanState::Untested => "",
+        LanState::Answers => "; neighbours answer it",
+        LanState::Silent => "; NO NEIGHBOUR ANSWERS it",
+    }
 }
 
 fn register(register: &RegisterStatus) -> String {

@@ -16,7 +16,9 @@ impl<R: Register> Member<R> {
         if self.doubt.is_some() && !self.register.is_binding() {
             return;
         }
-        if let Some(suspicion) = self.suspicion(now_us, primary) {
+        if let Some(suspicion) = self.suspicion(now_us, primary)
+            && !(suspicion == Suspicion::AllPathsSilent && self.stands_back(now_us, primary))
+        {
             self.take_over(now_us, primary, suspicion);
         }
     }

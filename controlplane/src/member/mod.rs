@@ -21,7 +21,8 @@
 //! All decisions are made in [`Member::poll`]; [`Member::receive`] only takes note. `startup.rs`,
 //! `primary.rs`, `backup.rs`, `admission.rs` and `switchover.rs` hold the rules of the phases,
 //! `doubt.rs` what a node does that stood still itself, `inquiry.rs` how a refusal is explained,
-//! `partners.rs` with whom a log is shared.
+//! `partners.rs` with whom a log is shared, `lan.rs` what follows when the service LAN fails at one
+//! node alone.
 
 mod admission;
 mod backup;
@@ -31,6 +32,7 @@ mod doubt;
 mod fence_tests;
 mod inquiry;
 mod intrusions;
+mod lan;
 #[cfg(test)]
 mod link_tests;
 mod partners;
@@ -63,6 +65,7 @@ use change::{Asked, Intent};
 use doubt::Doubt;
 use inquiry::Inquiry;
 use intrusions::Intrusions;
+use lan::Lan;
 use partners::{Partner, Partners};
 use switchover::{Switchovers, Yielding};
 
@@ -109,6 +112,7 @@ pub struct Member<R = PairRegister> {
     /// The last epoch in which this node began to join.
     tried: Epoch,
     switchovers: Switchovers,
+    lan: Lan,
     /// An operator took this node out.
     drained: bool,
     /// The report says that all shards are restored.
@@ -235,6 +239,7 @@ impl<R: Register> Member<R> {
             retries: Default::default(),
             tried: Epoch::default(),
             switchovers: Switchovers::default(),
+            lan: Lan::default(),
             drained: false,
             restored: false,
             asked: None,
@@ -251,6 +256,7 @@ impl<R: Register> Member<R> {
                 logs: [None; MAX_PEERS],
                 quiesce: 0,
                 passes_on: None,
+                solicits: false,
             },
         })
     }
@@ -369,6 +375,7 @@ impl<R: Register> Member<R> {
         self.note_stall(now_us, gap_us);
         self.note_report(now_us, report);
         self.note_restored(now_us, report);
+        self.note_lan(now_us, report);
         self.note_view(now_us);
         self.settle_doubt(now_us);
         self.pursue(now_us);
@@ -519,6 +526,7 @@ impl<R: Register> Member<R> {
             logs,
             quiesce: if quiesces { self.switchovers.attempts } else { 0 },
             passes_on: self.passes_on(now_us),
+            solicits: self.doubts_lan(now_us),
         }
     }
 
@@ -623,6 +631,7 @@ impl<R: Register> Member<R> {
             hears_link: peer.hears_link(now_us),
             hears_lan: peer.hears(Path::Lan, now_us),
             links_behind: peer.links_behind(now_us),
+            lan: self.lan.state,
             restored: self.restored,
             drained: self.drained,
             log,

@@ -25,6 +25,7 @@ impl<R: Register> Member<R> {
             return;
         }
         match serving.act {
+            Act::Nothing if self.leave_lan(now_us, serving) => {}
             Act::Nothing => self.consider_admission(now_us, serving),
             Act::Admitting { partner, closed } => {
                 self.admit_partner(now_us, serving, partner, closed, report);

@@ -83,6 +83,7 @@ impl<R: Register> Member<R> {
             reason: self.reason(now_us),
             gate,
             silent,
+            lan: self.lan.state,
             epoch: view.epoch.0,
             primary: view.primary.map(|node| node.to_string()),
             in_sync: view.in_sync.iter().map(ToString::to_string).collect(),
@@ -183,6 +184,7 @@ impl<R: Register> Member<R> {
             second_link: second.map(|link| path(Path::Link(link))),
             active_link: 1 + peer.link() as u8,
             lan: path(Path::Lan),
+            lan_state: said.map(|said| said.lan).unwrap_or_default(),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::identity::{NodeId, NodeName};
 use crate::message::{Condition, Heartbeat};
 use crate::order::{Accepted, Order, OrderRefused};
 use crate::register::Register;
-use crate::status::{Handing, SwitchoverStatus};
+use crate::status::{Handing, LanState, SwitchoverStatus};
 use crate::timeline::Timeline;
 
 use super::change::Intent;
@@ -98,6 +98,17 @@ impl<R: Register> Member<R> {
         if self.asked.is_some() || !matches!(serving.act, Act::Nothing) {
             return Err(OrderRefused::Busy);
         }
+        Ok(Accepted::Began { attempt: self.give_away(now_us, serving, partner, by) })
+    }
+
+    /// Begins to give the service to `partner`, and numbers the attempt.
+    pub(super) fn give_away(
+        &mut self,
+        now_us: u64,
+        serving: Serving,
+        partner: Partner,
+        by: Handing,
+    ) -> u32 {
         self.switchovers.attempts += 1;
         let (attempt, to) = (self.switchovers.attempts, partner.id.name);
         self.switchovers.last = Some(SwitchoverStatus::begun(attempt, to, by, now_us));
@@ -111,7 +122,7 @@ impl<R: Register> Member<R> {
             // state in an epoch of its own, as any node that joins.
             _ => self.ask(now_us, &serving.backups.ids(), Intent::Yield(partner, by)),
         }
-        Ok(Accepted::Began { attempt })
+        attempt
     }
 
     /// Who is to serve next: the node that is asked for, or the first that can.
@@ -142,10 +153,14 @@ impl<R: Register> Member<R> {
         at: PeerIndex,
     ) -> Result<(Partner, Handing), OrderRefused> {
         let peer = self.peer(at).name;
-        if self.doubt.is_some() || !self.is_well_heard(at, now_us) {
+        let backup = serving.backups.at(at);
+        let (hears_link, hears_lan) = self.heard_both_ways(at, now_us);
+        // Where the service LAN carries nothing between the two, it has to work there.
+        let lan = hears_lan || backup.is_some() && self.lan_at(at) == LanState::Answers;
+        if self.doubt.is_some() || !hears_link || !lan {
             return Err(OrderRefused::PeerNotHeard { peer });
         }
-        match (serving.backups.at(at), serving.act) {
+        match (backup, serving.act) {
             (Some(partner), _) => Ok((partner, Handing::Log)),
             (None, Act::Nothing) => Ok((self.taker_of_snapshots(now_us, at)?, Handing::Snapshot)),
             (None, _) => Err(OrderRefused::Busy),
@@ -336,6 +351,7 @@ impl<R: Register> Member<R> {
             ..Timeline::default()
         });
         self.timeline_reported = false;
+        self.lan.rest(now_us);
         self.enter(now_us, Phase::Primary(Serving { backups, act: Act::Nothing }));
         self.events.push(now_us, Event::SwitchedOver { epoch, from: from.id.name });
     }

@@ -15,6 +15,7 @@ use crate::message::MessageError;
 use crate::order::{Accepted, Order, OrderRefused};
 use crate::status::{Gate, MemberStatus, Standing};
 
+mod lan;
 mod pair;
 mod rejoin;
 mod switchover;
@@ -243,6 +244,7 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
             ],
             quiesce: 0,
             passes_on: None,
+            solicits: false,
         }
     );
     assert!(pair.happened(0, |e| matches!(e, Event::DoubtSettled { .. })));

@@ -613,6 +613,7 @@ impl Node {
             serving_since_us: serves.then_some(now_us),
             first_packet_us: serves.then_some(now_us),
             last_kick_us: serves.then_some(now_us),
+            lan: None,
         }
     }
 

@@ -175,7 +175,15 @@ impl Station {
         let log =
             |run| Log { epoch, run, workers: 1, link: Link::First, counts, hands_over: false };
         let logs = [peer.map(Incarnation).map(log), None, None];
-        let directive = Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None };
+        let directive = Directive {
+            epoch,
+            role,
+            silent: false,
+            logs,
+            quiesce: 0,
+            passes_on: None,
+            solicits: false,
+        };
         let config = node_config(index, size, protection);
         let steward = Fixed(Rc::new(Cell::new(directive)));
         let crew = crew(

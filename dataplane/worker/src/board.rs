@@ -333,9 +333,10 @@ fn flags_of(directive: &Directive) -> u64 {
         Role::Joining => 4,
     };
     let silent = u64::from(directive.silent) << 8;
+    let solicits = u64::from(directive.solicits) << 9;
     let passes_on = directive.passes_on.map_or(0, |peer| 1 + u64::from(peer.0)) << 16;
     let quiesce = u64::from(directive.quiesce) << 32;
-    role | silent | passes_on | quiesce
+    role | silent | solicits | passes_on | quiesce
 }
 
 fn directive_of(epoch: Epoch, flags: u64, logs: [Option<Log>; MAX_PEERS]) -> Directive {
@@ -353,6 +354,7 @@ fn directive_of(epoch: Epoch, flags: u64, logs: [Option<Log>; MAX_PEERS]) -> Dir
         logs,
         quiesce: (flags >> 32) as u32,
         passes_on: ((flags >> 16) as u8).checked_sub(1).map(PeerIndex),
+        solicits: flags & 1 << 9 != 0,
     }
 }
 
@@ -409,7 +411,8 @@ mod tests {
         let passes_on = (role == Role::Backup).then_some(PeerIndex(2));
         let logs = [Some(log), None, Some(other)];
         let (epoch, quiesce) = (Epoch(7), u32::MAX);
-        Directive { epoch, role, silent: true, logs, quiesce, passes_on }
+        let solicits = role == Role::Backup;
+        Directive { epoch, role, silent: true, logs, quiesce, passes_on, solicits }
     }
 
     #[test]

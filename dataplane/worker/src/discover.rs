@@ -36,7 +36,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             }
             // The serving node's announcement, which changes nothing here.
             Message::Advertisement(_) if service => {}
-            Message::Advertisement(told) => self.hear_advertisement(now_us, path, told),
+            Message::Advertisement(told) => {
+                self.hear_advertisement(now_us, path, told);
+                if path == Path::Lan && told.solicited {
+                    self.hear_answer(told.target.into());
+                }
+            }
         }
     }
 

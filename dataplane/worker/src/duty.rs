@@ -38,6 +38,7 @@ pub(crate) const SPARE: Directive = Directive {
     logs: [None; MAX_PEERS],
     quiesce: 0,
     passes_on: None,
+    solicits: false,
 };
 
 impl<N: Nic, S: Steward> Worker<N, S> {

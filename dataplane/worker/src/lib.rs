@@ -54,6 +54,7 @@ mod replay;
 mod respond;
 mod seen;
 mod shards;
+mod solicit;
 mod switchover;
 mod takeover;
 

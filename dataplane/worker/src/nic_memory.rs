@@ -57,6 +57,7 @@ pub struct Wire {
 struct Queues {
     to_nic: VecDeque<Vec<u8>>,
     from_nic: VecDeque<Vec<u8>>,
+    unplugged: bool,
 }
 
 impl Wire {
@@ -69,6 +70,11 @@ impl Wire {
     #[must_use]
     pub fn take(&self) -> Option<Vec<u8>> {
         self.lock().from_nic.pop_front()
+    }
+
+    /// The card takes no frame any more.
+    pub fn pull_cable(&self) {
+        self.lock().unplugged = true;
     }
 
     /// Loses the frames that wait to be received by the card.
@@ -143,6 +149,9 @@ impl Nic for MemoryNic {
 
     fn transmit(&mut self, burst: &mut ArrayVec<MemoryFrame, BURST>) {
         assert!(self.has_queues, "a share without queues is asked to transmit");
-        self.wire.lock().from_nic.extend(burst.drain(..).map(|frame| frame.bytes));
+        let mut queues = self.wire.lock();
+        if !queues.unplugged {
+            queues.from_nic.extend(burst.drain(..).map(|frame| frame.bytes));
+        }
     }
 }

@@ -32,6 +32,7 @@ use crate::nic::{BURST, Nic};
 use crate::port::{Destination, Port};
 use crate::query::Query;
 use crate::shards::{Placement, Shards};
+use crate::solicit::Solicitor;
 use crate::spread::Spread;
 use crate::steward::Steward;
 use crate::takeover::Kicks;
@@ -102,6 +103,8 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) flooding: Flooding,
 
     pub(crate) announcer: Option<Announcer>,
+    /// The lead's, while it asks neighbours on the service LAN.
+    pub(crate) solicitor: Option<Solicitor>,
     /// No switch has heard yet which groups this node is in.
     unreported: bool,
     pub(crate) claimed_us: Option<u64>,
@@ -204,6 +207,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             kept: Kept::new(keep),
             flooding: Flooding::default(),
             announcer: None,
+            solicitor: None,
             unreported: parts.index == 0,
             claimed_us: None,
             serving_since_us: None,
@@ -335,6 +339,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             serving_since_us: self.claimed_us,
             first_packet_us: standing.first_packet_us,
             last_kick_us: standing.last_kick_us,
+            lan: self.solicitor.as_ref().map(Solicitor::report),
         };
         let Worker { steward, lan, links, counters, node, .. } = self;
         let directive = steward.as_mut()?.poll(now_us, &report, &mut |path, peer, datagram| {
@@ -455,6 +460,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             }
             self.report_groups(Path::Lan);
         }
+        self.solicit(now_us);
         if self.serving() {
             self.announce(now_us);
             self.release(now_us);
@@ -529,6 +535,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.steward.as_ref().and_then(Steward::next_deadline_us),
             self.lan.neighbours.next_deadline_us(),
             self.announcer.map(|announcer| announcer.next_deadline_us()),
+            self.solicitor.as_ref().map(Solicitor::next_deadline_us),
         ];
         sessions.chain(links).chain(others).fold(None, earliest)
     }

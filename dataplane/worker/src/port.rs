@@ -8,7 +8,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::ip_header_len;
 use engine::wire::{arp, ipv4, ipv6, ndp, udp};
-use replication::{Link, Path, PeerIndex, Sending};
+use replication::{Link, MAX_PEERS, Path, PeerIndex, Sending};
 
 use crate::config::PortConfig;
 use crate::counters::Counters;
@@ -41,7 +41,14 @@ pub(crate) struct Port<N: Nic> {
     capacity: usize,
     burst: ArrayVec<N::Frame, BURST>,
     pub neighbours: Neighbours<N::Frame>,
+    /// Neighbours that were heard last, other nodes apart; the latest first.
+    recent: ArrayVec<Addr, RECENT>,
 }
+
+/// Neighbours that are remembered for having been heard last.
+const RECENT: usize = 4;
+/// Those that are worth asking at once: gateways, other nodes, and the above.
+pub(crate) const MOST_ASKED: usize = 2 + MAX_PEERS + RECENT;
 
 impl<N: Nic> Port<N> {
     /// `capacity` frames wait for the card at most.
@@ -57,6 +64,7 @@ impl<N: Nic> Port<N> {
             capacity,
             burst: ArrayVec::new(),
             neighbours: Neighbours::default(),
+            recent: ArrayVec::new(),
         }
     }
 
@@ -97,7 +105,8 @@ impl<N: Nic> Port<N> {
         let mac = match self.neighbours.lookup(now_us, hop) {
             Lookup::Known(mac) => mac,
             Lookup::Stale(mac) => {
-                self.ask(hop, Some(mac), counters);
+                // A neighbour over IPv4 that has moved hears only what all hear.
+                self.ask(hop, Some(mac).filter(|_| !hop.is_ipv4()), counters);
                 mac
             }
             Lookup::Unknown => {
@@ -119,11 +128,55 @@ impl<N: Nic> Port<N> {
         if self.net.next_hop(address) != address {
             return;
         }
+        if !self.net.is_peer(address) {
+            self.remember(address);
+        }
         let Port { queue, capacity, path, neighbours, .. } = self;
         neighbours.learn(now_us, address, mac, |mut frame| {
             set_destination(&mut frame, mac);
             push(queue, *capacity, *path, frame, counters);
         });
+    }
+
+    fn remember(&mut self, address: Addr) {
+        let place = self.recent.iter().position(|known| *known == address);
+        if place.is_none() && self.recent.is_full() {
+            self.recent.pop();
+        }
+        match place {
+            Some(place) => self.recent[..=place].rotate_right(1),
+            None => self.recent.insert(0, address),
+        }
+    }
+
+    /// Neighbours that should answer if this port works: gateways, other nodes, and some that were
+    /// heard lately.
+    pub fn worth_asking(&mut self, now_us: u64) -> ArrayVec<Addr, MOST_ASKED> {
+        let mut found = ArrayVec::new();
+        let gateways = self.net.addresses.iter().filter_map(|own| own.gateway);
+        let peers = self.net.peers.iter().map(|peer| self.net.next_hop(*peer));
+        let recent = self.recent.iter().copied();
+        let known = |address: &Addr, neighbours: &mut Neighbours<N::Frame>| {
+            neighbours.lookup(now_us, *address) != Lookup::Unknown
+        };
+        for address in gateways.chain(peers) {
+            if !found.contains(&address) {
+                found.push(address);
+            }
+        }
+        for address in recent {
+            if !found.contains(&address) && known(&address, &mut self.neighbours) {
+                found.push(address);
+            }
+        }
+        found
+    }
+
+    /// Asks for a neighbour, whatever is known of it; `directly` without troubling others if its MAC
+    /// address is known.
+    pub fn solicit(&mut self, address: Addr, directly: bool, counters: &mut Counters) {
+        let known = self.neighbours.known_mac(address).filter(|_| directly);
+        self.ask(address, known, counters);
     }
 
     /// Asks again for neighbours that did not answer; of a `silent` node only the peers' places.
@@ -152,15 +205,16 @@ impl<N: Nic> Port<N> {
         }
     }
 
-    /// Asks who has `address`, in the node's own name; directly where the answer is `known` but old
-    /// (RFC 4861 7.3.3).
+    /// Asks who has `address`, in the node's own name; directly where the answer is `known` (RFC 4861
+    /// 7.3.3, RFC 1122 2.3.2.1).
     fn ask(&mut self, address: Addr, known: Option<Mac>, counters: &mut Counters) {
         // Without an address of that version nobody could answer us.
         let Some(own) = self.net.address_beside(address) else { return };
         match (own.address.as_ipv4(), address.as_ipv4()) {
             (Some(own), Some(target)) => {
                 let request = arp::Packet::request(self.mac, own, target);
-                if self.send_arp(self.mac, Mac::BROADCAST, &request, counters) {
+                let to = known.unwrap_or(Mac::BROADCAST);
+                if self.send_arp(self.mac, to, &request, counters) {
                     counters.arp_requests += 1;
                 }
             }

@@ -17,7 +17,7 @@ use crate::steward::Steward;
 /// Parcels of other workers that one loop takes.
 const PARCELS_PER_LOOP: usize = 2 * BURST;
 /// The worker that runs the steward.
-const LEAD: u16 = 0;
+pub(crate) const LEAD: u16 = 0;
 /// While the peer is late to confirm, the LAN is looked at only so often: for the heartbeats.
 const BLOCKED_POLL_US: u64 = 200;
 
@@ -97,6 +97,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             Parcel::Transmit(Path::Link(link), frame) => {
                 self.links[link.place()].port.push(frame, &mut self.counters);
             }
+            Parcel::Answered(address) => self.hear_answer(address),
             Parcel::Learned(Path::Lan, address, mac) => {
                 self.lan.learn(now_us, address, mac, &mut self.counters);
             }

@@ -48,6 +48,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             self.spread.hand_to_all(|| Parcel::Learned(path, sender, mac));
         }
         if packet.operation != Operation::Request {
+            if path == Path::Lan && for_node {
+                self.hear_answer(sender);
+            }
             return;
         }
         let (from, mac) = if for_service && serving {

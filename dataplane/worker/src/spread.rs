@@ -18,8 +18,10 @@ pub enum Parcel<F> {
     Kept(u64, F),
     /// A finished frame for a port whose queue the other worker owns.
     Transmit(Path, F),
-    /// A neighbour that answered.
+    /// A neighbour that was heard.
     Learned(Path, Addr, Mac),
+    /// A neighbour on the service LAN that answered a question of this node.
+    Answered(Addr),
 }
 
 /// One worker's ends of the rings.

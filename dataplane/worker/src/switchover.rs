@@ -22,6 +22,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// A loop without a step: what was stepped before is proven, what comes waits.
     pub(crate) fn rest(&mut self, now_us: u64) {
         self.blocked = true;
+        // A card without a cable takes nothing: what waits for it is lost as on the wire.
+        if self.directive.solicits {
+            self.lan.forget_frames_of(&self.lan_local.vips);
+        }
         self.give_shards(now_us);
         self.end_batch();
     }
@@ -35,8 +39,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// The order to quiesce that is carried out, 0 for none.
     pub(crate) fn quiet(&self) -> u32 {
         let quiet = self.serving() && self.is_quiescing() && self.is_settled();
-        let left = !self.lan.has_backlog() && !self.parcels_left;
-        if quiet && left { self.directive.quiesce } else { 0 }
+        let left = self.directive.solicits || !self.lan.has_backlog();
+        if quiet && left && !self.parcels_left { self.directive.quiesce } else { 0 }
     }
 
     /// From serving to following, with the same shards: the other node goes on where this one

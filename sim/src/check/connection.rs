@@ -98,6 +98,8 @@ pub struct Connection {
     path: Path,
     /// Sends of the same first number since the client was last heard.
     silent: VecDeque<(u64, u64)>,
+    /// The connection that a late copy of the client's SYN begins when this one is over.
+    again: Option<Box<Connection>>,
     /// The service's state.
     pub state: State,
     /// A RST has ended it.
@@ -146,6 +148,7 @@ impl Connection {
             marks: Marks::default(),
             path: Path::default(),
             silent: VecDeque::new(),
+            again: None,
             state: State::SynReceived,
             reset: false,
             progress_ns: now_ns,
@@ -162,6 +165,9 @@ impl Connection {
 
     /// A node's card has received a segment of the client.
     pub fn client_heard(&mut self, now_ns: u64, segment: &Segment) {
+        if self.state == State::Closed && segment.has(flags::SYN) {
+            self.again = Some(Box::new(Connection::new(now_ns, segment, self.speaker)));
+        }
         let start = offset(segment.seq, self.irs, self.delivered_top);
         let end = start.wrapping_add(segment.len_seq());
         // Far behind is nothing of this connection.
@@ -243,6 +249,11 @@ impl Connection {
             self.speaker = speaker;
         }
         if segment.has(flags::SYN) {
+            let another = self.offer.is_some_and(|offer| offer.iss != segment.seq);
+            if let Some(again) = self.again.take_if(|_| another) {
+                coverage.count("service", "a late copy of a SYN began another connection");
+                *self = *again;
+            }
             self.take_syn_ack(segment)?;
         }
         let Some(Offer { iss, .. }) = self.offer else {

@@ -5,6 +5,7 @@ mod clusters;
 mod early;
 mod faults;
 mod internet;
+mod lan;
 mod links;
 
 use std::sync::Arc;
@@ -152,6 +153,14 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
+        let mut plan = Plan::plugged(seed);
+        lan::add(&mut plan, &mut Random::new(seed, 12));
+        plan
+    }
+
+    /// The same where the service LAN fails at no node for longer than a moment, but by chance.
+    #[must_use]
+    pub fn plugged(seed: u64) -> Plan {
         let mut plan = Plan::linked_once(seed);
         links::add(&mut plan, &mut Random::new(seed, 10));
         plan
@@ -171,6 +180,14 @@ impl Plan {
     pub fn spared(seed: u64) -> Plan {
         let mut plan = Plan::plain(seed);
         links::spare(&mut plan, &mut Random::new(seed, 11));
+        plan
+    }
+
+    /// A world in which nothing fails but the service LAN at one node.
+    #[must_use]
+    pub fn unplugged(seed: u64, node: usize) -> Plan {
+        let mut plan = Plan::plain(seed);
+        lan::unplug(&mut plan, &mut Random::new(seed, 13), node);
         plan
     }
 

@@ -337,7 +337,7 @@ fn state(state: State) -> TcpState {
 
 #[cfg(test)]
 mod tests {
-    use controlplane::status::PathStatus;
+    use controlplane::status::{LanState, PathStatus};
 
     use super::*;
 
@@ -355,6 +355,7 @@ mod tests {
             second_link: None,
             active_link: 1,
             lan: path,
+            lan_state: LanState::Untested,
         }
     }
 

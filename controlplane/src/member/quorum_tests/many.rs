@@ -4,6 +4,7 @@ use replication::{GateMode, Log, Role, Transfer};
 
 use crate::events::Event;
 use crate::order::{Accepted, Order};
+use crate::status::LanState;
 
 use super::world::{World, id};
 
@@ -89,6 +90,46 @@ fn one_backup_takes_over_and_the_other_joins_it() {
     assert_eq!(world.role(other), Role::Backup, "undisturbed");
     assert_eq!(world.decided.in_sync.len(), 3);
     assert!(logs(&world, primary).iter().all(|log| log.counts));
+}
+
+#[test]
+fn backup_without_its_lan_lets_the_other_one_take_over() {
+    for unplugged in [B, C] {
+        let mut world = World::formed_of(3);
+        world.unplugged[unplugged] = true;
+        world.run_ms(500);
+        let lan = |side| world.node(side).member.status(world.now_us).lan;
+        assert_eq!((lan(A), lan(unplugged)), (LanState::Answers, LanState::Silent));
+        world.nodes[A] = None;
+        world.run_ms(100);
+        let other = B + C - unplugged;
+        assert!(matches!(world.role(other), Role::Primary(_)), "{other} has its LAN");
+        // It takes over all the same if there is nobody better.
+        let mut world = World::formed_of(3);
+        world.unplugged[unplugged] = true;
+        world.run_ms(500);
+        (world.nodes[A], world.nodes[B + C - unplugged]) = (None, None);
+        world.run_ms(300);
+        assert!(matches!(world.role(unplugged), Role::Primary(_)));
+    }
+}
+
+#[test]
+fn service_goes_to_a_backup_that_has_its_lan() {
+    for ordered in [false, true] {
+        let mut world = World::formed_of(3);
+        (world.unplugged[A], world.unplugged[B]) = (!ordered, true);
+        world.report(A).quiet = true;
+        [B, C].into_iter().for_each(|side| world.report(side).log_applied = true);
+        if ordered {
+            world.run_ms(500);
+            let (now_us, order) = (world.now_us, Order::Switchover { to: None });
+            let member = &mut world.nodes[A].as_mut().unwrap().member;
+            assert_eq!(member.order(now_us, &order), Ok(Accepted::Began { attempt: 1 }));
+        }
+        world.run_ms(500);
+        assert!(matches!(world.role(C), Role::Primary(_)), "ordered: {ordered}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Members over a register that others keep, joined by perfect paths that can be cut.
 
-use replication::{Directive, GateMode, Incarnation, Path, PeerIndex, Report, Role};
+use replication::{Directive, GateMode, Incarnation, Path, PeerIndex, Report, Role, Solicited};
 
 use crate::config::MemberConfig;
 use crate::events::Event;
@@ -38,6 +38,8 @@ pub struct World {
     /// The register hears changes of that side, and is not heard.
     pub unheard: [bool; MOST],
     pub cut: bool,
+    /// Sides whose service LAN carries nothing.
+    pub unplugged: [bool; MOST],
     /// From, to.
     pub sent: Vec<(usize, usize, Path, Vec<u8>)>,
 }
@@ -52,6 +54,7 @@ impl Default for World {
             unreached: [false; MOST],
             unheard: [false; MOST],
             cut: false,
+            unplugged: [false; MOST],
             sent: Vec::new(),
         }
     }
@@ -94,12 +97,15 @@ impl World {
     pub fn run_ms(&mut self, ms: u64) {
         for _ in 0..ms {
             self.now_us += 1_000;
-            for (_, to, path, bytes) in std::mem::take(&mut self.sent) {
-                if let Some(node) = self.nodes[to].as_mut().filter(|_| !self.cut) {
+            for (from, to, path, bytes) in std::mem::take(&mut self.sent) {
+                let unplugged = path == Path::Lan && (self.unplugged[from] || self.unplugged[to]);
+                let lost = self.cut || unplugged;
+                if let Some(node) = self.nodes[to].as_mut().filter(|_| !lost) {
                     let _refused = node.member.receive(self.now_us, path, &bytes);
                 }
             }
             (0..self.size).for_each(|side| self.decide(side));
+            (0..self.size).for_each(|side| self.ask_neighbours(side));
             (0..self.size).for_each(|side| self.turn(side));
         }
     }
@@ -122,6 +128,16 @@ impl World {
                 news
             });
         }
+    }
+
+    fn ask_neighbours(&mut self, side: usize) {
+        let answered = !self.unplugged[side];
+        let now_us = self.now_us;
+        let Some(node) = self.nodes[side].as_mut() else { return };
+        let before = node.report.lan.and_then(|lan| lan.unanswered_since_us);
+        let unanswered_since_us = (!answered).then_some(before.unwrap_or(now_us));
+        let told = Solicited { neighbours: 3, answered, unanswered_since_us };
+        node.report.lan = node.directive.solicits.then_some(told);
     }
 
     fn turn(&mut self, side: usize) {

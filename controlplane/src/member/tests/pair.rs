@@ -30,6 +30,8 @@ pub struct Pair {
     pub directives: [Option<Directive>; 2],
     pub events: [Vec<Event>; 2],
     pub cut: [bool; Path::ALL.len()],
+    /// Nobody hears this side on the LAN.
+    pub unheard: [bool; 2],
     pub sent: Vec<(usize, Path, Vec<u8>)>,
 }
 
@@ -44,6 +46,7 @@ impl Pair {
             directives: [None, None],
             events: [Vec::new(), Vec::new()],
             cut: [false; Path::ALL.len()],
+            unheard: [false; 2],
             sent: Vec::new(),
         }
     }
@@ -67,6 +70,7 @@ impl Pair {
         for (from, path, bytes) in std::mem::take(&mut self.sent) {
             if let Some(member) = &mut self.members[1 - from]
                 && !self.cut[path.place()]
+                && !(path == Path::Lan && self.unheard[from])
             {
                 let taken = member.receive(self.now_us, path, &bytes);
                 assert!(matches!(taken, Ok(()) | Err(MessageError::UnknownKey(_))), "{taken:?}");

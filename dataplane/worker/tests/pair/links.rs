@@ -30,7 +30,7 @@ fn directives(nodes: usize) -> Vec<Directive> {
             logs[0] = Some(log(0, false));
         }
         let role = if node == 0 { CONFIRMED } else { Role::Backup };
-        Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None }
+        Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None, solicits: false }
     };
     (0..nodes).map(directive).collect()
 }

@@ -8,6 +8,7 @@ mod flood;
 mod ingress;
 mod ipv6;
 mod keys;
+mod lan;
 mod latency;
 mod links;
 mod network;
@@ -445,6 +446,7 @@ impl Steward for Alone {
             logs: [None; MAX_PEERS],
             quiesce: 0,
             passes_on: None,
+            solicits: false,
         }
     }
 

@@ -27,6 +27,7 @@ const SERVING: Directive = Directive {
     logs: [None; MAX_PEERS],
     quiesce: 0,
     passes_on: None,
+    solicits: false,
 };
 const FOLLOWING: Directive = Directive {
     epoch: Epoch(1),
@@ -35,6 +36,7 @@ const FOLLOWING: Directive = Directive {
     logs: [Some(FOLLOWED), None, None],
     quiesce: 0,
     passes_on: None,
+    solicits: false,
 };
 const FOLLOWED: Log = Log {
     epoch: Epoch(1),

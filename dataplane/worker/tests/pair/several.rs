@@ -19,7 +19,7 @@ const WEATHER: Weather =
 
 fn directive(role: Role) -> Directive {
     let (epoch, logs) = (FIRST, [None; MAX_PEERS]);
-    Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None }
+    Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None, solicits: false }
 }
 
 /// The place of `node` among the peers of another one.

@@ -278,6 +278,7 @@ impl Steward for TestSteward {
             logs: self.logs(),
             quiesce: if self.quiesce.1 { self.quiesce.0 } else { 0 },
             passes_on: (self.yielded && self.peer_serves).then_some(PEER),
+            solicits: false,
         }
     }
 

@@ -95,6 +95,33 @@ impl Told {
 }
 
 #[test]
+fn late_copy_of_a_syn_begins_another_connection_when_the_first_is_over() {
+    let answer = |seq| Segment {
+        seq,
+        flags: flags::SYN | flags::ACK,
+        mss: Some(1_460),
+        scale: Some(0),
+        sack_permitted: true,
+        ..said(0, &[], 1)
+    };
+    let mut told = Told::new();
+    told.hears(&syn());
+    assert!(told.says(&answer(77)).is_err(), "it lives");
+    let mut told = Told::new();
+    told.hears(&Segment { flags: flags::ACK | flags::FIN, ..heard(101, 0, 6) });
+    let fin = Segment { flags: flags::ACK | flags::FIN, ..said(6, &[], 102) };
+    assert_eq!(told.says(&fin), Ok(true));
+    told.hears(&heard(102, 0, 7));
+    assert_eq!(told.connection.state, State::Closed);
+    let mut without = told.connection.clone();
+    let spoke = without.service_spoke(9 * MS, &answer(77), FIRST, &mut Coverage::default());
+    assert!(spoke.is_err(), "no SYN came");
+    told.hears(&syn());
+    assert!(told.says(&answer(77)).is_ok());
+    assert_eq!(told.connection.state, State::SynReceived);
+}
+
+#[test]
 fn an_ack_of_what_never_came_is_seen() {
     Told::new().refuses(&said(6, &[], 102), "have received up to 101 only");
 }
