@@ -12,6 +12,7 @@ mod input;
 mod ipv6;
 mod keys;
 mod lab;
+mod lan;
 mod latency;
 mod links;
 mod mtu;
