@@ -78,15 +78,23 @@ impl<'a> Plan<'a> {
 fn commit(cluster: &config::Cluster) -> String {
     let commit = &cluster.commit;
     let rule = match commit.rule {
-        config::Rule::Swmu => "packets wait for all nodes in sync",
+        config::Rule::Swmu | config::Rule::Quorum => "packets wait for all nodes in sync",
         config::Rule::None => "packets wait for NOBODY: a crash loses what clients were told",
     };
     let (bytes, delay_us) = (commit.confirm_bytes, commit.confirm_delay_us);
-    let early = cluster.services.iter().filter(|service| service.commit == Commit::Swfr);
-    let early: Vec<&str> = early.map(|service| service.name.as_str()).collect();
-    let but = match early[..] {
-        [] => String::new(),
-        _ => format!(", but for payload of {}", early.join(", ")),
+    let with = |rule: Commit| {
+        let services = cluster.services.iter().filter(move |service| service.commit == rule);
+        services.map(|service| service.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let but = match (with(Commit::Swfr), with(Commit::Quorum)) {
+        (early, majority) if early.is_empty() && majority.is_empty() => String::new(),
+        (early, majority) if majority.is_empty() => format!(", but for payload of {early}"),
+        (early, majority) if early.is_empty() => {
+            format!(", those of {majority} for a majority of these")
+        }
+        (early, majority) => {
+            format!(", but for payload of {early}, and those of {majority} for a majority of these")
+        }
     };
     format!("{rule}{but}; confirmed after {bytes} bytes or {delay_us} µs, or when idle")
 }

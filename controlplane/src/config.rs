@@ -26,6 +26,9 @@ pub struct MemberConfig {
     pub links: u8,
     /// A primary whose service LAN fails gives the service to a backup whose LAN works.
     pub lan_watch: bool,
+    /// Packets of some service leave as soon as a majority of the in-sync set holds what they
+    /// depend on. The same on all nodes.
+    pub by_majority: bool,
 }
 
 impl Default for MemberConfig {
@@ -38,6 +41,7 @@ impl Default for MemberConfig {
             priority: 100,
             links: 1,
             lan_watch: true,
+            by_majority: false,
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum SpareReason {
     HandedOver,
     /// An operator took it out.
     Drained,
+    /// It was backup and may lack what clients were told, and who had that is gone.
+    Incomplete,
 }
 
 impl SpareReason {
@@ -92,6 +94,10 @@ impl SpareReason {
             SpareReason::Diverged => "its state is not the primary's",
             SpareReason::RefusedLog => "it could not take a part of the log",
             SpareReason::HandedOver => "it handed the service over",
+            SpareReason::Incomplete => {
+                "it may lack what clients were told, and the nodes that held that are gone: \
+                 connections are lost"
+            }
             SpareReason::Drained => "it is drained; `holdfast undrain` ends that",
             SpareReason::NotAdmitted => "the primary gave up handing over its state",
         }
@@ -109,6 +115,8 @@ pub enum Abandonment {
     Left,
     /// The log had no room for what happened meanwhile.
     NoRoom,
+    /// A backup is about to be removed, which comes first.
+    SetChanges,
 }
 
 impl Abandonment {
@@ -117,6 +125,7 @@ impl Abandonment {
         match self {
             Abandonment::RunEnded => "it restarted",
             Abandonment::Silent => "a path to it is silent",
+            Abandonment::SetChanges => "a backup has to be removed first",
             Abandonment::Left => "it could not take the state",
             Abandonment::NoRoom => {
                 "the log had no room for what clients sent meanwhile; is the link fast enough?"
@@ -173,6 +182,8 @@ pub enum Event {
     SwitchedOver { epoch: Epoch, from: NodeName },
     Drained,
     Undrained,
+    Sealed { primary: NodeName, suspicion: Suspicion },
+    AwaitsOthers { needed: usize },
     TookOver { epoch: Epoch, suspicion: Suspicion, silent_us: u64 },
     TakeoverDone { timeline: Timeline },
     BackupRemoved { epoch: Epoch, backup: NodeName, removal: Removal },
@@ -217,6 +228,7 @@ impl Event {
             | Event::PathSilent { .. }
             | Event::LanLost { .. }
             | Event::LeavesLan { .. }
+            | Event::Sealed { .. }
             | Event::TookOver { .. }
             | Event::BackupRemoved { .. }
             | Event::AdmissionAbandoned { .. }
@@ -243,6 +255,7 @@ impl Event {
             | Event::LogRefused
             | Event::RegisterDelays { .. }
             | Event::AwaitsHolder { .. }
+            | Event::AwaitsOthers { .. }
             | Event::FenceFailed { .. }
             | Event::TwoPrimaries { .. } => Severity::Error,
         }
@@ -274,6 +287,8 @@ impl Event {
             Event::SwitchedOver { .. } => "switched_over",
             Event::Drained => "drained",
             Event::Undrained => "undrained",
+            Event::Sealed { .. } => "sealed",
+            Event::AwaitsOthers { .. } => "awaits_others",
             Event::TookOver { .. } => "took_over",
             Event::TakeoverDone { .. } => "takeover_done",
             Event::BackupRemoved { .. } => "backup_removed",
@@ -408,6 +423,24 @@ impl fmt::Display for Event {
                 f.write_str("an operator drains this node: it leaves the pair and stays out")
             }
             Event::Undrained => f.write_str("an operator lets this node join the pair again"),
+            Event::Sealed { primary, suspicion } => {
+                let why = match suspicion {
+                    Suspicion::AllPathsSilent => "is silent on all paths",
+                    Suspicion::RunEnded => "was restarted",
+                    Suspicion::GaveUp => "serves no more",
+                };
+                write!(
+                    f,
+                    "{primary} {why}: confirms nothing more, and exchanges with the other backups \
+                     what each holds of its log"
+                )
+            }
+            Event::AwaitsOthers { needed } => write!(
+                f,
+                "may not take over yet: clients may have been told what this node lacks (commit \
+                 rule quorum), and {needed} more of the other backups in sync must say what they \
+                 hold; see to it that they run and are reached on the link"
+            ),
             Event::TookOver { epoch, suspicion, silent_us } => {
                 let why = match suspicion {
                     Suspicion::AllPathsSilent => "the primary was silent on all paths",

@@ -29,7 +29,7 @@ use crate::status::LanState;
 
 const MAGIC: [u8; 4] = *b"HFCP";
 /// Version of these datagrams.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 const LENGTH_AT: usize = 6;
 const CLEAR_BYTES: usize = 28;
 
@@ -120,8 +120,9 @@ const LINK_BEHIND: u16 = 512;
 const SECOND_LINK_BEHIND: u16 = 1024;
 const LAN_ANSWERS: u16 = 2048;
 const LAN_SILENT: u16 = 4096;
+const SEALED: u16 = 8192;
 /// All of them.
-const FLAGS: u16 = 2 * LAN_SILENT - 1;
+const FLAGS: u16 = 2 * SEALED - 1;
 
 /// The state of the sender, and what it says to this receiver alone; sent every heartbeat interval
 /// on every path.
@@ -150,6 +151,9 @@ pub struct Heartbeat {
     pub restored: bool,
     /// An operator took the sender out; it must not be given the state.
     pub drained: bool,
+    /// The sender, a backup, confirms nothing more: it suspects the primary, and gives the other
+    /// backups what it holds. It is in sync no more, as soon as the primary hears of it.
+    pub sealed: bool,
     /// The epoch in which the log began that the sender, a primary or about to be one, writes for
     /// the receiver.
     pub log: Option<Epoch>,
@@ -321,7 +325,8 @@ impl Heartbeat {
             | flag(self.links_behind[0], LINK_BEHIND)
             | flag(self.links_behind[1], SECOND_LINK_BEHIND)
             | flag(self.lan == LanState::Answers, LAN_ANSWERS)
-            | flag(self.lan == LanState::Silent, LAN_SILENT);
+            | flag(self.lan == LanState::Silent, LAN_SILENT)
+            | flag(self.sealed, SEALED);
         out.u16(self.priority);
         out.put(&[self.condition as u8]);
         out.u16(flags);
@@ -380,6 +385,7 @@ impl Heartbeat {
             lan,
             restored: flags & RESTORED != 0,
             drained: flags & DRAINED != 0,
+            sealed: flags & SEALED != 0,
             log,
             admits: flags & ADMITS != 0,
             yields: flags & YIELDS != 0,
@@ -504,7 +510,7 @@ mod tests {
             numbers in any::<(u16, u16, u16, u64, u64, u16, u16)>(),
             condition in 1u8..=7,
             flags in any::<(bool, bool, bool, bool, bool, bool, bool)>(),
-            admits_and_yields in any::<(bool, bool)>(),
+            (admits, yields, sealed) in any::<(bool, bool, bool)>(),
             links_behind in any::<[bool; MAX_LINKS]>(),
             lan in prop::sample::select(&[LanState::Untested, LanState::Answers, LanState::Silent]),
             log in prop::option::of((1..u64::MAX).prop_map(Epoch)),
@@ -525,9 +531,10 @@ mod tests {
                 lan,
                 restored: flags.5,
                 drained: flags.6,
+                sealed,
                 log,
-                admits: admits_and_yields.0,
-                yields: admits_and_yields.1,
+                admits,
+                yields,
                 keys: keys.into_iter().map(KeyId).collect(),
                 log_version: numbers.1,
                 link_version: numbers.6,

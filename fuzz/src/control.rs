@@ -193,6 +193,7 @@ fn heartbeat(action: &Action, now_us: u64) -> Heartbeat {
         lan: [LanState::Untested, LanState::Answers, LanState::Silent][action.wait as usize % 3],
         restored: action.wait & 0x100 != 0,
         drained: action.wait & 0x200 != 0,
+        sealed: action.wait & 0x900 == 0x900,
         log: (action.wait & 0x1000 != 0).then_some(Epoch(u64::from(action.epoch & 7))),
         admits: action.wait & 0x400 != 0,
         yields: action.wait & 0x800 != 0,

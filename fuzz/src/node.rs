@@ -18,8 +18,8 @@ use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
 use replication::seal::Sealer;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Numbers, Path,
-    PeerIndex, Protection, RecordKind, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Majority, Numbers,
+    Path, PeerIndex, Protection, RecordKind, Report, Role, Votes,
 };
 use worker::{
     AddressConfig, At, Commit, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward,
@@ -439,6 +439,7 @@ impl World {
             quiesce: u32::from(action.b >> 6),
             passes_on: passes_on.then_some(PeerIndex((action.b >> 1 & 3) as u8)),
             solicits: action.b & 64 != 0,
+            majority: Majority::NONE,
         };
     }
 
@@ -455,6 +456,7 @@ impl World {
             link: Link::First,
             counts,
             hands_over,
+            votes: Votes::NONE,
         };
         let first = log(PEERS[0], bit(4), !bit(4) || bit(5));
         let second = log(PEERS[1], !bit(4), bit(5));
@@ -492,6 +494,7 @@ fn spare() -> Directive {
         quiesce: 0,
         passes_on: None,
         solicits: false,
+        majority: Majority::NONE,
     }
 }
 

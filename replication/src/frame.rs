@@ -22,7 +22,7 @@ use crate::seal::SEAL_BYTES;
 
 const MAGIC: [u8; 4] = *b"HFL1";
 /// Version of this layout and of the records inside.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// Most gaps that one confirmation tells of; the rest is told by a later one.
 pub const MAX_GAPS: usize = 16;
 

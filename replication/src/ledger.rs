@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use crate::role::Position;
+use arrayvec::ArrayVec;
+
+use crate::role::{MAX_PEERS, Position};
 
 /// Number of a worker's loop among those in which it logged something, in whatever log. It never
 /// begins anew while the worker runs. A packet has the mark of the loop whose step made it: it may
@@ -86,12 +88,28 @@ pub fn confirmed_by_all<'a>(ledgers: impl Iterator<Item = &'a Ledger>) -> Mark {
     ledgers.map(Ledger::confirmed).min().unwrap_or(Mark::START)
 }
 
+/// Up to where a majority of a set of nodes holds the log: this one, which holds all of it, and
+/// those whose `confirmed` are given. This node alone is a majority of itself.
+#[must_use]
+pub fn held_by_majority(confirmed: impl Iterator<Item = Mark>) -> Mark {
+    let mut others: ArrayVec<Mark, MAX_PEERS> = confirmed.take(MAX_PEERS).collect();
+    others.sort_unstable_by(|one, other| other.cmp(one));
+    let needed = majority_of(others.len() + 1) - 1;
+    needed.checked_sub(1).map_or(Mark(u64::MAX), |last| others[last])
+}
+
+/// How many of so many nodes are a majority.
+#[must_use]
+pub fn majority_of(nodes: usize) -> usize {
+    nodes / 2 + 1
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::gate::{CommitRule, Gate};
+    use crate::gate::{CommitRule, Gate, Lane};
 
     const WINDOW: usize = 8;
 
@@ -121,6 +139,16 @@ mod tests {
         assert_eq!(confirmed_by_all(ledgers.iter()), Mark::START);
         assert_eq!(confirmed_by_all(ledgers[..1].iter()), Mark(1));
         assert_eq!(confirmed_by_all(ledgers[..0].iter()), Mark::START);
+    }
+
+    #[test]
+    fn the_slowest_of_the_fastest_that_make_a_majority_decides() {
+        let held = |marks: &[u64]| held_by_majority(marks.iter().copied().map(Mark));
+        assert_eq!(held(&[]), Mark(u64::MAX), "alone nothing is waited for");
+        assert_eq!(held(&[4]), Mark(4), "of two nodes both");
+        assert_eq!(held(&[4, 9]), Mark(9), "of three one other");
+        assert_eq!(held(&[4, 9, 6]), Mark(6), "of four two others");
+        assert_eq!([1, 2, 3, 4].map(majority_of), [1, 2, 2, 3]);
     }
 
     /// A log as the worker sees it, and what is true of it.
@@ -221,7 +249,7 @@ mod tests {
                     let room = |log: &Log| log.room() >= batches;
                     if self.logs.iter().flatten().all(room) {
                         for _ in 0..packets {
-                            let _full = self.gate.hold(self.mark, self.mark);
+                            let _full = self.gate.hold(Lane::All, self.mark, self.mark);
                         }
                         self.close(batches, |_| true);
                     }
@@ -257,7 +285,7 @@ mod tests {
             let ledgers = self.logs.iter().flatten().filter(|log| log.counts);
             let confirmed = confirmed_by_all(ledgers.map(|log| &log.ledger));
             let mut left = Vec::new();
-            self.gate.release(confirmed, |mark| left.push(mark));
+            self.gate.release(Lane::All, confirmed, |mark| left.push(mark));
             left
         }
     }

@@ -28,16 +28,18 @@ pub mod role;
 pub mod seal;
 pub mod session;
 pub mod snapshot;
+pub mod tail;
 
 pub use digest::DigestCheck;
-pub use gate::{CommitRule, Gate, GateCounters};
+pub use gate::{CommitRule, Gate, GateCounters, Lane};
 pub use keys::{KeyId, KeyRing, KeyRingError};
-pub use ledger::{Ledger, Mark, confirmed_by_all};
+pub use ledger::{Ledger, Mark, confirmed_by_all, held_by_majority, majority_of};
 pub use pending::PendingLog;
-pub use record::{Record, RecordKind};
+pub use record::{Milestone, Record, RecordKind};
 pub use role::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_LINKS, MAX_PEERS, Mismatch, Path,
-    PeerIndex, Position, Report, Role, Solicited, Transfer,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_LINKS, MAX_PEERS, Majority, Mismatch,
+    Path, PeerIndex, Position, Report, Role, Solicited, Transfer, Votes,
 };
 pub use seal::{Numbers, Protection, Sending};
 pub use session::{AppendError, Rejected, Session, SessionConfig, SessionCounters};
+pub use tail::Tail;

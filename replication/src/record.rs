@@ -6,6 +6,8 @@
 //!  | u16 LE | u8   | u8       | u32 LE         |
 //! ```
 
+use crate::ledger::Mark;
+
 /// Bytes that a record costs beside its body.
 pub const HEADER_BYTES: usize = 8;
 
@@ -25,6 +27,38 @@ pub enum RecordKind {
     SnapshotPiece = 5,
     /// The end of that snapshot, which proves it.
     SnapshotEnd = 6,
+    /// Says where in the worker's log this is, see [`Milestone`].
+    Milestone = 7,
+    /// The end of what a backup holds of a log, see [`tail`](crate::tail).
+    TailEnd = 8,
+}
+
+/// Bytes of a milestone's record as a whole.
+pub const MILESTONE_BYTES: usize = HEADER_BYTES + MILESTONE_BODY_BYTES;
+const MILESTONE_BODY_BYTES: usize = 24;
+
+/// Where a worker's log is at this record: the same for all other nodes that have this log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Milestone {
+    /// So many steps were logged before it, since the worker began to log.
+    pub place: u64,
+    /// The loop in which it was logged.
+    pub mark: Mark,
+    /// All nodes that count hold what was logged up to this loop.
+    pub held: Mark,
+}
+
+impl Milestone {
+    /// The body of its record.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; MILESTONE_BODY_BYTES] {
+        let mut body = [0; MILESTONE_BODY_BYTES];
+        let words = [self.place, self.mark.0, self.held.0];
+        for (to, word) in body.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        body
+    }
 }
 
 impl RecordKind {
@@ -36,8 +70,16 @@ impl RecordKind {
             4 => Some(RecordKind::Icmp),
             5 => Some(RecordKind::SnapshotPiece),
             6 => Some(RecordKind::SnapshotEnd),
+            7 => Some(RecordKind::Milestone),
+            8 => Some(RecordKind::TailEnd),
             _ => None,
         }
+    }
+
+    /// Whether a shard makes a step of it.
+    #[must_use]
+    pub fn is_step(self) -> bool {
+        matches!(self, RecordKind::Input | RecordKind::Kick | RecordKind::Icmp)
     }
 }
 
@@ -52,6 +94,8 @@ pub enum RecordError {
     Reserved { at: usize, value: u8 },
     #[error("digest record at byte {at} has a body of {length} bytes instead of 8")]
     DigestLength { at: usize, length: usize },
+    #[error("milestone at byte {at} has a body of {length} bytes instead of 24")]
+    MilestoneLength { at: usize, length: usize },
 }
 
 /// One record, with its body where it lies.
@@ -89,6 +133,9 @@ impl<'a> Record<'a> {
         if kind == RecordKind::Digest && length != size_of::<u64>() {
             return Err(RecordError::DigestLength { at: 0, length });
         }
+        if kind == RecordKind::Milestone && length != MILESTONE_BODY_BYTES {
+            return Err(RecordError::MilestoneLength { at: 0, length });
+        }
         let shard = u16::from_le_bytes([s0, s1]);
         Ok((Record { shard, kind, body }, HEADER_BYTES + length))
     }
@@ -101,6 +148,18 @@ impl<'a> Record<'a> {
             _ => None,
         }
     }
+
+    /// What a milestone says; `None` for every other kind.
+    #[must_use]
+    pub fn milestone(&self) -> Option<Milestone> {
+        let body: &[u8; MILESTONE_BODY_BYTES] = match self.kind {
+            RecordKind::Milestone => self.body.try_into().ok()?,
+            _ => return None,
+        };
+        let word =
+            |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 of 24 bytes"));
+        Some(Milestone { place: word(0), mark: Mark(word(8)), held: Mark(word(16)) })
+    }
 }
 
 /// The header of a record whose body is `length` bytes long.
@@ -109,6 +168,13 @@ pub fn header(shard: u16, kind: RecordKind, length: u32) -> [u8; HEADER_BYTES] {
     let [s0, s1] = shard.to_le_bytes();
     let [l0, l1, l2, l3] = length.to_le_bytes();
     [s0, s1, kind as u8, 0, l0, l1, l2, l3]
+}
+
+/// Shard, kind and body length that a header says, if the kind is known.
+pub(crate) fn parse_header(bytes: &[u8; HEADER_BYTES]) -> Option<(u16, RecordKind, usize)> {
+    let [s0, s1, kind, _, l0, l1, l2, l3] = *bytes;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    Some((u16::from_le_bytes([s0, s1]), RecordKind::from_wire(kind)?, length))
 }
 
 /// Walks the records of a batch. After an error it ends.
@@ -150,7 +216,8 @@ impl RecordError {
             RecordError::Truncated { at, .. }
             | RecordError::UnknownKind { at, .. }
             | RecordError::Reserved { at, .. }
-            | RecordError::DigestLength { at, .. } => *at += offset,
+            | RecordError::DigestLength { at, .. }
+            | RecordError::MilestoneLength { at, .. } => *at += offset,
         }
         self
     }
@@ -220,5 +287,17 @@ mod tests {
         assert_eq!(record.digest(), Some(0xfeed));
         let short = [0, 0, 3, 0, 1, 0, 0, 0, 7];
         assert_eq!(Record::parse(&short), Err(RecordError::DigestLength { at: 0, length: 1 }));
+    }
+
+    #[test]
+    fn milestone_says_what_was_written() {
+        let milestone = Milestone { place: u64::MAX, mark: Mark(7), held: Mark(3) };
+        let body = milestone.to_bytes();
+        let mut bytes = header(0, RecordKind::Milestone, body.len() as u32).to_vec();
+        bytes.extend_from_slice(&body);
+        let (record, length) = Record::parse(&bytes).expect("well formed");
+        assert_eq!((record.milestone(), length), (Some(milestone), MILESTONE_BYTES));
+        let short = [0, 0, 7, 0, 1, 0, 0, 0, 7];
+        assert_eq!(Record::parse(&short), Err(RecordError::MilestoneLength { at: 0, length: 1 }));
     }
 }

@@ -178,6 +178,49 @@ pub struct Log {
     /// At a primary: the state is handed over in this log, to a node that joins. It stays so when
     /// the log counts, and when the other node is in sync.
     pub hands_over: bool,
+    /// At a primary: in which sets the other node's confirmation helps to make a majority.
+    pub votes: Votes,
+}
+
+/// The sets of nodes, this one always among them, of each of which a majority has to hold what
+/// leaves by the rule of the majority.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Votes {
+    /// The in-sync set, as the register has it.
+    pub now: bool,
+    /// The set that the register is about to be asked for, or may have decided by now; the same
+    /// as `now` when there is no change.
+    pub next: bool,
+}
+
+impl Votes {
+    /// In no set.
+    pub const NONE: Votes = Votes { now: false, next: false };
+
+    /// No change of the set: in both, or in none.
+    #[must_use]
+    pub fn steady(votes: bool) -> Votes {
+        Votes { now: votes, next: votes }
+    }
+}
+
+/// What only matters where packets wait for a majority.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Majority {
+    /// A primary: some backups are about to be left out of the in-sync set, for which the register
+    /// is asked as soon as a majority of the rest holds all that has left. Each such plan has a
+    /// number of its own, from 1 on; 0: there is none.
+    pub parting: u32,
+    /// A backup: confirm nothing more. What it holds of the primary's log is final.
+    pub sealed: bool,
+    /// A sealed backup: the logs by which it and others like it give each other what they hold of
+    /// the primary's. `workers` are the primary's.
+    pub tails: [Option<Log>; MAX_PEERS],
+}
+
+impl Majority {
+    /// Nothing is about to change.
+    pub const NONE: Majority = Majority { parting: 0, sealed: false, tails: [None; MAX_PEERS] };
 }
 
 impl Log {
@@ -210,6 +253,7 @@ pub struct Directive {
     pub passes_on: Option<PeerIndex>,
     /// The service LAN is in doubt: ask neighbours there, and report whether any answers.
     pub solicits: bool,
+    pub majority: Majority,
 }
 
 /// The backup's state is not the primary's.
@@ -285,6 +329,12 @@ pub struct Report {
     /// No step is made since the directive's order to quiesce; all that was logged is confirmed,
     /// and all packets have left.
     pub quiet: bool,
+    /// A primary: the plan to leave backups out (see [`Majority::parting`]) for which a majority of
+    /// the rest holds all that has left; 0 for none.
+    pub parted: u32,
+    /// A sealed backup: for each of the other nodes the epoch of the log by which it gave all that
+    /// it holds of the primary's, once that is applied.
+    pub gathered: [Option<Epoch>; MAX_PEERS],
     /// When this node claimed the VIP; `None` while it does not serve.
     pub serving_since_us: Option<u64>,
     /// When the first packet of the service left after the VIP was claimed.

@@ -100,6 +100,8 @@ pub struct Commit {
 pub enum Rule {
     /// All nodes in sync.
     Swmu,
+    /// A majority of them, where a service does not say otherwise.
+    Quorum,
     /// Nobody's.
     None,
 }

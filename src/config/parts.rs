@@ -26,6 +26,11 @@ struct Compared<'a> {
 }
 
 impl Cluster {
+    /// Whether packets of any service wait for a majority of the nodes in sync.
+    pub fn waits_for_majority(&self) -> bool {
+        self.services.iter().any(|service| service.commit == engine::config::Commit::Quorum)
+    }
+
     /// The shards' configuration. It follows from the cluster's alone: equal on all nodes.
     pub fn engine(&self) -> engine::config::Config {
         let shards = u32::from(self.shards);
@@ -77,6 +82,7 @@ impl NodeConfig {
             priority: self.node.priority,
             links: u8::try_from(self.node.links.len()).unwrap_or(u8::MAX),
             lan_watch: self.cluster.lan_watch,
+            by_majority: self.cluster.waits_for_majority(),
         }
     }
 
@@ -162,7 +168,8 @@ impl From<Commit> for worker::Commit {
     fn from(commit: Commit) -> Self {
         Self {
             rule: match commit.rule {
-                Rule::Swmu => CommitRule::Swmu,
+                // Of each service by itself.
+                Rule::Swmu | Rule::Quorum => CommitRule::Swmu,
                 Rule::None => CommitRule::None,
             },
             confirm_every_bytes: commit.confirm_bytes as usize,

@@ -96,7 +96,7 @@ pub struct TcpSection {
 /// `[cluster.commit]`: what lets a packet leave, and how the log is confirmed.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct CommitSection {
-    /// `swmu` or `none`.
+    /// `swmu`, `quorum` or `none`.
     pub rule: Option<String>,
     /// Bytes of the log that a busy node confirms at the latest.
     pub confirm_bytes: Option<u32>,
@@ -135,7 +135,7 @@ pub struct ServiceSection {
     pub seed: Option<u64>,
     /// Of `http`: whether a folder's URL answers, with `index.html` or a list of its files.
     pub directory_index: Option<bool>,
-    /// `swmu` or `swfr`: what its packets wait for.
+    /// `swmu`, `swfr` or `quorum`: what its packets wait for.
     pub commit: Option<String>,
     /// Hold back small segments while data is in flight (RFC 9293, 3.7.4).
     pub nagle: Option<bool>,

@@ -6,16 +6,17 @@ use engine::config::{
     Commit, CongestionControl, Keepalive, ServiceConfig, ServiceKind, StreamLength,
 };
 
-use super::{ContentRoot, checker::Checker, limits, schema::ServiceSection};
+use super::{ContentRoot, Rule, checker::Checker, limits, schema::ServiceSection};
 
 /// Time between keepalive probes once they started (RFC 9293 3.8.4 leaves it open).
 const KEEPALIVE_INTERVAL_US: u64 = 15_000_000;
 /// Probes without an answer before a connection is given up.
 const KEEPALIVE_PROBES: u8 = 5;
 
-/// The services of a file, and the folders that its `http` services serve.
+/// The services of a file, and the folders that its `http` services serve. `rule` is the cluster's.
 pub fn services(
     sections: &[ServiceSection],
+    rule: Rule,
     base: &Path,
     check: &mut Checker,
 ) -> (Vec<ServiceConfig>, Vec<ContentRoot>) {
@@ -31,7 +32,7 @@ pub fn services(
             let hint = "give each its own name";
             check.require(earlier.name != section.name, &format!("{key}.name"), what, hint);
         }
-        services.extend(service(section, &key, base, check, &mut roots));
+        services.extend(service(section, &key, rule, base, check, &mut roots));
     }
     if services.is_empty() && check.problems.is_empty() {
         let hint = "add one, e.g. [[cluster.service]] name=\"echo\" kind=\"echo\" port=7";
@@ -43,6 +44,7 @@ pub fn services(
 fn service(
     section: &ServiceSection,
     key: &str,
+    rule: Rule,
     base: &Path,
     check: &mut Checker,
     roots: &mut Vec<ContentRoot>,
@@ -66,6 +68,9 @@ fn service(
         }
     };
     let mut config = ServiceConfig::new(&name, section.port, kind);
+    if rule == Rule::Quorum {
+        config.commit = Commit::Quorum;
+    }
     settings(&mut config, section, key, check);
     Some(config)
 }
@@ -120,7 +125,7 @@ fn content_root(
 fn settings(config: &mut ServiceConfig, section: &ServiceSection, key: &str, check: &mut Checker) {
     const DAY_S: u32 = 86_400;
     if let Some(word) = &section.commit {
-        let choices = [("swmu", Commit::Swmu), ("swfr", Commit::Swfr)];
+        let choices = [("swmu", Commit::Swmu), ("swfr", Commit::Swfr), ("quorum", Commit::Quorum)];
         config.commit = check.choice(&format!("{key}.commit"), word, &choices).unwrap_or_default();
     }
     config.nagle = section.nagle.unwrap_or(config.nagle);

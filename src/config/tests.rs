@@ -179,7 +179,33 @@ fn service_may_let_payload_leave_early() {
     assert_eq!(commit("").unwrap(), engine::config::Commit::Swmu);
     assert_eq!(commit("commit = \"swfr\"").unwrap(), engine::config::Commit::Swfr);
     let message = commit("commit = \"none\"").unwrap_err().to_string();
-    assert_says(&message, &["cluster.service[0].commit", "swmu", "swfr"]);
+    assert_says(&message, &["cluster.service[0].commit", "swmu", "swfr", "quorum"]);
+}
+
+#[test]
+fn packets_wait_for_a_majority_by_service_or_by_default() {
+    use engine::config::Commit;
+    let read = |rule: &str, word: &str| {
+        let head = "[[cluster.service]]\nname = \"echo\"";
+        let rule = format!("[cluster.commit]\nrule = \"{rule}\"\n");
+        with(head, &format!("{rule}{head}\n{word}")).unwrap()
+    };
+    let first = |config: &NodeConfig| config.cluster.services[0].commit;
+    for (rule, word, expected) in [
+        ("swmu", "", Commit::Swmu),
+        ("swmu", "commit = \"quorum\"", Commit::Quorum),
+        ("quorum", "", Commit::Quorum),
+        ("quorum", "commit = \"swfr\"", Commit::Swfr),
+        ("quorum", "commit = \"swmu\"", Commit::Swmu),
+    ] {
+        assert_eq!(first(&read(rule, word)), expected, "{rule} {word}");
+    }
+    let (all, some) = (read("swmu", ""), read("swmu", "commit = \"quorum\""));
+    assert!(!all.member().by_majority && some.member().by_majority);
+    assert_ne!(all.manifest().digest(), some.manifest().digest(), "both nodes must have it");
+    let content = std::sync::Arc::new(engine::content::Content::default());
+    let worker = read("quorum", "").worker(replication::Incarnation(1), content);
+    assert_eq!(worker.commit.rule, replication::CommitRule::Swmu, "of each service by itself");
 }
 
 /// The good configuration with more nodes, each by its number.

@@ -140,7 +140,8 @@ fn cluster(
     let tcp = tcp(&section.tcp, check);
     let commit = commit(&section.commit, check);
     let sources = limits::sources(&section.per_source, check);
-    let (services, roots) = services::services(&section.services, base, check);
+    let rule = commit.map_or(Rule::Swmu, |commit| commit.rule);
+    let (services, roots) = services::services(&section.services, rule, base, check);
     let cluster = Cluster {
         name,
         secret: secret?,
@@ -315,7 +316,7 @@ fn links(section: &NodeSection, lan_device: &str, check: &mut Checker) -> Option
 
 fn commit(section: &CommitSection, check: &mut Checker) -> Option<Commit> {
     let usual = worker::Commit::default();
-    let rules = [("swmu", Rule::Swmu), ("none", Rule::None)];
+    let rules = [("swmu", Rule::Swmu), ("quorum", Rule::Quorum), ("none", Rule::None)];
     let word = section.rule.as_deref().unwrap_or("swmu");
     let rule = check.choice("cluster.commit.rule", word, &rules);
     let confirm_bytes = section.confirm_bytes.unwrap_or(usual.confirm_every_bytes as u32);

@@ -90,9 +90,7 @@ impl<R: Register> Member<R> {
         report: &Report,
     ) {
         if let Some(why) = self.abandonment(now_us, partner, report) {
-            self.retries[partner.at.place()].failed(now_us);
-            self.set_about(now_us, Act::Nothing);
-            self.events.push(now_us, Event::AdmissionAbandoned { peer: partner.id.name, why });
+            self.abandon_admission(now_us, partner, why);
             return;
         }
         let restored = self.has_restored(partner);
@@ -106,6 +104,12 @@ impl<R: Register> Member<R> {
             }
             _ => {}
         }
+    }
+
+    pub(super) fn abandon_admission(&mut self, now_us: u64, partner: Partner, why: Abandonment) {
+        self.retries[partner.at.place()].failed(now_us);
+        self.set_about(now_us, Act::Nothing);
+        self.events.push(now_us, Event::AdmissionAbandoned { peer: partner.id.name, why });
     }
 
     /// The joining partner says that it holds all of the state.
@@ -197,7 +201,13 @@ impl<R: Register> Member<R> {
         let peer = self.peer(primary.at);
         let admitted =
             peer.heartbeat().is_some_and(|said| admits_me(said) && said.log == Some(primary.log));
-        let over = peer.has_ended(primary.id) || peer.is_silent(now_us) || !admitted;
+        let unheard = peer.has_ended(primary.id) || peer.is_silent(now_us);
+        let over = match unheard {
+            // It may be in sync without knowing it yet, and others may need what it holds.
+            true if self.config.by_majority && self.restored => view.primary != Some(primary.id),
+            true => true,
+            false => !admitted,
+        };
         if report.transfer == Transfer::Failed {
             self.become_spare(now_us, SpareReason::RefusedLog);
         } else if over {

@@ -1,6 +1,6 @@
 //! A backup: when it takes over.
 
-use replication::Mismatch;
+use replication::{Mismatch, Report};
 
 use crate::events::{Event, SpareReason, Suspicion};
 use crate::message::Condition;
@@ -11,12 +11,14 @@ use super::change::Intent;
 use super::{Member, Partner, Phase, Serving};
 
 impl<R: Register> Member<R> {
-    pub(super) fn watch(&mut self, now_us: u64, primary: Partner) {
+    pub(super) fn watch(&mut self, now_us: u64, primary: Partner, report: &Report) {
         // After an own stall the primary may have served without us: see `doubt.rs`.
         if self.doubt.is_some() && !self.register.is_binding() {
             return;
         }
         if let Some(suspicion) = self.suspicion(now_us, primary)
+            // Also who lets another one be first has something to give to it.
+            && self.may_take_over(now_us, primary, suspicion, report)
             && !(suspicion == Suspicion::AllPathsSilent && self.stands_back(now_us, primary))
         {
             self.take_over(now_us, primary, suspicion);
@@ -42,6 +44,12 @@ impl<R: Register> Member<R> {
     }
 
     fn take_over(&mut self, now_us: u64, primary: Partner, suspicion: Suspicion) {
+        self.note_suspicion(now_us, primary);
+        self.ask(now_us, &[], Intent::TakeOver(suspicion));
+    }
+
+    /// What follows is a part of the takeover's time.
+    pub(super) fn note_suspicion(&mut self, now_us: u64, primary: Partner) {
         let next = self.register.view().epoch.next().0;
         let last_heard_us = self.peer(primary.at).last_heard_us();
         let timeline = self.timeline.get_or_insert_default();
@@ -53,7 +61,6 @@ impl<R: Register> Member<R> {
                 ..Timeline::default()
             };
         }
-        self.ask(now_us, &[], Intent::TakeOver(suspicion));
     }
 
     /// The register has this node as primary. One that left the in-sync set meanwhile holds the

@@ -4,11 +4,12 @@
 //! then this node decides nothing else; it goes on as what it is. A change that was won is carried
 //! out, even if what led to it has passed: every other node holds to it already.
 
-use crate::events::{Event, Removal, Suspicion};
+use crate::events::{Event, Suspicion};
 use crate::identity::{NodeId, NodeName};
 use crate::register::{Assurance, Proposal, Register, View};
 use crate::status::Handing;
 
+use super::majority::Lost;
 use super::{Act, Member, Partner, Partners, Phase, Serving};
 
 /// A change whose outcome is not known yet.
@@ -34,8 +35,7 @@ pub(super) enum Intent {
     Form(Partners),
     TakeOver(Suspicion),
     Remove {
-        partner: Partner,
-        removal: Removal,
+        lost: Lost,
     },
     /// Its log begins with the change.
     Admit(Partner),
@@ -53,7 +53,7 @@ impl Intent {
     fn leaves_out_unheard(self) -> bool {
         match self {
             Intent::TakeOver(suspicion) => suspicion == Suspicion::AllPathsSilent,
-            Intent::Remove { removal, .. } => removal == Removal::AllPathsSilent,
+            Intent::Remove { lost } => lost.has_unheard(),
             Intent::StartAlone { beside } => beside.is_none(),
             Intent::Form(_)
             | Intent::Admit(_)
@@ -157,7 +157,10 @@ impl<R: Register> Member<R> {
                 }
             }
             Intent::TakeOver(suspicion) => self.begin_takeover(now_us, suspicion),
-            Intent::Remove { partner, removal } => self.part_with(now_us, partner, removal),
+            Intent::Remove { lost } => {
+                self.end_parting();
+                lost.iter().for_each(|(partner, why)| self.part_with(now_us, partner, why));
+            }
             Intent::Admit(partner) => {
                 let partner = Partner { since_us: now_us, ..partner };
                 self.set_about(now_us, Act::Admitting { partner, closed: false });
@@ -175,7 +178,7 @@ impl<R: Register> Member<R> {
     /// the register has said that it is not.
     pub(super) fn may_be_replaced(&self, now_us: u64) -> bool {
         let replaceable = self.asked.as_ref().is_some_and(|asked| match asked.intent {
-            Intent::Remove { removal, .. } => removal == Removal::AllPathsSilent,
+            Intent::Remove { lost } => lost.has_unheard(),
             // One that is heard says itself that it serves; until then clients' segments wait.
             Intent::HandOver(partner) => self.peer(partner.at).is_silent(now_us),
             _ => false,
@@ -199,24 +202,27 @@ impl<R: Register> Member<R> {
     /// Only a sign of a peer that answers something that was sent after the view was known proves
     /// anything: a run that was heard before may be older than the one in the view.
     pub(super) fn possible_holder(&self) -> Option<NodeId> {
-        let proven = |node: &NodeId| {
-            let says_so = self.peer_of(*node).is_some_and(|peer| {
-                let gave_up = peer
-                    .heartbeat()
-                    .is_some_and(|said| said.condition.holds_nothing() && !said.pending);
-                let is_fresh = peer.echo_sent_us() >= self.view_since_us;
-                is_fresh && (peer.has_ended(*node) || gave_up)
-            });
-            node.name == self.me.name || self.assumed_ended.contains(&node.incarnation) || says_so
-        };
-        self.register.view().in_sync.iter().copied().find(|node| !proven(node))
+        let own = |node: &NodeId| node.name == self.me.name;
+        self.register.view().in_sync.iter().copied().find(|node| !own(node) && !self.is_over(node))
+    }
+
+    /// What that run of another node held is proven to be gone.
+    pub(super) fn is_over(&self, node: &NodeId) -> bool {
+        let says_so = self.peer_of(*node).is_some_and(|peer| {
+            let gave_up = peer
+                .heartbeat()
+                .is_some_and(|said| said.condition.holds_nothing() && !said.pending);
+            let is_fresh = peer.echo_sent_us() >= self.view_since_us;
+            is_fresh && (peer.has_ended(*node) || gave_up)
+        });
+        self.assumed_ended.contains(&node.incarnation) || says_so
     }
 
     /// Whom the change leaves out, since it is not heard.
     fn left_out(&self, intent: Intent) -> NodeName {
         let primary = self.register.view().primary_name();
         match intent {
-            Intent::Remove { partner, .. } => partner.id.name,
+            Intent::Remove { lost } => lost.first().unwrap_or(self.me.name),
             Intent::TakeOver(_) => primary.unwrap_or(self.me.name),
             _ => self.peers.first().map_or(self.me.name, |peer| peer.name),
         }

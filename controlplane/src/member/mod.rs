@@ -35,6 +35,7 @@ mod intrusions;
 mod lan;
 #[cfg(test)]
 mod link_tests;
+mod majority;
 mod partners;
 mod peers;
 mod primary;
@@ -48,7 +49,8 @@ mod tests;
 
 use arrayvec::ArrayVec;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Log, MAX_PEERS, Majority, Path, PeerIndex,
+    Report, Role, Votes,
 };
 
 use crate::config::{ConfigError, MemberConfig};
@@ -66,6 +68,7 @@ use doubt::Doubt;
 use inquiry::Inquiry;
 use intrusions::Intrusions;
 use lan::Lan;
+use majority::{Parting, Sealed};
 use partners::{Partner, Partners};
 use switchover::{Switchovers, Yielding};
 
@@ -117,6 +120,11 @@ pub struct Member<R = PairRegister> {
     drained: bool,
     /// The report says that all shards are restored.
     restored: bool,
+    /// A backup that suspects its primary, where a majority decides who holds what.
+    sealed: Option<Sealed>,
+    /// A primary that leaves backups out, there; and how often one did.
+    parting: Option<Parting>,
+    partings: u32,
     /// What the register was asked for; until it has answered nothing else is decided.
     asked: Option<Asked>,
     /// The epoch of the newest view, and when this node learned of it.
@@ -242,6 +250,9 @@ impl<R: Register> Member<R> {
             lan: Lan::default(),
             drained: false,
             restored: false,
+            sealed: None,
+            parting: None,
+            partings: 0,
             asked: None,
             view_epoch: Epoch::default(),
             view_since_us: now_us,
@@ -257,6 +268,7 @@ impl<R: Register> Member<R> {
                 quiesce: 0,
                 passes_on: None,
                 solicits: false,
+                majority: Majority::NONE,
             },
         })
     }
@@ -387,7 +399,7 @@ impl<R: Register> Member<R> {
             Phase::Starting { unpaired_since_us } => self.start(now_us, unpaired_since_us),
             Phase::Forming(partners) => self.form(now_us, partners),
             Phase::Primary(serving) => self.serve(now_us, serving, report),
-            Phase::Backup(primary) => self.watch(now_us, primary),
+            Phase::Backup(primary) => self.watch(now_us, primary, report),
             Phase::Joining(primary) => self.join_primary(now_us, primary, report),
             Phase::Spare(_) if self.may_start_afresh(now_us) => self.start_afresh(now_us),
             Phase::Spare(_) => {
@@ -438,7 +450,8 @@ impl<R: Register> Member<R> {
             Phase::Backup(primary)
                 if !view.has(self.me) || view.primary != Some(primary.id) && !to_me =>
             {
-                self.become_spare(now_us, SpareReason::Removed);
+                let reason = if self.drained { SpareReason::Drained } else { SpareReason::Removed };
+                self.become_spare(now_us, reason);
             }
             Phase::Starting { .. } if self.asked.is_none() => {
                 if let Some(at) = self.invitation() {
@@ -452,6 +465,10 @@ impl<R: Register> Member<R> {
     fn enter(&mut self, now_us: u64, phase: Phase) {
         self.phase = phase;
         self.phase_since_us = now_us;
+        self.sealed = None;
+        if !matches!(phase, Phase::Primary(_)) {
+            self.parting = None;
+        }
         self.unsettled = true;
         self.hasten(now_us);
     }
@@ -498,20 +515,26 @@ impl<R: Register> Member<R> {
     fn decide(&self, now_us: u64) -> Directive {
         let mut logs = [None; MAX_PEERS];
         let mut quiesces = false;
+        let mut majority = Majority::NONE;
         let role = match self.phase {
             Phase::Starting { .. } | Phase::Forming(_) | Phase::Spare(_) => Role::Spare,
             Phase::Joining(primary) => {
-                logs[primary.at.place()] = Some(self.log_with(primary, false));
+                let log = self.log_with(primary, false, Votes::NONE);
+                logs[primary.at.place()] = Some(log);
                 Role::Joining
             }
             Phase::Backup(primary) => {
-                logs[primary.at.place()] = Some(self.log_with(primary, false));
+                let log = self.log_with(primary, false, Votes::NONE);
+                logs[primary.at.place()] = Some(log);
+                majority = self.exchanges(primary);
                 Role::Backup
             }
             Phase::Primary(serving) => {
                 for (partner, counts) in serving.logs() {
-                    logs[partner.at.place()] = Some(self.log_with(partner, counts));
+                    let votes = self.votes(serving, partner, counts);
+                    logs[partner.at.place()] = Some(self.log_with(partner, counts, votes));
                 }
+                majority.parting = self.parting();
                 if let Act::Yielding(yielding) = serving.act {
                     quiesces = yielding.quiesces;
                 }
@@ -527,11 +550,12 @@ impl<R: Register> Member<R> {
             quiesce: if quiesces { self.switchovers.attempts } else { 0 },
             passes_on: self.passes_on(now_us),
             solicits: self.doubts_lan(now_us),
+            majority,
         }
     }
 
-    fn log_with(&self, partner: Partner, counts: bool) -> Log {
-        partner.log(self.peer(partner.at).link(), counts)
+    fn log_with(&self, partner: Partner, counts: bool, votes: Votes) -> Log {
+        partner.log(self.peer(partner.at).link(), counts, votes)
     }
 
     /// The log that this node writes for `peer`, and whether the state comes in it and the service
@@ -634,6 +658,7 @@ impl<R: Register> Member<R> {
             lan: self.lan.state,
             restored: self.restored,
             drained: self.drained,
+            sealed: self.is_sealed(),
             log,
             admits,
             yields,

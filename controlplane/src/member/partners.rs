@@ -1,7 +1,7 @@
 //! With whom a log is shared.
 
 use arrayvec::ArrayVec;
-use replication::{Epoch, Link, Log, MAX_PEERS, PeerIndex};
+use replication::{Epoch, Link, Log, MAX_PEERS, PeerIndex, Votes};
 
 use crate::identity::NodeId;
 
@@ -21,7 +21,7 @@ pub(super) struct Partner {
 
 impl Partner {
     /// What a worker is told of it.
-    pub fn log(&self, link: Link, counts: bool) -> Log {
+    pub fn log(&self, link: Link, counts: bool, votes: Votes) -> Log {
         Log {
             epoch: self.log,
             run: self.id.incarnation,
@@ -29,6 +29,7 @@ impl Partner {
             link,
             counts,
             hands_over: self.was_given,
+            votes,
         }
     }
 }

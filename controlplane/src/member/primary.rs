@@ -9,6 +9,7 @@ use crate::message::Condition;
 use crate::register::Register;
 
 use super::change::Intent;
+use super::majority::Lost;
 use super::{Act, Member, Partner, Partners, Phase, Serving, confirm_timeout_us};
 
 /// A peer that was heard within so many heartbeat intervals is alive.
@@ -47,11 +48,15 @@ impl<R: Register> Member<R> {
             _ => None,
         };
         let others = serving.backups.iter().filter(|partner| Some(partner.at) != heir);
-        let lost =
-            others.filter_map(|partner| Some((partner, self.removal(now_us, partner, report)?)));
-        let Some((partner, removal)) = lost.min_by_key(|(partner, _)| partner.at) else {
-            return false;
-        };
+        let lost: Lost = others
+            .filter_map(|partner| Some((partner, self.removal(now_us, partner, report)?)))
+            .collect();
+        if self.config.by_majority && !lost.is_empty() {
+            self.prepare_parting(now_us, serving, lost, report);
+            return true;
+        }
+        self.end_parting();
+        let Some((partner, removal)) = lost.iter().next() else { return false };
         self.remove(now_us, serving, partner, removal);
         true
     }
@@ -64,7 +69,7 @@ impl<R: Register> Member<R> {
         removal: Removal,
     ) {
         let others = serving.backups.without(partner).ids();
-        self.ask(now_us, &others, Intent::Remove { partner, removal });
+        self.ask(now_us, &others, Intent::Remove { lost: Lost::one(partner, removal) });
     }
 
     /// Why the partner is to be removed from the in-sync set, if it is.
@@ -87,7 +92,9 @@ impl<R: Register> Member<R> {
             Condition::Primary => lately && older,
             _ => false,
         };
-        if said.condition != Condition::Backup && !unaware {
+        let wants_to_leave = said.sealed || said.drained && self.config.by_majority;
+        let stays = said.condition == Condition::Backup && !wants_to_leave;
+        if !stays && !unaware {
             return Some(Removal::Left);
         }
         if peer.is_silent(now_us) {

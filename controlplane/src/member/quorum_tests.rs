@@ -1,5 +1,6 @@
 //! The rules over a register that others keep: what waits for its answer, and what it decides.
 
+mod majority;
 mod many;
 mod world;
 

@@ -146,7 +146,7 @@ impl<R: Register> Member<R> {
                 Act::Yielding(_) => "hands the service over to a peer",
             },
             Phase::Joining(_) => "takes in the state of the primary",
-            Phase::Backup(_) => return None,
+            Phase::Backup(_) => return self.awaits_others(),
             Phase::Spare(reason) => reason.in_words(),
         };
         Some(text.to_owned())

@@ -7,6 +7,7 @@ use crate::message::{Condition, Heartbeat};
 use crate::register::Register;
 
 use super::change::Intent;
+use super::majority::Lost;
 use super::{Act, Member, Partner, Partners, Phase, Serving};
 
 impl<R: Register> Member<R> {
@@ -185,7 +186,7 @@ impl<R: Register> Member<R> {
         if self.register.is_binding() {
             // It is in the in-sync set already: it takes a change to leave it out.
             let others = partners.without(partner).ids();
-            self.ask(now_us, &others, Intent::Remove { partner, removal });
+            self.ask(now_us, &others, Intent::Remove { lost: Lost::one(partner, removal) });
             return;
         }
         // The peer may have joined before it fell silent, and then serves: listen afresh.

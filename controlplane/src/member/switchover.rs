@@ -275,7 +275,9 @@ impl<R: Register> Member<R> {
                         "the backup was removed from the in-sync set",
                     );
                     self.set_about(now_us, Act::Nothing);
-                    self.remove(now_us, serving, partner, removal);
+                    if !self.config.by_majority {
+                        self.remove(now_us, serving, partner, removal);
+                    }
                     return true;
                 }
                 let (patience_us, why) = match quiesces {
@@ -410,7 +412,7 @@ impl<R: Register> Member<R> {
             |said: &Heartbeat| said.condition == Condition::Primary && said.view.epoch >= epoch;
         let served = self.heard(now_us).any(|(_, said)| serves(said));
         let free = self.asked.is_none();
-        if self.drained && free && follows && served {
+        if self.drained && free && follows && served && !self.stays_until_left_out() {
             self.become_spare(now_us, SpareReason::Drained);
         }
     }

@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, Mismatch, Path, PeerIndex,
-    Position, Report, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, Majority, Mismatch, Path,
+    PeerIndex, Position, Report, Role, Transfer, Votes,
 };
 
 use super::Member;
@@ -238,6 +238,7 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
                     link: Link::First,
                     counts: true,
                     hands_over: false,
+                    votes: Votes::steady(true),
                 }),
                 None,
                 None,
@@ -245,6 +246,7 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
             quiesce: 0,
             passes_on: None,
             solicits: false,
+            majority: Majority::NONE,
         }
     );
     assert!(pair.happened(0, |e| matches!(e, Event::DoubtSettled { .. })));

@@ -614,6 +614,8 @@ impl Node {
             first_packet_us: serves.then_some(now_us),
             last_kick_us: serves.then_some(now_us),
             lan: None,
+            parted: 0,
+            gathered: [None; 3],
         }
     }
 

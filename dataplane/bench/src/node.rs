@@ -14,8 +14,8 @@ use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Path, PeerIndex, Protection,
-    Report, Role,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Path, PeerIndex,
+    Protection, Report, Role, Votes,
 };
 use worker::nic::Frame;
 use worker::{
@@ -172,8 +172,15 @@ impl Station {
         let (link, to_link, from_link) = PoolNic::new(mac(2), LINK_MTU);
         let counts = role == Role::Primary(GateMode::Confirmed);
         let epoch = Epoch(1);
-        let log =
-            |run| Log { epoch, run, workers: 1, link: Link::First, counts, hands_over: false };
+        let log = |run| Log {
+            epoch,
+            run,
+            workers: 1,
+            link: Link::First,
+            counts,
+            hands_over: false,
+            votes: Votes::NONE,
+        };
         let logs = [peer.map(Incarnation).map(log), None, None];
         let directive = Directive {
             epoch,
@@ -183,6 +190,7 @@ impl Station {
             quiesce: 0,
             passes_on: None,
             solicits: false,
+            majority: Majority::NONE,
         };
         let config = node_config(index, size, protection);
         let steward = Fixed(Rc::new(Cell::new(directive)));

@@ -277,6 +277,9 @@ pub enum Commit {
     /// acknowledgment and window follow the minimum. What the service sends must follow from the
     /// bytes that it is sent, and from nothing else: not from time, nor from other connections.
     Swfr,
+    /// Send when a majority of the nodes in sync, the primary among them, holds what a packet
+    /// follows from.
+    Quorum,
 }
 
 /// What a service does with a connection's byte stream.

@@ -29,6 +29,10 @@ pub struct Outgoing<'a> {
     ///
     /// [`Commit::Swfr`]: crate::config::Commit::Swfr
     pub swfr: Option<Place>,
+    /// Its service has [`Commit::Quorum`].
+    ///
+    /// [`Commit::Quorum`]: crate::config::Commit::Quorum
+    pub quorum: bool,
 }
 
 /// Tells a connection from all others that its shard has or had.

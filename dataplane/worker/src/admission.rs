@@ -91,6 +91,7 @@ impl Admission {
             (RecordKind::SnapshotPiece | RecordKind::SnapshotEnd, None) => {
                 Err(refuse(RefusedRecord::Snapshot))
             }
+            (RecordKind::Milestone, _) => Ok(()),
             (_, Some(arrival)) => arrival.keep(record).map_err(refuse),
             (_, None) => apply_record(position, record, shards, counters).map(|_| ()),
         }
@@ -212,6 +213,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         for channel in channels.iter_mut() {
             while left > 0 {
                 let Some((position, record)) = channel.log.pop_record() else { break };
+                channel.tail.note(&record);
                 admission.take(position, &record, &made, shards, counters)?;
                 counters.records_applied += 1;
                 left -= 1;

@@ -4,11 +4,13 @@ use engine::addr::Addr;
 use engine::egress::CountingEgress;
 use engine::shard::Shard;
 use engine::time::Instant;
-use replication::{Mismatch, PendingLog, Position, Record, RecordKind};
+use replication::{Mismatch, PendingLog, Position, Record, RecordKind, Tail};
 
+use crate::channel::{Channel, Exchange};
 use crate::counters::Counters;
 use crate::events::{Event, RefusedRecord};
 use crate::input::{self, Segments};
+use crate::majority::exchange_at;
 use crate::nic::Nic;
 use crate::poll::Worker;
 use crate::shards::Shards;
@@ -37,8 +39,15 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let Worker { channels, shards, counters, lan, .. } = self;
         let segments_before = counters.segments_applied;
         shards.applied_us = now_us;
-        for channel in channels.iter_mut() {
-            let result = apply_log(&mut channel.log, shards, most - applied, counters);
+        for place in 0..channels.len() {
+            let left = most - applied;
+            let result = match exchange_at(channels, place) {
+                Some((exchange, own)) => apply_exchange(exchange, own, shards, left, counters),
+                None => {
+                    let Channel { log, tail, .. } = &mut channels[place];
+                    apply_log(log, tail, shards, left, counters)
+                }
+            };
             match result {
                 Ok((records, remote)) => {
                     applied += records;
@@ -81,6 +90,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 /// Applies up to `most` records; tells how many, and a remote that one of them came from.
 pub(crate) fn apply_log<F>(
     log: &mut PendingLog,
+    tail: &mut Tail,
     shards: &mut Shards<F>,
     most: u64,
     counters: &mut Counters,
@@ -89,7 +99,31 @@ pub(crate) fn apply_log<F>(
     let mut remote = None;
     while applied < most {
         let Some((position, record)) = log.pop_record() else { break };
+        tail.note(&record);
         remote = apply_record(position, &record, shards, counters)?.or(remote);
+        applied += 1;
+    }
+    counters.records_applied += applied;
+    Ok((applied, remote))
+}
+
+/// The same of what another node holds of a log that this one followed, once what this one has of
+/// that is applied.
+fn apply_exchange<F>(
+    exchange: &mut Channel,
+    own: &mut Channel,
+    shards: &mut Shards<F>,
+    most: u64,
+    counters: &mut Counters,
+) -> Result<(u64, Option<Addr>), Fault> {
+    let (mut applied, mut remote) = (0, None);
+    let Some(Exchange { gathering, .. }) = &mut exchange.exchange else { return Ok((0, None)) };
+    while applied < most && own.log.is_empty() {
+        let Some((position, record)) = exchange.log.pop_record() else { break };
+        if gathering.take(&mut own.tail, &record) {
+            remote = apply_record(position, &record, shards, counters)?.or(remote);
+            counters.records_gathered += 1;
+        }
         applied += 1;
     }
     counters.records_applied += applied;
@@ -103,6 +137,9 @@ pub(crate) fn apply_record<F>(
     counters: &mut Counters,
 ) -> Result<Option<Addr>, Fault> {
     let refuse = |reason| Fault::Refused { shard: record.shard, reason };
+    if matches!(record.kind, RecordKind::Milestone | RecordKind::TailEnd) {
+        return Ok(None);
+    }
     let applied_us = shards.applied_us;
     let slot = shards.slot_mut(record.shard).ok_or(refuse(RefusedRecord::Shard));
     let slot = slot.inspect_err(|_| counters.records_refused += 1)?;

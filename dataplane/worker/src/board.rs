@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Mismatch, PeerIndex, Position,
-    Role,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Mismatch, PeerIndex,
+    Position, Role, Votes,
 };
 
 /// No time, no epoch.
@@ -31,6 +31,8 @@ struct Order {
     epoch: AtomicU64,
     flags: AtomicU64,
     logs: [LogOrder; MAX_PEERS],
+    parting: AtomicU64,
+    tails: [LogOrder; MAX_PEERS],
     /// When the steward was last asked. Followers obey only what is not older than their last
     /// stall, and fall silent when the lead itself stands still.
     given_us: AtomicU64,
@@ -61,6 +63,8 @@ struct Tick {
     clients_logged_us: AtomicU64,
     /// The epoch for whose takeover nothing is left to apply.
     applied_epoch: AtomicU64,
+    parted: AtomicU64,
+    gathered: [AtomicU64; MAX_PEERS],
     /// Bits of `State`.
     state: AtomicU64,
     mismatch: [AtomicU64; 4],
@@ -83,6 +87,9 @@ pub(crate) struct Standing {
     pub handover_failed: bool,
     /// The order to quiesce that is carried out; 0: none.
     pub quiet: u32,
+    /// The plan to leave backups out that can be carried out; 0: none.
+    pub parted: u32,
+    pub gathered: [Option<Epoch>; MAX_PEERS],
 }
 
 const SESSION_OPEN: u64 = 1;
@@ -109,6 +116,8 @@ impl Board {
                 clients_heard_us: AtomicU64::new(NONE),
                 clients_logged_us: AtomicU64::new(NONE),
                 applied_epoch: AtomicU64::new(NONE),
+                parted: AtomicU64::new(0),
+                gathered: std::array::from_fn(|_| AtomicU64::new(NONE)),
                 state: AtomicU64::new(0),
                 mismatch: Default::default(),
             })
@@ -140,6 +149,10 @@ impl Board {
         for (to, log) in order.logs.iter().zip(&directive.logs) {
             to.publish(log.as_ref());
         }
+        order.parting.store(directive.majority.parting.into(), Ordering::SeqCst);
+        for (to, log) in order.tails.iter().zip(&directive.majority.tails) {
+            to.publish(log.as_ref());
+        }
         order.given_us.store(now_us, Ordering::SeqCst);
         order.version.store(version.wrapping_add(2), Ordering::SeqCst);
     }
@@ -153,9 +166,15 @@ impl Board {
             let epoch = Epoch(order.epoch.load(Ordering::SeqCst));
             let flags = order.flags.load(Ordering::SeqCst);
             let logs = std::array::from_fn(|place| order.logs[place].read());
+            let majority = Majority {
+                parting: order.parting.load(Ordering::SeqCst) as u32,
+                sealed: flags & SEALED != 0,
+                tails: std::array::from_fn(|place| order.tails[place].read()),
+            };
             let given_us = order.given_us.load(Ordering::SeqCst);
             if before == order.version.load(Ordering::SeqCst) && before & 1 == 0 {
-                return (before != 0).then(|| (given_us, directive_of(epoch, flags, logs)));
+                return (before != 0)
+                    .then(|| (given_us, directive_of(epoch, flags, logs, majority)));
             }
         }
         None
@@ -240,6 +259,10 @@ impl Board {
                 to.store(word, Ordering::SeqCst);
             }
         }
+        set(&tick.parted, standing.parted.into());
+        for (to, epoch) in tick.gathered.iter().zip(standing.gathered) {
+            set(to, or_none(epoch.map(|epoch| epoch.0)));
+        }
         let bit = |set: bool, bit: u64| if set { bit } else { 0 };
         let state = bit(standing.session_open, SESSION_OPEN)
             | bit(standing.refused_log, REFUSED_LOG)
@@ -266,7 +289,8 @@ impl Board {
         };
         all.last_kick_us = Some(0);
         let mut stalled_us = 0;
-        let mut quiet = None;
+        let (mut quiet, mut parted) = (None, None);
+        let mut gathered = [None; MAX_PEERS];
         for tick in &self.workers {
             let state = tick.state.load(Ordering::SeqCst);
             all.session_open &= state & SESSION_OPEN != 0;
@@ -277,7 +301,11 @@ impl Board {
             all.handover_failed |= state & HANDOVER_FAILED != 0;
             all.held = all.held.saturating_add((state >> HELD_SHIFT) as u16);
             let own = (state >> QUIET_SHIFT) as u32;
-            quiet = Some(if quiet.is_none_or(|others| others == own) { own } else { 0 });
+            agree(&mut quiet, own, 0);
+            agree(&mut parted, tick.parted.load(Ordering::SeqCst) as u32, 0);
+            for (all, own) in gathered.iter_mut().zip(&tick.gathered) {
+                agree(all, own.load(Ordering::SeqCst), NONE);
+            }
             for (all, own) in all.unconfirmed_since_us.iter_mut().zip(&tick.unconfirmed_since_us) {
                 *all = earliest(*all, some_time(own));
             }
@@ -297,6 +325,8 @@ impl Board {
             stalled_us = stalled_us.max(quiet_us).max(confessed_us);
         }
         all.quiet = quiet.unwrap_or(0);
+        all.parted = parted.unwrap_or(0);
+        all.gathered = gathered.map(|all| all.filter(|epoch| *epoch != NONE).map(Epoch));
         (all, stalled_us)
     }
 
@@ -313,6 +343,11 @@ pub(crate) fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     }
 }
 
+/// What all workers say, or `none` if they do not say the same.
+fn agree<T: Copy + PartialEq>(all: &mut Option<T>, own: T, none: T) {
+    *all = Some(if all.is_none_or(|others| others == own) { own } else { none });
+}
+
 /// Writes what no other writes; mostly it is that already, and looking costs less than writing.
 fn set(to: &AtomicU64, value: u64) {
     if to.load(Ordering::Relaxed) != value {
@@ -324,6 +359,9 @@ fn some_time(time: &AtomicU64) -> Option<u64> {
     Some(time.load(Ordering::SeqCst)).filter(|&time| time != NONE)
 }
 
+/// Above the role, `silent` and `solicits`.
+const SEALED: u64 = 1 << 10;
+
 fn flags_of(directive: &Directive) -> u64 {
     let role = match directive.role {
         Role::Spare => 0,
@@ -334,12 +372,18 @@ fn flags_of(directive: &Directive) -> u64 {
     };
     let silent = u64::from(directive.silent) << 8;
     let solicits = u64::from(directive.solicits) << 9;
+    let sealed = if directive.majority.sealed { SEALED } else { 0 };
     let passes_on = directive.passes_on.map_or(0, |peer| 1 + u64::from(peer.0)) << 16;
     let quiesce = u64::from(directive.quiesce) << 32;
-    role | silent | solicits | passes_on | quiesce
+    role | silent | solicits | sealed | passes_on | quiesce
 }
 
-fn directive_of(epoch: Epoch, flags: u64, logs: [Option<Log>; MAX_PEERS]) -> Directive {
+fn directive_of(
+    epoch: Epoch,
+    flags: u64,
+    logs: [Option<Log>; MAX_PEERS],
+    majority: Majority,
+) -> Directive {
     let role = match flags & 0xff {
         1 => Role::Backup,
         2 => Role::Primary(GateMode::Confirmed),
@@ -355,6 +399,7 @@ fn directive_of(epoch: Epoch, flags: u64, logs: [Option<Log>; MAX_PEERS]) -> Dir
         quiesce: (flags >> 32) as u32,
         passes_on: ((flags >> 16) as u8).checked_sub(1).map(PeerIndex),
         solicits: flags & 1 << 9 != 0,
+        majority,
     }
 }
 
@@ -363,6 +408,8 @@ const LOG_EXISTS: u64 = 1;
 const LOG_COUNTS: u64 = 2;
 const LOG_HANDS_OVER: u64 = 4;
 const LOG_ON_SECOND_LINK: u64 = 8;
+const LOG_VOTES_NOW: u64 = 16;
+const LOG_VOTES_NEXT: u64 = 32;
 const WORKERS_SHIFT: u32 = 16;
 
 impl LogOrder {
@@ -373,6 +420,8 @@ impl LogOrder {
             | bit(log.counts, LOG_COUNTS)
             | bit(log.hands_over, LOG_HANDS_OVER)
             | bit(log.link == Link::Second, LOG_ON_SECOND_LINK)
+            | bit(log.votes.now, LOG_VOTES_NOW)
+            | bit(log.votes.next, LOG_VOTES_NEXT)
             | u64::from(log.workers) << WORKERS_SHIFT;
         self.epoch.store(log.epoch.0, Ordering::SeqCst);
         self.run.store(log.run.0, Ordering::SeqCst);
@@ -388,6 +437,7 @@ impl LogOrder {
             link: Link::ALL[usize::from(flags & LOG_ON_SECOND_LINK != 0)],
             counts: flags & LOG_COUNTS != 0,
             hands_over: flags & LOG_HANDS_OVER != 0,
+            votes: Votes { now: flags & LOG_VOTES_NOW != 0, next: flags & LOG_VOTES_NEXT != 0 },
         })
     }
 }
@@ -406,13 +456,17 @@ mod tests {
         let hands_over = role == Role::Primary(GateMode::Open);
         let (epoch, run) = (Epoch(5), Incarnation(0xabcd));
         let link = if hands_over { Link::Second } else { Link::First };
-        let log = Log { epoch, run, workers: 300, link, counts: !hands_over, hands_over };
+        let votes = Votes { now: hands_over, next: !hands_over };
+        let log = Log { epoch, run, workers: 300, link, counts: !hands_over, hands_over, votes };
         let other = Log { epoch: Epoch(6), workers: u16::MAX, counts: hands_over, ..log };
         let passes_on = (role == Role::Backup).then_some(PeerIndex(2));
         let logs = [Some(log), None, Some(other)];
         let (epoch, quiesce) = (Epoch(7), u32::MAX);
         let solicits = role == Role::Backup;
-        Directive { epoch, role, silent: true, logs, quiesce, passes_on, solicits }
+        let sealed = role == Role::Backup;
+        let tails = [None, Some(Log { epoch: Epoch(8), ..log }), None];
+        let majority = Majority { parting: u32::MAX - 1, sealed, tails };
+        Directive { epoch, role, silent: true, logs, quiesce, passes_on, solicits, majority }
     }
 
     #[test]
@@ -487,6 +541,25 @@ mod tests {
         assert_eq!(board.survey(0).0.quiet, 0, "one knows of an earlier order only");
         board.stand(2, &quiet(2));
         assert_eq!(board.survey(0).0.quiet, 2);
+    }
+
+    #[test]
+    fn plan_and_exchange_count_when_all_workers_say_the_same_of_them() {
+        let board = Board::new(2, 1);
+        let done = |parted, epoch| Standing {
+            parted,
+            gathered: [None, Some(Epoch(epoch)), None],
+            ..Standing::default()
+        };
+        board.stand(0, &done(3, 7));
+        let all = board.survey(0).0;
+        assert_eq!((all.parted, all.gathered), (0, [None; 3]));
+        board.stand(1, &done(2, 6));
+        let all = board.survey(0).0;
+        assert_eq!((all.parted, all.gathered), (0, [None; 3]), "it knows of earlier ones only");
+        board.stand(1, &done(3, 7));
+        let all = board.survey(0).0;
+        assert_eq!((all.parted, all.gathered), (3, [None, Some(Epoch(7)), None]));
     }
 
     #[test]

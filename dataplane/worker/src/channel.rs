@@ -1,8 +1,9 @@
 //! A session channel: the log of one worker of a primary on its way to one other node.
 
+use replication::tail::{Gathering, Giving};
 use replication::{
     Incarnation, Ledger, Link, Log, PeerIndex, PendingLog, Protection, RecordKind, Session,
-    SessionConfig,
+    SessionConfig, Tail,
 };
 
 use crate::board::worker_of_channel;
@@ -22,6 +23,17 @@ pub(crate) struct Channel {
     pub counts: bool,
     /// At a primary: what of its work is confirmed.
     pub ledger: Ledger,
+    /// At a backup, where packets wait for a majority: what it keeps of the log for others.
+    pub tail: Tail,
+    /// This is no log of a primary's: two backups give each other what they hold of that one.
+    pub exchange: Option<Exchange>,
+}
+
+/// Both ways of an exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    pub giving: Giving,
+    pub gathering: Gathering,
 }
 
 impl Channel {
@@ -34,7 +46,8 @@ impl Channel {
         let log = PendingLog::new(node.pending_log_bytes.max(least), config.max_batch_bytes);
         let ledger = Ledger::new(config.window_frames);
         let (link, session) = (Link::default(), Session::new(config));
-        Channel { peer, number, link, session, log, counts: false, ledger }
+        let (tail, exchange) = (Tail::none(), None);
+        Channel { peer, number, link, session, log, counts: false, ledger, tail, exchange }
     }
 
     /// One of those that are not in use, or a new one: taking its memory takes longer than clients
@@ -61,6 +74,8 @@ impl Channel {
         self.session.close();
         self.log.reset();
         self.ledger.reset();
+        self.tail.begin(None);
+        self.exchange = None;
         self.counts = false;
         idle.push(self);
     }
@@ -94,6 +109,11 @@ impl Opening<'_> {
     /// The channel that a primary's worker logs to.
     pub fn outgoing(&mut self, worker: u16) -> Channel {
         self.channel(worker)
+    }
+
+    /// The channel by which two backups exchange what they hold of the log of a primary's worker.
+    pub fn exchange(&mut self, number: u16) -> Channel {
+        Channel { exchange: Some(Exchange::default()), ..self.channel(number) }
     }
 
     /// The channels that one of a backup's `workers` applies.

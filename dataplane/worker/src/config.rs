@@ -189,6 +189,12 @@ impl NodeConfig {
     /// Frames of a few milliseconds at 10 Gbit/s.
     pub const DEFAULT_GATE_FRAMES: usize = 4096;
 
+    /// Whether packets of any service wait for a majority.
+    pub(crate) fn waits_for_majority(&self) -> bool {
+        let quorum = engine::config::Commit::Quorum;
+        self.shard.services.iter().any(|service| service.commit == quorum)
+    }
+
     /// Frames that wait in the gate at most.
     pub(crate) fn gate_packets(&self) -> usize {
         self.gate_frames.max(2 * self.shard.max_packets_per_step as usize)

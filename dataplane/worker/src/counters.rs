@@ -79,6 +79,8 @@ counters! {
     records_applied,
     /// Segments in those records.
     segments_applied,
+    /// Log records that another backup gave, which this one lacked (commit rule quorum).
+    records_gathered,
     /// Digests compared and found equal.
     digests_equal,
     /// Log records that could not be applied.

@@ -1,6 +1,6 @@
 //! What this worker is at the moment, and how a directive changes it.
 
-use replication::{Directive, Epoch, MAX_PEERS, Role};
+use replication::{Directive, Epoch, MAX_PEERS, Majority, Role};
 
 use crate::admission::Admission;
 use crate::events::Event;
@@ -39,6 +39,7 @@ pub(crate) const SPARE: Directive = Directive {
     quiesce: 0,
     passes_on: None,
     solicits: false,
+    majority: Majority::NONE,
 };
 
 impl<N: Nic, S: Steward> Worker<N, S> {
@@ -91,6 +92,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                 self.change_logs(now_us, mode);
             }
         }
+        self.heed_seal();
         self.move_logs();
         if let Some(peer) = new.passes_on.filter(|_| self.detains) {
             self.pass_on_waiting(now_us, peer);
@@ -137,7 +139,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let theirs = only(&self.directive.logs).map_or(0, |(_, log)| log.workers);
         let placement = Placement::following(self.board.workers(), theirs);
         self.hold_fresh_shards(placement);
-        self.follow_log();
+        self.follow_log(Some(0));
         self.duty = Duty::Following;
     }
 
@@ -145,7 +147,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         // What was made for a start is of no use here, and takes memory.
         self.made_ahead = None;
         self.shards.seen = Seen::new(self.kept.most());
-        self.follow_log();
+        self.follow_log(None);
         self.duty = Duty::Joining;
     }
 

@@ -245,6 +245,7 @@ mod tests {
                 payload: &[],
                 payload_len: self.len,
                 swfr: Some(self.place),
+                quorum: false,
             }
         }
 

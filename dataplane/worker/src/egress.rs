@@ -5,7 +5,7 @@ use engine::egress::{Egress, Outgoing};
 use engine::wire::edit::{self, Acknowledgment};
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::{checksum, ipv6, segment};
-use replication::{Gate, Mark};
+use replication::{Gate, Lane, Mark};
 
 use crate::counters::Counters;
 use crate::early::{Amendment, Leave, Told, Word};
@@ -89,7 +89,8 @@ impl<N: Nic> FrameEgress<'_, N> {
     fn hold(&mut self, packet: &Outgoing<'_>, word: Option<Word>) {
         let Some(frame) = self.frame(packet) else { return };
         let Way::Gate(gate, mark) = &mut self.way else { return };
-        if gate.hold(*mark, Held { frame, remote: packet.remote, word }).is_err() {
+        let lane = if packet.quorum { Lane::Majority } else { Lane::All };
+        if gate.hold(lane, *mark, Held { frame, remote: packet.remote, word }).is_err() {
             self.counters.drop_tx_full += 1;
         }
     }

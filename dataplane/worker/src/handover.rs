@@ -34,7 +34,7 @@ pub(crate) struct Handover {
     complete: bool,
     /// The log had no room for a record: what it carries has a hole.
     failed: bool,
-    /// The last loop that its log closed before it began to count.
+    /// Up to this loop its log has all that left before it began to count.
     counts_after: Option<Mark>,
     /// A shard was saved in this loop.
     saved: bool,
@@ -62,12 +62,14 @@ impl Handover {
         !self.failed && self.complete && self.last <= confirmed
     }
 
-    /// The peer has the log of all that left before its log began to count.
-    pub fn is_settled(&self, confirmed: Mark) -> bool {
-        self.counts_after.is_some_and(|mark| mark <= confirmed)
+    /// The loop up to which the peer has to have the log, or it has not all that left before its
+    /// log began to count.
+    pub fn settles_at(&self) -> Option<Mark> {
+        self.counts_after
     }
 
-    /// Its log counts from now on, and `after` was the last loop before; or it counts no more.
+    /// Its log counts from now on: all that left before is in the log up to the loop `after`. Or it
+    /// counts no more.
     pub fn count(&mut self, after: Option<Mark>) {
         self.counts_after = after;
     }

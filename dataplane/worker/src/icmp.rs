@@ -62,7 +62,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     fn take_in_error(&mut self, place: usize, now: Instant, now_us: u64) -> bool {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
         let need = RECORD_BYTES + ERROR_BYTES + DIGEST_BYTES * self.shards.slots.len();
+        let need = need + self.milestones.need();
         let Worker { shards, channels, gate, lan, counters, node, handover, mark, .. } = self;
+        let milestones = &mut self.milestones;
         let slot = &mut shards.slots[place];
         let Some(error) = slot.errors.first() else { return true };
         let most = node.shard.max_packets_per_step as usize;
@@ -81,6 +83,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
         if missed.counting {
             return false;
+        }
+        if confirmed {
+            milestones.step();
         }
         let way = if confirmed { Way::Gate(gate, *mark) } else { Way::Port };
         counters.steps += 1;

@@ -24,7 +24,7 @@ use crate::events::RefusedRecord;
 
 /// Version of the log: of these bodies, and of what a step makes of them. Whoever changes either
 /// raises it; nodes with different versions cannot follow each other's log.
-pub const LOG_VERSION: u16 = 2;
+pub const LOG_VERSION: u16 = 3;
 
 /// Segments of one step at most.
 pub(crate) const MAX_SEGMENTS: usize = 64;

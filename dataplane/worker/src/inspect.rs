@@ -1,6 +1,7 @@
 //! What a worker holds, for whoever runs its loop himself and looks at it in between.
 
 use engine::shard::Shard;
+use replication::Tail;
 
 use crate::backup::{Fault, apply_log};
 use crate::counters::Counters;
@@ -45,8 +46,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
 
     fn apply_to(&self, copies: &mut Shards<N::Frame>) -> Result<(), Fault> {
         let mut counters = Counters::default();
-        for channel in &self.channels {
-            apply_log(&mut channel.log.clone(), copies, u64::MAX, &mut counters)?;
+        for channel in self.channels.iter().filter(|channel| channel.exchange.is_none()) {
+            let (mut log, mut tail) = (channel.log.clone(), Tail::none());
+            apply_log(&mut log, &mut tail, copies, u64::MAX, &mut counters)?;
         }
         Ok(())
     }

@@ -47,6 +47,7 @@ mod kept;
 mod limit;
 mod links;
 mod logs;
+mod majority;
 mod port;
 mod primary;
 mod receive;

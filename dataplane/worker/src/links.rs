@@ -29,7 +29,11 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// lost.
     pub(crate) fn move_logs(&mut self) {
         for channel in &mut self.channels {
-            let Some(log) = self.directive.logs[channel.peer.place()] else { continue };
+            let logs = match channel.exchange {
+                None => &self.directive.logs,
+                Some(_) => &self.directive.majority.tails,
+            };
+            let Some(log) = logs[channel.peer.place()] else { continue };
             if log.link != channel.link {
                 channel.link = log.link;
                 channel.session.send_again();

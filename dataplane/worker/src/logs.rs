@@ -18,7 +18,7 @@ pub(crate) fn are_same(some: &Logs, others: &Logs) -> bool {
     some.iter().zip(others).all(|(one, other)| is_same(one.as_ref(), other.as_ref()))
 }
 
-fn is_same(one: Option<&Log>, other: Option<&Log>) -> bool {
+pub(crate) fn is_same(one: Option<&Log>, other: Option<&Log>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.is_same(other),
         (one, other) => one.is_none() && other.is_none(),
@@ -35,6 +35,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     pub(crate) fn begin_logs(&mut self, now_us: u64, mode: GateMode) {
         self.retire_channels();
         self.end_handover();
+        self.milestones.place = 0;
         self.change_logs(now_us, mode);
     }
 
@@ -64,7 +65,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let Some(log) = log else { return };
         if !goes_on {
             let index = self.index;
-            let channel = self.opening(peer, &log).outgoing(index);
+            let max_datagram = max_datagram(&self.links, peer);
+            let channel = self.opening(peer, &log, max_datagram).outgoing(index);
             self.channels.push(channel);
         }
         let handed_over = goes_on && old.is_some_and(|old| old.hands_over);
@@ -80,12 +82,16 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// From here on nothing leaves that this log has not confirmed; or it is not waited for any
     /// more.
     fn count(&mut self, peer: PeerIndex, counts: bool) {
-        let Worker { channels, handover, gate, recorder, counters, .. } = self;
+        let Worker { channels, handover, gate, recorder, counters, milestones, mark, .. } = self;
         let channel = channels.iter_mut().find(|channel| channel.peer == peer);
         let Some(channel) = channel.filter(|channel| channel.counts != counts) else { return };
         channel.counts = counts;
+        milestones.due |= counts;
+        // Who counts with others has to know its place in this log, too, which it is told at the
+        // end of this loop.
+        let last = if milestones.on { *mark } else { channel.ledger.last_closed() };
         match handover.as_mut().filter(|handover| handover.to == peer) {
-            Some(handover) => handover.count(counts.then(|| channel.ledger.last_closed())),
+            Some(handover) => handover.count(counts.then_some(last)),
             // What waits depends on input that this log will never have.
             None if counts => {
                 counters.drop_gate_discarded += gate.discard() as u64;
@@ -95,8 +101,12 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         }
     }
 
-    fn opening<'a>(&'a mut self, peer: PeerIndex, log: &'a Log) -> Opening<'a> {
-        let max_datagram = max_datagram(&self.links, peer);
+    pub(crate) fn opening<'a>(
+        &'a mut self,
+        peer: PeerIndex,
+        log: &'a Log,
+        max_datagram: usize,
+    ) -> Opening<'a> {
         let Worker { node, protection, idle_channels: idle, .. } = self;
         Opening { node, protection, idle, peer, log, max_datagram }
     }
@@ -119,6 +129,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// No log is written or followed any more.
     pub(crate) fn retire_channels(&mut self) {
         self.logs = Logs::default();
+        self.tails = Logs::default();
         self.recorder.log_ended();
         for channel in self.channels.drain(..) {
             channel.retire(&mut self.idle_channels);
@@ -131,7 +142,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         self.logs = self.directive.logs;
         let (index, workers) = (self.index, self.board.workers());
         if let Some((peer, log)) = only(&self.directive.logs) {
-            self.channels = self.opening(peer, &log).incoming(index, workers);
+            let max_datagram = max_datagram(&self.links, peer);
+            self.channels = self.opening(peer, &log, max_datagram).incoming(index, workers);
         }
     }
 

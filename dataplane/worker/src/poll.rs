@@ -28,6 +28,7 @@ use crate::latency::Recorder;
 use crate::limit::RateLimit;
 use crate::links::{LinkEnd, Links};
 use crate::logs::Logs;
+use crate::majority::Milestones;
 use crate::nic::{BURST, Nic};
 use crate::port::{Destination, Port};
 use crate::query::Query;
@@ -79,8 +80,11 @@ pub struct Worker<N: Nic, S: Steward> {
     pub(crate) handover_pause_ns: u64,
     /// The logs that the session channels were opened for.
     pub(crate) logs: Logs,
+    /// As a sealed backup: the exchanges that session channels were opened for.
+    pub(crate) tails: Logs,
     /// Of this loop, if it logs anything.
     pub(crate) mark: Mark,
+    pub(crate) milestones: Milestones,
     pub(crate) kicks: Kicks,
     /// A shard waits for room in the gate or in the log, or for another node to serve.
     pub(crate) blocked: bool,
@@ -169,6 +173,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let commit = parts.node.commit.rule;
         let keep = parts.node.ingress.keep();
         let shards = parts.node.shard.shards;
+        let by_majority = parts.node.waits_for_majority();
         Worker {
             index: parts.index,
             node: parts.node,
@@ -190,7 +195,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             fault: None,
             follows_a_log: false,
             logs: Logs::default(),
+            tails: Logs::default(),
             mark: Mark::START.next(),
+            milestones: Milestones::new(by_majority),
             admission: Admission::default(),
             handover: None,
             handover_pause_ns: 0,
@@ -336,6 +343,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             log_applied: standing.log_applied,
             transfer: self.transfer(&standing),
             quiet: quiet && was_quiet,
+            parted: standing.parted,
+            gathered: standing.gathered,
             serving_since_us: self.claimed_us,
             first_packet_us: standing.first_packet_us,
             last_kick_us: standing.last_kick_us,
@@ -404,7 +413,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             // Confirmations first: what is held need not be applied to be safe.
             Duty::Following => {
                 self.send_log(now_us);
-                self.apply(now_us, backup::RECORDS_PER_LOOP) > 0
+                let applied = self.apply(now_us, backup::RECORDS_PER_LOOP);
+                self.give_tails();
+                applied > 0
             }
             Duty::Applying { .. } | Duty::Ready => {
                 self.take_over(now_us);
@@ -485,7 +496,10 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let refused = matches!(self.fault, Some(Fault::Refused { .. }))
             || self.channels.iter().any(|channel| channel.session.refused_log());
         let joiner = self.joiner();
-        let settled = joiner.is_some_and(|(to, channel)| to.is_settled(channel.ledger.confirmed()));
+        let settled = joiner.is_some_and(|(to, channel)| {
+            let held = |mark| mark <= channel.ledger.confirmed() && self.all_have_come_to(mark);
+            to.settles_at().is_some_and(held)
+        });
         let handed_over =
             joiner.is_some_and(|(to, channel)| to.is_complete(channel.session.confirmed()));
         let standing = Standing {
@@ -501,6 +515,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             handed_over,
             settled: handed_over && settled,
             quiet: self.quiet(),
+            parted: self.parted(),
+            gathered: self.gathered(),
             handover_failed: self.handover.as_ref().is_some_and(Handover::has_failed),
             refused_log: refused,
             log_applied: self.log_is_applied(),

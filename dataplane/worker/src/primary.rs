@@ -5,7 +5,7 @@ use engine::time::Instant;
 use engine::wire::Checksums;
 use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
-use replication::{GateMode, PeerIndex, RecordKind, Role, confirmed_by_all};
+use replication::{GateMode, Lane, PeerIndex, RecordKind, Role, confirmed_by_all};
 
 use crate::channel::{self, Channel, Missed};
 use crate::counters::Counters;
@@ -96,7 +96,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let shards = self.shards.slots.len();
         let Worker { shards: all, channels, gate, lan, counters, node, recorder, .. } = self;
         let (handover, mark) = (&mut self.handover, self.mark);
-        let resets = &mut self.reset_limit;
+        let (resets, milestones) = (&mut self.reset_limit, &mut self.milestones);
         let slot = &mut all.slots[place];
         let due = slot.shard.next_deadline().is_some_and(|at| at <= now);
         if kind == Kind::Step && slot.waiting.is_empty() && !due {
@@ -108,8 +108,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         let alone = kind == Kind::Kick || slot.guard.wants_step(&slot.shard, now);
         let (take, body_len) = if alone { (0, TIME_BYTES) } else { what_fits(slot) };
         let most = node.shard.max_packets_per_step as usize;
-        // Digests of all shards may follow in this batch.
-        let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards;
+        // Digests of all shards may follow in this batch, and a milestone.
+        let need = RECORD_BYTES + body_len + DIGEST_BYTES * shards + milestones.need();
         let room = match confirmed {
             true => {
                 let early = slot.told.is_on();
@@ -123,7 +123,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return Turn::Blocked;
         }
         let mut refused = 0;
-        let (held, mut queued) = (gate.counters().held, lan.backlog());
+        let (held, mut queued) = (Lane::ALL.map(|lane| gate.len_of(lane)), lan.backlog());
         {
             // A scope of its own: handing the list to `drop` would move all of it.
             let mut segments = Segments::new();
@@ -152,6 +152,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
                     if missed.counting {
                         return Turn::Blocked;
                     }
+                    if confirmed {
+                        milestones.step();
+                    }
                 }
                 let way = if confirmed { Way::Gate(gate, mark) } else { Way::Port };
                 counters.steps += 1;
@@ -169,8 +172,8 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             return Turn::Blocked;
         }
         let rx_ns = (take > 0).then_some(slot.waiting_since_ns);
-        let into_gate = gate.counters().held - held;
-        recorder.stepped(rx_ns, into_gate as usize, lan.backlog() - queued);
+        let into_gate = Lane::ALL.map(|lane| gate.len_of(lane) - held[lane.place()]);
+        recorder.stepped(rx_ns, into_gate, lan.backlog() - queued);
         slot.taken(take);
         Turn::Stepped
     }
@@ -178,7 +181,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
     /// Appends the digests of what was stepped and closes the batches.
     pub(crate) fn end_batch(&mut self) {
         let confirmed = self.directive.role == Role::Primary(GateMode::Confirmed);
-        let Worker { channels, shards, handover, counters, mark, .. } = self;
+        let Worker { channels, shards, handover, counters, mark, milestones, .. } = self;
         if channels.is_empty() {
             return;
         }
@@ -191,6 +194,9 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             // Without room the proof comes with the next batch, for a node that joins with the next
             // step.
             slot.touched = missed.counting;
+        }
+        if confirmed {
+            milestones.set(channels, *mark);
         }
         let mut closed = 0;
         for Channel { session, ledger, .. } in channels {
@@ -211,20 +217,23 @@ impl<N: Nic, S: Steward> Worker<N, S> {
         if self.gate.is_empty() || self.lan.room() < self.gate.len() {
             return;
         }
+        let by_majority = self.majority_confirmed();
         let Worker { gate, lan, counters, recorder, channels, shards, .. } = self;
         let offloads = lan.nic.offloads();
         let counting = channels.iter().filter(|channel| channel.counts);
-        let confirmed = confirmed_by_all(counting.map(|channel| &channel.ledger));
-        let released = gate.release(confirmed, |mut held| {
-            if let Some(word) = held.word
-                && let Some(slot) = shards.slots.get_mut(word.shard())
-                && let Some(amendment) = slot.told.left(&word)
-            {
-                held.amend(amendment, offloads);
-            }
-            lan.send_ip(now_us, held.frame, held.remote, counters);
-        });
-        recorder.released(released);
+        let by_all = confirmed_by_all(counting.map(|channel| &channel.ledger));
+        for (lane, confirmed) in [(Lane::All, by_all), (Lane::Majority, by_majority)] {
+            let released = gate.release(lane, confirmed, |mut held| {
+                if let Some(word) = held.word
+                    && let Some(slot) = shards.slots.get_mut(word.shard())
+                    && let Some(amendment) = slot.told.left(&word)
+                {
+                    held.amend(amendment, offloads);
+                }
+                lan.send_ip(now_us, held.frame, held.remote, counters);
+            });
+            recorder.released(lane, released);
+        }
     }
 
     /// Whether the port may be asked for more, or has to wait until the peer confirms.

@@ -54,16 +54,18 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             slot.logged = false;
         }
         self.handover = None;
-        self.follow_log();
+        self.follow_log(Some(0));
         self.duty = Duty::Following;
         // What comes before the other node serves is for it, or for this one if that fails.
         self.detains = true;
         self.blocked = true;
     }
 
-    /// Follows the log of the node that serves.
-    pub(crate) fn follow_log(&mut self) {
+    /// Follows the log of the node that serves: from its beginning, or from a place in it that it
+    /// will tell.
+    pub(crate) fn follow_log(&mut self, place: Option<u64>) {
         self.open_incoming();
+        self.keep_tails(place);
         // Each log has a time of its own.
         self.shards.slots.iter_mut().for_each(|slot| slot.lag = Lag::default());
         self.follows_a_log = true;

@@ -40,6 +40,8 @@ pub struct World {
     pub cut: bool,
     /// Sides whose service LAN carries nothing.
     pub unplugged: [bool; MOST],
+    /// Packets wait for a majority.
+    pub by_majority: bool,
     /// From, to.
     pub sent: Vec<(usize, usize, Path, Vec<u8>)>,
 }
@@ -55,6 +57,7 @@ impl Default for World {
             unheard: [false; MOST],
             cut: false,
             unplugged: [false; MOST],
+            by_majority: false,
             sent: Vec::new(),
         }
     }
@@ -69,8 +72,8 @@ impl World {
     pub fn start(&mut self, side: usize, run: u64) {
         let peers = others(side, self.size).map(|other| NAMES[other]);
         let identity = Identity::sample(NAMES[side], run, peers);
-        let config =
-            MemberConfig { lone_start_us: LONE_START_MS * 1_000, ..MemberConfig::default() };
+        let (lone_start_us, by_majority) = (LONE_START_MS * 1_000, self.by_majority);
+        let config = MemberConfig { lone_start_us, by_majority, ..MemberConfig::default() };
         let (register, lines) = QuorumRegister::new(View::default());
         let member = Member::with_register(config, identity, register, self.now_us).unwrap();
         let directive = member.directive();
@@ -86,7 +89,12 @@ impl World {
 
     /// All of so many run, a serves and the others are in sync.
     pub fn formed_of(size: usize) -> World {
-        let mut world = World { size, ..World::default() };
+        World::formed_with(World { size, ..World::default() })
+    }
+
+    /// The same of a world in which nothing has happened yet.
+    pub fn formed_with(mut world: World) -> World {
+        let size = world.size;
         (0..size).for_each(|side| world.start(side, side as u64 + 1));
         world.run_ms(50);
         assert_eq!(world.role(0), Role::Primary(GateMode::Confirmed));

@@ -3,6 +3,7 @@
 
 use super::{Context, Instant, NONE, Refusal, Shard, Slot, context};
 use crate::addr::{Endpoint, Flow};
+use crate::config::Commit;
 use crate::egress::{Egress, Outgoing};
 use crate::hash::flow_hash;
 use crate::seq::SeqNumber;
@@ -339,6 +340,8 @@ impl Shard {
         let len = header.emit(0, &mut bytes);
         set_ttl_and_dscp(&mut bytes, self.config.tcp.ttl, 0);
         self.shared.digest.fold_bytes(&bytes[..len]);
+        let service = self.config.service_on(segment.flow.local.port);
+        let service = service.map(|place| &self.config.services[usize::from(place)]);
         egress.emit(&Outgoing {
             remote: segment.flow.remote.addr,
             header: &bytes[..len],
@@ -346,6 +349,7 @@ impl Shard {
             payload: &[],
             payload_len: 0,
             swfr: None,
+            quorum: service.is_some_and(|service| service.commit == Commit::Quorum),
         });
     }
 

@@ -49,6 +49,7 @@ pub(crate) fn segment<E: Egress>(
     };
     let options = if flags.syn() { syn_options(tcb, cx) } else { options(tcb, cx, len) };
     let swfr = place(tcb, cx);
+    let quorum = cx.service(tcb).commit == Commit::Quorum;
     let mut parts: ArrayVec<Part<'_>, MAX_PARTS> = ArrayVec::new();
     let shared = &mut *cx.shared;
     let wanted = len;
@@ -74,6 +75,7 @@ pub(crate) fn segment<E: Egress>(
         payload: &[],
         payload_len: len,
         swfr,
+        quorum,
     };
     if E::WANTS_PAYLOAD && len > 0 {
         let file = |file, offset, len| content_bytes(cx.content, file, offset, len);

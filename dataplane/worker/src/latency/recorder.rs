@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use replication::Mark;
+use replication::{Lane, Mark};
 
 use super::Latency;
 use super::runs::{Run, Runs};
@@ -24,7 +24,7 @@ pub(crate) struct Recorder {
     ready_ns: u64,
     /// The segments that the shards had been given before this poll.
     segments: u64,
-    in_gate: Runs,
+    in_gate: [Runs; Lane::ALL.len()],
     to_card: Runs,
     /// The polls that handed something to the link, and when they did.
     batches: VecDeque<(Mark, u64)>,
@@ -39,7 +39,7 @@ impl Recorder {
             began_ns: 0,
             ready_ns: 0,
             segments: 0,
-            in_gate: Runs::new(MAX_RUNS),
+            in_gate: Lane::ALL.map(|_| Runs::new(MAX_RUNS)),
             to_card: Runs::new(MAX_RUNS),
             batches: VecDeque::with_capacity(MAX_BATCHES),
             last: Mark::START,
@@ -83,11 +83,18 @@ impl Recorder {
         }
     }
 
-    /// A step put packets into the gate and into the LAN port's queue. `rx_ns`: since when its
-    /// input had waited.
-    pub fn stepped(&mut self, rx_ns: Option<u64>, into_gate: usize, into_queue: usize) {
+    /// A step put packets into the lanes of the gate and into the LAN port's queue. `rx_ns`: since
+    /// when its input had waited.
+    pub fn stepped(
+        &mut self,
+        rx_ns: Option<u64>,
+        into_gate: [usize; Lane::ALL.len()],
+        into_queue: usize,
+    ) {
         let run = |packets: usize| Run { rx_ns, step_ns: self.began_ns, packets: packets as u64 };
-        self.in_gate.push(run(into_gate));
+        for (in_lane, packets) in self.in_gate.iter_mut().zip(into_gate) {
+            in_lane.push(run(packets));
+        }
         self.to_card.push(run(into_queue));
     }
 
@@ -108,10 +115,10 @@ impl Recorder {
         }
     }
 
-    /// The gate let so many packets go, to the LAN port's queue.
-    pub fn released(&mut self, packets: usize) {
+    /// The gate let so many packets of a lane go, to the LAN port's queue.
+    pub fn released(&mut self, lane: Lane, packets: usize) {
         let Recorder { latency, ready_ns, in_gate, to_card, .. } = self;
-        in_gate.take(packets as u64, |run| {
+        in_gate[lane.place()].take(packets as u64, |run| {
             let waited_ns = ready_ns.saturating_sub(run.step_ns);
             latency.gate_ns.saturating_record_n(waited_ns, run.packets);
             to_card.push(run);
@@ -137,7 +144,7 @@ impl Recorder {
 
     /// What waited in the gate was dropped.
     pub fn gate_discarded(&mut self) {
-        self.in_gate.clear();
+        self.in_gate.iter_mut().for_each(Runs::clear);
     }
 
     /// A log is over: what it was given may never be confirmed.
@@ -165,15 +172,15 @@ mod tests {
     fn confirmed_packets_are_timed_from_their_input_to_the_card() {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
-        recorder.stepped(Some(400), 2, 0);
+        recorder.stepped(Some(400), [2, 0], 0);
         recorder.ready(3_000, 5, Mark(1));
-        recorder.released(0);
+        recorder.released(Lane::All, 0);
         recorder.end(4_000, 0, true);
 
         recorder.begin(50_000);
         recorder.confirmed(Mark(1));
         recorder.ready(51_000, 5, Mark(1));
-        recorder.released(2);
+        recorder.released(Lane::All, 2);
         recorder.end(54_000, 2, true);
 
         let latency = recorder.latency();
@@ -185,10 +192,25 @@ mod tests {
     }
 
     #[test]
+    fn packets_that_pass_others_keep_their_own_times() {
+        let mut recorder = Recorder::new();
+        recorder.begin(1_000);
+        recorder.stepped(None, [1, 0], 0);
+        recorder.begin(41_000);
+        recorder.stepped(None, [0, 1], 0);
+        recorder.begin(50_000);
+        recorder.ready(51_000, 0, Mark(1));
+        recorder.released(Lane::Majority, 1);
+        assert_about(&recorder.latency().gate_ns, 1, 10_000, 10_000);
+        recorder.released(Lane::All, 1);
+        assert_about(&recorder.latency().gate_ns, 2, 10_000, 50_000);
+    }
+
+    #[test]
     fn packets_that_wait_for_the_card_are_timed_when_it_takes_them() {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
-        recorder.stepped(Some(1_000), 0, 3);
+        recorder.stepped(Some(1_000), [0, 0], 3);
         recorder.end(2_000, 1, false);
         recorder.begin(9_000);
         recorder.end(11_000, 2, true);
@@ -199,8 +221,8 @@ mod tests {
     fn packets_of_timers_have_no_input_and_dropped_ones_no_end() {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
-        recorder.stepped(None, 0, 1);
-        recorder.stepped(Some(1_000), 0, 2);
+        recorder.stepped(None, [0, 0], 1);
+        recorder.stepped(Some(1_000), [0, 0], 2);
         recorder.end(2_000, 2, true);
         assert_about(&recorder.latency().rx_to_tx_ns, 1, 1_000, 1_000);
         recorder.begin(9_000);
@@ -212,7 +234,7 @@ mod tests {
     fn an_ended_log_and_an_emptied_gate_are_forgotten() {
         let mut recorder = Recorder::new();
         recorder.begin(1_000);
-        recorder.stepped(Some(1_000), 1, 0);
+        recorder.stepped(Some(1_000), [1, 0], 0);
         recorder.ready(2_000, 1, Mark(6));
         recorder.gate_discarded();
         recorder.log_ended();
@@ -220,7 +242,7 @@ mod tests {
         recorder.ready(3_500, 1, Mark(7));
         recorder.begin(5_000);
         recorder.confirmed(Mark(7));
-        recorder.released(1);
+        recorder.released(Lane::All, 1);
         assert_about(&recorder.latency().link_rtt_ns, 1, 1_500, 1_500);
         assert!(recorder.latency().gate_ns.is_empty());
     }

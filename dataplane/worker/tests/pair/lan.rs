@@ -6,7 +6,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV6, Header, Mac};
 use engine::wire::ndp::{Advertisement, Message, Solicitation};
 use engine::wire::{Checksums, arp, ipv6};
-use replication::{Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Role, Solicited};
+use replication::{Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Majority, Role, Solicited};
 use worker::{At, Crew, MemoryNic, Shares, Wire, crew};
 
 use crate::told::{AnySteward, Told};
@@ -23,6 +23,7 @@ const CALM: Directive = Directive {
     quiesce: 0,
     passes_on: None,
     solicits: false,
+    majority: Majority::NONE,
 };
 const IN_DOUBT: Directive = Directive { solicits: true, ..CALM };
 

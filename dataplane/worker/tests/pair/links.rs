@@ -2,7 +2,9 @@
 //! as soon as it is told so, with all that the first one lost. The test decides, as a control plane
 //! would.
 
-use replication::{Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, PeerIndex, Role};
+use replication::{
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, PeerIndex, Role, Votes,
+};
 use worker::Event;
 
 use crate::client::Work;
@@ -20,7 +22,15 @@ const WARM_UP_MOVES: u64 = 2;
 fn directives(nodes: usize) -> Vec<Directive> {
     let log = |node: usize, counts| {
         let (epoch, run) = (Epoch(1), Incarnation(100 + node as u64));
-        Log { epoch, run, workers: 1, link: Link::First, counts, hands_over: false }
+        Log {
+            epoch,
+            run,
+            workers: 1,
+            link: Link::First,
+            counts,
+            hands_over: false,
+            votes: Votes::NONE,
+        }
     };
     let directive = |node| {
         let (epoch, mut logs) = (Epoch(1), [None; MAX_PEERS]);
@@ -30,7 +40,16 @@ fn directives(nodes: usize) -> Vec<Directive> {
             logs[0] = Some(log(0, false));
         }
         let role = if node == 0 { CONFIRMED } else { Role::Backup };
-        Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None, solicits: false }
+        Directive {
+            epoch,
+            role,
+            silent: false,
+            logs,
+            quiesce: 0,
+            passes_on: None,
+            solicits: false,
+            majority: Majority::NONE,
+        }
     };
     (0..nodes).map(directive).collect()
 }

@@ -33,7 +33,7 @@ use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{Segment, SegmentHeader};
 use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Path, PeerIndex, Report, Role,
+    Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Majority, Path, PeerIndex, Report, Role,
 };
 use worker::{Event, MonotonicClock, Steward, spawn};
 
@@ -447,6 +447,7 @@ impl Steward for Alone {
             quiesce: 0,
             passes_on: None,
             solicits: false,
+            majority: Majority::NONE,
         }
     }
 

@@ -10,8 +10,8 @@ use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::Segment;
 use engine::wire::{Checksums, arp, ipv4, udp};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Numbers, Path, PeerIndex,
-    PendingLog, RecordKind, Report, Role, Session, SessionConfig,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Numbers, Path,
+    PeerIndex, PendingLog, RecordKind, Report, Role, Session, SessionConfig, Votes,
 };
 use worker::{At, Event, Steward};
 
@@ -28,6 +28,7 @@ const SERVING: Directive = Directive {
     quiesce: 0,
     passes_on: None,
     solicits: false,
+    majority: Majority::NONE,
 };
 const FOLLOWING: Directive = Directive {
     epoch: Epoch(1),
@@ -37,6 +38,7 @@ const FOLLOWING: Directive = Directive {
     quiesce: 0,
     passes_on: None,
     solicits: false,
+    majority: Majority::NONE,
 };
 const FOLLOWED: Log = Log {
     epoch: Epoch(1),
@@ -45,6 +47,7 @@ const FOLLOWED: Log = Log {
     link: Link::First,
     counts: false,
     hands_over: false,
+    votes: Votes::NONE,
 };
 
 /// Says what the test says.

@@ -2,7 +2,8 @@
 //! while the others stay. The test decides, as a control plane would.
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, PeerIndex, Role, Transfer,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, PeerIndex, Role,
+    Transfer, Votes,
 };
 use worker::{Counters, Event};
 
@@ -19,7 +20,9 @@ const WEATHER: Weather =
 
 fn directive(role: Role) -> Directive {
     let (epoch, logs) = (FIRST, [None; MAX_PEERS]);
-    Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on: None, solicits: false }
+    let majority = Majority::default();
+    let (passes_on, solicits) = (None, false);
+    Directive { epoch, role, silent: false, logs, quiesce: 0, passes_on, solicits, majority }
 }
 
 /// The place of `node` among the peers of another one.
@@ -30,7 +33,8 @@ fn place(node: usize, at: usize) -> PeerIndex {
 /// A log with `node`, which has so many workers.
 fn log_with(node: usize, workers: u16, epoch: Epoch) -> Log {
     let run = Incarnation(100 + node as u64);
-    Log { epoch, run, workers, link: Link::First, counts: true, hands_over: false }
+    let votes = Votes::steady(true);
+    Log { epoch, run, workers, link: Link::First, counts: true, hands_over: false, votes }
 }
 
 /// Node 0 serves, and the others follow as far as they are `in_sync`.

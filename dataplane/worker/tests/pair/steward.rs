@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
-    Transfer,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Path, PeerIndex,
+    Report, Role, Transfer, Votes,
 };
 use worker::Steward;
 
@@ -153,7 +153,15 @@ impl TestSteward {
         };
         let exists = !matches!(self.role, Role::Primary(GateMode::Open)) || hands_over;
         let (epoch, link) = (self.epoch, Link::First);
-        let log = |(run, workers)| Log { epoch, run, workers, link, counts, hands_over };
+        let log = |(run, workers)| Log {
+            epoch,
+            run,
+            workers,
+            link,
+            counts,
+            hands_over,
+            votes: Votes::NONE,
+        };
         let mut logs = [None; MAX_PEERS];
         logs[PEER.place()] = self.peer.filter(|_| exists).map(log);
         logs
@@ -279,6 +287,7 @@ impl Steward for TestSteward {
             quiesce: if self.quiesce.1 { self.quiesce.0 } else { 0 },
             passes_on: (self.yielded && self.peer_serves).then_some(PEER),
             solicits: false,
+            majority: Majority::NONE,
         }
     }
 
