@@ -52,6 +52,9 @@ struct Args {
     /// That seed without the long cuts of nodes' lines of the service LAN.
     #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired", "linked_once"])]
     plugged: bool,
+    /// That seed with nothing that waits for a majority.
+    #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired", "linked_once"])]
+    by_all: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -70,7 +73,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     panics::keep();
     if let Some(seed) = args.seed {
-        let flags = [args.plain, args.learning, args.paired, args.linked_once, args.plugged];
+        let Args { plain, learning, paired, linked_once, plugged, by_all, .. } = args;
+        let flags = [plain, learning, paired, linked_once, plugged, by_all];
         let chosen = Extent::FLAGS.iter().zip(flags).find(|(_, given)| *given);
         let extent = chosen.map_or(Extent::Whole, |((extent, _), _)| *extent);
         return one(&args, Which { seed, extent });
@@ -93,17 +97,19 @@ enum Extent {
     Paired,
     LinkedOnce,
     Plugged,
+    ByAll,
     Whole,
 }
 
 impl Extent {
     /// As on the command line.
-    const FLAGS: [(Extent, &str); 5] = [
+    const FLAGS: [(Extent, &str); 6] = [
         (Extent::Plain, " --plain"),
         (Extent::Learning, " --learning"),
         (Extent::Paired, " --paired"),
         (Extent::LinkedOnce, " --linked-once"),
         (Extent::Plugged, " --plugged"),
+        (Extent::ByAll, " --by-all"),
     ];
 }
 
@@ -115,6 +121,7 @@ impl Which {
             Extent::Paired => Plan::paired(self.seed),
             Extent::LinkedOnce => Plan::linked_once(self.seed),
             Extent::Plugged => Plan::plugged(self.seed),
+            Extent::ByAll => Plan::by_all(self.seed),
             Extent::Whole => Plan::new(self.seed),
         }
     }

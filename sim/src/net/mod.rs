@@ -130,6 +130,8 @@ pub struct Network {
     sent: u64,
     /// How many are on the link.
     nodes: usize,
+    /// Which of them do not hear which other there, and until when.
+    deaf: Vec<(usize, usize, u64)>,
     /// The switch's table: where a MAC address was last seen.
     stations: HashMap<[u8; 6], Place>,
 }
@@ -147,6 +149,7 @@ impl Network {
             under_way: BTreeMap::new(),
             sent: 0,
             nodes,
+            deaf: Vec::new(),
             stations: HashMap::new(),
         }
     }
@@ -154,6 +157,15 @@ impl Network {
     /// The line itself, to change its weather.
     pub fn line(&mut self, id: LineId) -> Option<&mut Line> {
         self.lines.get_mut(&id)
+    }
+
+    /// Until then a node hears nothing of another one on the links.
+    pub fn deafen(&mut self, to: usize, from: usize, until_ns: u64) {
+        self.deaf.push((to, from, until_ns));
+    }
+
+    fn is_deaf(&self, now_ns: u64, to: usize, from: usize) -> bool {
+        self.deaf.iter().any(|known| (known.0, known.1) == (to, from) && now_ns < known.2)
     }
 
     /// All lines.
@@ -206,6 +218,9 @@ impl Network {
             }
             match entry.remove() {
                 (Hop::Arrive(place), frame) => return Some((place, frame)),
+                (Hop::Link { from, to, .. }, _) if self.is_deaf(now_ns, to, from) => {
+                    coverage.count("frames", "not heard by one of several nodes");
+                }
                 (Hop::Link { link, to, .. }, frame) => {
                     return Some((Place::of_link(link, to), frame));
                 }

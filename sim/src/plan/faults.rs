@@ -46,6 +46,8 @@ pub enum Fault {
     Scarce { node: usize, link: bool, pool: usize, ring: usize, for_ns: u64 },
     /// A node and the register hear nothing of each other.
     Mute { node: usize, for_ns: u64 },
+    /// A node hears nothing of one of the others on the links.
+    Deaf { node: usize, to: usize, for_ns: u64 },
     /// A line passes nothing, one way.
     Cut { line: LineId, for_ns: u64 },
     /// A line loses frames.
@@ -81,6 +83,7 @@ impl Fault {
             Fault::Slow { .. } => "slow node",
             Fault::Drift { .. } => "clock drift",
             Fault::Scarce { .. } => "scarce frames",
+            Fault::Deaf { .. } => "node deaf to one other",
             Fault::Mute { .. } => "node cut off from the register",
             Fault::Cut { line: (Place::Link(_), _), .. } => "link cut one way",
             Fault::Cut { line: (Place::SecondLink(_), _), .. } => "second link cut one way",

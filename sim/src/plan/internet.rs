@@ -116,6 +116,8 @@ pub fn features(plan: &Plan) -> Vec<&'static str> {
         (Register::Binding { .. }, 3) => "a register that binds, three nodes",
         (Register::Binding { .. }, _) => "a register that binds, four nodes",
     });
+    features
+        .extend(plan.machines[0].member.by_majority.then_some("packets that wait for a majority"));
     for host in &plan.hosts {
         features.push(match (host.stack, host.ecn) {
             (Stack::Foreign { .. }, false) => "client with smoltcp",

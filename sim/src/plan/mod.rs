@@ -7,6 +7,7 @@ mod faults;
 mod internet;
 mod lan;
 mod links;
+mod majority;
 
 use std::sync::Arc;
 
@@ -150,9 +151,25 @@ impl Plan {
         self.lines.iter().any(|(_, weather)| narrow(weather) && weather.router == Router::Silent)
     }
 
+    /// Ports of the services whose packets wait for a majority (commit rule quorum).
+    pub fn majority_ports(&self) -> impl Iterator<Item = u16> {
+        let services = self.machines[0].shard.services.iter();
+        services
+            .filter(|service| service.commit == config::Commit::Quorum)
+            .map(|service| service.port)
+    }
+
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Plan {
+        let mut plan = Plan::by_all(seed);
+        majority::add(&mut plan, &mut Random::new(seed, 13));
+        plan
+    }
+
+    /// The same with nothing that waits for a majority.
+    #[must_use]
+    pub fn by_all(seed: u64) -> Plan {
         let mut plan = Plan::plugged(seed);
         lan::add(&mut plan, &mut Random::new(seed, 12));
         plan

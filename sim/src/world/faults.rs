@@ -74,6 +74,7 @@ impl World {
                 let lost = self.network.lose_tail(place, frames);
                 self.coverage.add("frames", "lost at a tail", lost as u64);
             }
+            Fault::Deaf { node, to, for_ns } => self.network.deafen(node, to, now_ns + for_ns),
             Fault::Mute { node, for_ns } => self.register.mute(node, now_ns + for_ns),
             Fault::Unplug { host, for_ns } => {
                 for way in [Way::Out, Way::In] {

@@ -1,8 +1,9 @@
 //! What the nodes hold: whoever dies next, all that clients were told is in the others' hands.
 
+use controlplane::NodeId;
 use engine::addr::Flow;
 use engine::shard::Standing;
-use replication::{GateMode, Role};
+use replication::{GateMode, Role, majority_of};
 
 use super::{Verdict, World};
 use crate::check::Promise;
@@ -46,7 +47,54 @@ impl World {
         if others.is_empty() {
             self.coverage.count("promises", "made where no other node holds the state");
         }
+        if self.plan.majority_ports().any(|port| port == promise.flow.local.port) {
+            return self.keep_safe_by_majority(&others, teller, promise);
+        }
         others.into_iter().try_for_each(|other| self.keep_safe_at(other, teller, promise))
+    }
+
+    /// Of the in-sync set so many have to be able to keep it that any that are enough for a takeover
+    /// have one of these among them. Whoever has died could, for all that its confirmation says.
+    fn keep_safe_by_majority(
+        &mut self,
+        others: &[usize],
+        teller: usize,
+        promise: &Promise,
+    ) -> Verdict {
+        let nodes = self.register.decided().in_sync.len();
+        let in_sync = |other: &&usize| self.is_in_sync(**other);
+        let in_sync: Vec<usize> = others.iter().filter(in_sync).copied().collect();
+        let (mut lacking, mut verdict) = (0, Ok(()));
+        for other in in_sync {
+            if let Err(wrong) = self.keep_safe_at(other, teller, promise) {
+                self.coverage.count("promises", "beyond one other node, and held by a majority");
+                (lacking, verdict) = (lacking + 1, Err(wrong));
+            }
+        }
+        if lacking > nodes - majority_of(nodes).min(nodes) { verdict } else { Ok(()) }
+    }
+
+    /// Whether the register has this node's present run as one that holds the state.
+    fn is_in_sync(&self, node: usize) -> bool {
+        let run = self.nodes[node].run.as_ref().map(|run| run.incarnation);
+        let view = self.register.decided();
+        view.in_sync.iter().any(|known| Some(known.incarnation) == run)
+    }
+
+    /// Whether what clients were told may be gone, where a majority holds it: of those that are in
+    /// sync the primary is gone, and so many others that those who are left may lack a part.
+    pub(super) fn majority_is_gone(&self) -> bool {
+        let view = self.register.decided();
+        let holds = |node: &NodeId| {
+            let runs = self.nodes.iter().filter_map(|node| node.run.as_ref());
+            let mut runs = runs.filter(|run| run.holds_state());
+            runs.any(|run| run.incarnation == node.incarnation)
+        };
+        let (nodes, left) = (view.in_sync.len(), view.in_sync.iter().filter(|node| holds(node)));
+        let primary = view.primary.is_some_and(|node| holds(&node));
+        self.plan.machines[0].member.by_majority
+            && !primary
+            && left.count() <= nodes - majority_of(nodes).min(nodes)
     }
 
     /// Whether `other` may have to keep what `teller` promises.

@@ -61,6 +61,11 @@ impl Register {
         AnyRegister::Quorum(register)
     }
 
+    /// The newest view.
+    pub fn decided(&self) -> &View {
+        &self.decided
+    }
+
     pub fn mute(&mut self, node: usize, until_ns: u64) {
         self.mute_until_ns[node] = self.mute_until_ns[node].max(until_ns);
     }

@@ -60,6 +60,10 @@ impl World {
             self.lose("nobody holds the state");
             return Ok(());
         }
+        if self.majority_is_gone() {
+            self.lose("most of those that held the state are gone");
+            return Ok(());
+        }
         let serving = |run: &&Run| {
             let directive = run.directive();
             let awake = run.frozen_until_ns <= self.now_ns;
