@@ -72,9 +72,9 @@ impl Wire {
         self.lock().from_nic.pop_front()
     }
 
-    /// The card takes no frame any more.
-    pub fn pull_cable(&self) {
-        self.lock().unplugged = true;
+    /// While it is not plugged in, the card takes no frames.
+    pub fn plug_in(&self, plugged: bool) {
+        self.lock().unplugged = !plugged;
     }
 
     /// Loses the frames that wait to be received by the card.
