@@ -45,6 +45,11 @@ impl DriftingClock {
     pub fn drift(&mut self, world_ns: u64, ppm: i64) {
         *self = DriftingClock::new(world_ns, self.local_ns(world_ns), ppm);
     }
+
+    /// At `world_ns` it leaps forward.
+    pub fn leap(&mut self, world_ns: u64, by_ns: u64) {
+        *self = DriftingClock::new(world_ns, self.local_ns(world_ns) + by_ns, self.ppm);
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +68,8 @@ mod tests {
             let before = clock.local_ns(10 * S);
             clock.drift(10 * S, -ppm);
             assert_eq!(clock.local_ns(10 * S), before);
+            clock.leap(10 * S, 7);
+            assert_eq!(clock.local_ns(10 * S), before + 7);
         }
     }
 }

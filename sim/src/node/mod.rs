@@ -21,6 +21,7 @@ use worker::{
 };
 
 use crate::net;
+use crate::plan::mistakes::Mistake;
 use crate::plan::{LAN, LINKS, MAX_NODES, Machine, Version};
 use crate::time::{DriftingClock, MS, US};
 use card::{Card, CardEnd};
@@ -101,7 +102,7 @@ impl Clock for LoopClock<'_> {
 }
 
 impl Run {
-    /// Starts the appliance on a machine.
+    /// Starts the appliance on a machine, with a mistake in what it is told or without.
     ///
     /// # Panics
     /// When the plan's configuration cannot run, which is the plan's fault.
@@ -112,6 +113,7 @@ impl Run {
         register: AnyRegister,
         clock: DriftingClock,
         run: u64,
+        mistake: Option<Mistake>,
     ) -> Run {
         let fuse = Rc::new(Fuse::default());
         let index = machine.index;
@@ -129,14 +131,14 @@ impl Run {
         shares.insert(0, Shares { lan, links: links.into_iter().collect() });
         let member = Member::with_register(
             machine.member.clone(),
-            identity(machine, incarnation),
+            identity(machine, incarnation, mistake),
             register,
             clock_us(clock, now_ns),
         )
         .expect("a plan's timing can work");
         let (steward, view) = MemberSteward::new(member, Rc::clone(&fuse));
-        let crew =
-            crew(config(machine, incarnation), shares, steward).expect("a plan's node can work");
+        let crew = crew(config(machine, incarnation, mistake), shares, steward)
+            .expect("a plan's node can work");
         Run {
             workers: crew.workers,
             queries: crew.queries,
@@ -366,19 +368,21 @@ pub fn link_mac(link: Link, node: usize) -> Mac {
     mac(node, 2 + link as u8)
 }
 
-fn keys() -> KeyRing {
-    KeyRing::single("sim", b"sim")
+fn keys(mistake: Option<Mistake>) -> KeyRing {
+    KeyRing::single("sim", if mistake == Some(Mistake::Key) { b"another" } else { b"sim" })
 }
 
-fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
+fn identity(machine: &Machine, incarnation: Incarnation, mistake: Option<Mistake>) -> Identity {
     let name = |index: usize| NodeName::new(NAMES[index]).expect("a letter is a name");
+    let manifest =
+        |is: Mistake, usual| Manifest::new(if mistake == Some(is) { "another\n" } else { usual });
     Identity {
         name: name(machine.index),
         incarnation,
         peers: machine.others().map(name).collect(),
-        keys: keys(),
-        config: Manifest::new("the same for both\n"),
-        content: Manifest::new(""),
+        keys: keys(mistake),
+        config: manifest(Mistake::Configuration, "the same for both\n"),
+        content: manifest(Mistake::Content, ""),
         log_version: LOG_VERSION,
         link_version: frame::VERSION.into(),
         snapshot_version: SNAPSHOT_VERSION,
@@ -386,7 +390,7 @@ fn identity(machine: &Machine, incarnation: Incarnation) -> Identity {
     }
 }
 
-fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
+fn config(machine: &Machine, incarnation: Incarnation, mistake: Option<Mistake>) -> NodeConfig {
     let own = |version: Version, net: u8, node: usize| version.address(net, 1 + node as u8);
     let port = |versions: &[Version], net| {
         let address = |version: &Version| AddressConfig {
@@ -407,7 +411,7 @@ fn config(machine: &Machine, incarnation: Incarnation) -> NodeConfig {
         links: LINKS.iter().take(machine.links()).map(|net| port(&[machine.link], *net)).collect(),
         control_port: 7400,
         commit: machine.commit,
-        protection: Protection::Sealed(keys()),
+        protection: Protection::Sealed(keys(mistake)),
         detection_timeout_us: machine.member.self_doubt_us(),
         idle: hw_profiles::Idle {
             strategy: hw_profiles::IdleStrategy::Spin,

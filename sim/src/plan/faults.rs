@@ -5,6 +5,7 @@ use std::fmt;
 use crate::net::{Burst, LineId, Place, Router, Way};
 use crate::node::fuse::{Blow, Point};
 use crate::plan::NODES;
+use crate::plan::mistakes::Mistake;
 use crate::random::Random;
 use crate::time::{MS, S, US};
 
@@ -34,6 +35,10 @@ pub enum Fault {
     },
     /// A dead node is started again.
     Restart { node: usize },
+    /// A dead node is started, and told the wrong thing; later it is started again as it should be.
+    Mistake { node: usize, mistake: Mistake, for_ns: u64 },
+    /// A node's clock leaps forward.
+    Leap { node: usize, by_ns: u64 },
     /// An operator lets the other node serve.
     Switchover,
     /// An operator takes a node out of the pair for a while.
@@ -78,6 +83,12 @@ impl Fault {
             Fault::Blow { blow: Blow::Crash, .. } => "crash",
             Fault::Blow { blow: Blow::Freeze(_), .. } => "freeze",
             Fault::Restart { .. } => "restart",
+            Fault::Mistake { mistake: Mistake::Key, .. } => "start with another key",
+            Fault::Mistake { mistake: Mistake::Configuration, .. } => {
+                "start with another configuration"
+            }
+            Fault::Mistake { mistake: Mistake::Content, .. } => "start with other files",
+            Fault::Leap { .. } => "clock leap",
             Fault::Switchover => "switchover",
             Fault::Drain { .. } => "drain",
             Fault::Slow { .. } => "slow node",

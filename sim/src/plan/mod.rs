@@ -8,6 +8,7 @@ mod internet;
 mod lan;
 mod links;
 mod majority;
+pub mod mistakes;
 
 use std::sync::Arc;
 
@@ -180,6 +181,7 @@ impl Plan {
     pub fn plugged(seed: u64) -> Plan {
         let mut plan = Plan::linked_once(seed);
         links::add(&mut plan, &mut Random::new(seed, 10));
+        mistakes::add(&mut plan, &mut Random::new(seed, 13));
         plan
     }
 

@@ -16,6 +16,7 @@ pub(super) enum Mend {
     Speed,
     Cards,
     Drain,
+    Mistake,
 }
 
 impl World {
@@ -36,7 +37,18 @@ impl World {
             }
             Fault::Restart { node } => {
                 if self.nodes[node].run.is_none() {
-                    self.start_node(node);
+                    self.start_node(node, None);
+                }
+            }
+            Fault::Mistake { node, mistake, for_ns } => {
+                if self.nodes[node].run.is_none() {
+                    self.start_node(node, Some(mistake));
+                    self.nodes[node].mends.push_back((now_ns + for_ns, Mend::Mistake));
+                }
+            }
+            Fault::Leap { node, by_ns } => {
+                if let Some(run) = &mut self.nodes[node].run {
+                    run.clock.leap(now_ns, by_ns);
                 }
             }
             Fault::Slow { node, loop_ns, for_ns } => {
@@ -133,14 +145,30 @@ impl World {
             }
             *at_ns > now_ns
         });
-        for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
             node.mends.make_contiguous().sort_by_key(|(at_ns, _)| *at_ns);
-            while let Some((_, mend)) = node.mends.front().copied().filter(|m| m.0 <= now_ns) {
-                node.mends.pop_front();
-                if let Some(run) = &mut node.run {
-                    mend.apply(run, machine.loop_ns);
-                }
+            let due = node.mends.iter().take_while(|(at_ns, _)| *at_ns <= now_ns).count();
+            for (_, mend) in node.mends.drain(..due).collect::<Vec<_>>() {
+                self.make_good(index, mend);
             }
+        }
+    }
+
+    fn make_good(&mut self, index: usize, mend: Mend) {
+        let Some(run) = &mut self.nodes[index].run else { return };
+        match mend {
+            Mend::Speed => run.loop_ns = self.plan.machines[index].loop_ns,
+            Mend::Drain => run.order(Order::Undrain),
+            Mend::Cards => {
+                let cards = [&run.lan].into_iter().chain(&run.links);
+                cards.for_each(|card| card.limit(Limits::USUAL));
+            }
+            Mend::Mistake if self.nodes[index].mistake.is_some() => {
+                self.bury(index);
+                self.start_node(index, None);
+            }
+            Mend::Mistake => {}
         }
     }
 
@@ -150,25 +178,10 @@ impl World {
         self.clearing.clear();
         self.register.unmute();
         self.network.lines().for_each(|(_, line)| line.clear_up());
-        for (node, machine) in self.nodes.iter_mut().zip(&self.plan.machines) {
-            node.mends.clear();
-            if let Some(run) = &mut node.run {
-                Mend::Speed.apply(run, machine.loop_ns);
-                Mend::Cards.apply(run, machine.loop_ns);
-                Mend::Drain.apply(run, machine.loop_ns);
-            }
-        }
-    }
-}
-
-impl Mend {
-    fn apply(self, run: &mut Run, loop_ns: u64) {
-        match self {
-            Mend::Speed => run.loop_ns = loop_ns,
-            Mend::Drain => run.order(Order::Undrain),
-            Mend::Cards => {
-                let cards = [&run.lan].into_iter().chain(&run.links);
-                cards.for_each(|card| card.limit(Limits::USUAL));
+        for index in 0..self.nodes.len() {
+            self.nodes[index].mends.clear();
+            for mend in [Mend::Mistake, Mend::Speed, Mend::Cards, Mend::Drain] {
+                self.make_good(index, mend);
             }
         }
     }

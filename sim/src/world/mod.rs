@@ -21,6 +21,7 @@ use crate::host::work::End;
 use crate::net::{Frame, Network, Place, Way};
 use crate::node::{Outcome, Run};
 use crate::panics;
+use crate::plan::mistakes::Mistake;
 use crate::plan::{Plan, features};
 use crate::random::Random;
 use crate::time::{DriftingClock, MS, S};
@@ -84,6 +85,8 @@ struct Node {
     /// The card forgets what it has not sent when the fuse has burnt down.
     card_dies: bool,
     mends: VecDeque<(u64, Mend)>,
+    /// It runs with this.
+    mistake: Option<Mistake>,
     seen: Seen,
 }
 
@@ -134,6 +137,7 @@ impl World {
             runs: 0,
             card_dies: false,
             mends: VecDeque::new(),
+            mistake: None,
             seen: Seen::default(),
         };
         World {
@@ -254,7 +258,7 @@ impl World {
         starts.sort_unstable();
         for (at_ns, index) in starts {
             self.run_until(at_ns)?;
-            self.start_node(index);
+            self.start_node(index, None);
         }
         let is_formed = |world: &World| {
             let roles = || world.nodes.iter().filter_map(|node| node.run.as_ref());
@@ -274,7 +278,7 @@ impl World {
         Ok(())
     }
 
-    fn start_node(&mut self, index: usize) {
+    fn start_node(&mut self, index: usize, mistake: Option<Mistake>) {
         let machine = &self.plan.machines[index];
         let node = &mut self.nodes[index];
         node.runs += 1;
@@ -283,10 +287,14 @@ impl World {
         let clock = DriftingClock::new(self.now_ns, clock_ns, machine.drift_ppm);
         let run = 1 + index as u64 + self.plan.machines.len() as u64 * node.runs;
         let register = self.register.start(self.now_ns, index);
-        node.run = Some(Run::start(self.now_ns, machine, register, clock, run));
+        node.run = Some(Run::start(self.now_ns, machine, register, clock, run, mistake));
+        node.mistake = mistake;
         node.mends.clear();
         node.seen = Seen::default();
         self.trace.note(self.now_ns, format_args!("node {index} starts, run {run}"));
+        if let Some(mistake) = mistake {
+            self.trace.note(self.now_ns, format_args!("node {index} is told wrong: {mistake:?}"));
+        }
     }
 
     fn run_until(&mut self, at_ns: u64) -> Verdict {
