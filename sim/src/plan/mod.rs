@@ -173,15 +173,16 @@ impl Plan {
     pub fn by_all(seed: u64) -> Plan {
         let mut plan = Plan::plugged(seed);
         lan::add(&mut plan, &mut Random::new(seed, 12));
+        mistakes::add(&mut plan, &mut Random::new(seed, 14));
         plan
     }
 
-    /// The same where the service LAN fails at no node for longer than a moment, but by chance.
+    /// The same where the service LAN fails at no node for longer than a moment, but by chance, and
+    /// where nobody makes a mistake.
     #[must_use]
     pub fn plugged(seed: u64) -> Plan {
         let mut plan = Plan::linked_once(seed);
         links::add(&mut plan, &mut Random::new(seed, 10));
-        mistakes::add(&mut plan, &mut Random::new(seed, 13));
         plan
     }
 
