@@ -165,20 +165,19 @@ impl Plan {
     pub fn new(seed: u64) -> Plan {
         let mut plan = Plan::by_all(seed);
         majority::add(&mut plan, &mut Random::new(seed, 13));
-        plan
-    }
-
-    /// The same with nothing that waits for a majority.
-    #[must_use]
-    pub fn by_all(seed: u64) -> Plan {
-        let mut plan = Plan::plugged(seed);
-        lan::add(&mut plan, &mut Random::new(seed, 12));
         mistakes::add(&mut plan, &mut Random::new(seed, 14));
         plan
     }
 
-    /// The same where the service LAN fails at no node for longer than a moment, but by chance, and
-    /// where nobody makes a mistake.
+    /// The same with nothing that waits for a majority, and with nobody who makes a mistake.
+    #[must_use]
+    pub fn by_all(seed: u64) -> Plan {
+        let mut plan = Plan::plugged(seed);
+        lan::add(&mut plan, &mut Random::new(seed, 12));
+        plan
+    }
+
+    /// The same where the service LAN fails at no node for longer than a moment, but by chance.
     #[must_use]
     pub fn plugged(seed: u64) -> Plan {
         let mut plan = Plan::linked_once(seed);
