@@ -345,9 +345,13 @@ impl Connection {
         }
         self.ack_top = self.ack_top.max(ack);
         let offer = self.offer.unwrap_or_default();
-        let shift = if offer.scaled && !segment.has(flags::SYN) { offer.scale } else { 0 };
+        let scale = if offer.scaled { offer.scale } else { 0 };
+        // RFC 7323 2.2, 2.4: a SYN says its window as it is. Said again in later segments it has
+        // been rounded up, which a node that inherits the SYN alone knows nothing of.
+        let (shift, grain) =
+            if segment.has(flags::SYN) { (0, (1 << scale) - 1) } else { (scale, 0) };
         let edge = ack + (u64::from(segment.window) << shift);
-        if current && edge < self.edge_top {
+        if current && edge + grain < self.edge_top {
             return Err(format!("the window's edge goes back from {} to {edge}", self.edge_top));
         }
         self.edge_top = self.edge_top.max(edge);

@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_plain_world_is_the_same_without_it() {
         for seed in 0..50 {
-            let (plain, plan) = (Plan::plain(seed), Plan::new(seed));
+            let (plain, plan) = (Plan::plain(seed), Plan::by_all(seed));
             let jobs =
                 |plan: &Plan| plan.hosts.iter().map(|host| host.jobs.clone()).collect::<Vec<_>>();
             assert_eq!(jobs(&plain).len(), jobs(&plan).len());

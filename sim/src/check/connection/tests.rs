@@ -152,6 +152,25 @@ fn a_window_that_is_taken_back_is_seen() {
 }
 
 #[test]
+fn a_repeated_syn_may_lack_what_a_scaled_window_was_rounded_up_by() {
+    let scaled = |segment: Segment| Segment { scale: Some(7), ..segment };
+    let answer = scaled(Segment {
+        flags: flags::SYN | flags::ACK,
+        window: 65_535,
+        mss: Some(1_460),
+        sack_permitted: true,
+        ..said(0, &[], 1)
+    });
+    let window = |window| Segment { window, seq: SERVICE_ISN + 1, ..said(0, &[], 1) };
+    let connection = Connection::new(0, &scaled(syn()), FIRST);
+    let mut told = Told { connection, coverage: Coverage::default(), now_ns: 0 };
+    for segment in [&answer, &window(512), &answer, &window(513)] {
+        assert!(told.says(segment).is_ok());
+    }
+    told.refuses(&answer, "the window's edge goes back");
+}
+
+#[test]
 fn data_beyond_the_clients_window_are_seen() {
     let mut told = Told::new();
     told.hears(&Segment { window: 20, ..heard(101, 0, 10_000 - 20) });
