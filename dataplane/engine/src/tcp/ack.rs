@@ -4,6 +4,7 @@
 use crate::seq::SeqNumber;
 use crate::service::ServiceState;
 use crate::tcp::congestion::Acked;
+use crate::tcp::judge::is_probe;
 use crate::tcp::rack::{Echo, Rack, timestamp};
 use crate::tcp::recovery::{self, DUP_ACKS, Forward, Phase, Recovery};
 use crate::tcp::scoreboard::Sent;
@@ -78,13 +79,15 @@ pub(crate) fn process(
     }
 }
 
-/// RFC 5681 2. With SACK the scoreboard says more than counting can.
+/// RFC 5681 2. With SACK the scoreboard says more than counting can. A keepalive looks the same, but
+/// no segment of ours has called for it.
 #[inline]
 fn is_duplicate(tcb: &Tcb, segment: &Segment<'_>) -> bool {
     segment.ack == tcb.snd_una
         && tcb.sent.count > 0
         && segment.len_seq() == 0
         && tcb.scaled_window(segment) == tcb.snd_wnd
+        && !is_probe(tcb, segment)
 }
 
 /// RFC 9293 3.10.7.4: the window of the newest segment counts. SND.WL2 is not kept: it is never

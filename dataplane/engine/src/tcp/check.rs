@@ -5,9 +5,9 @@ use crate::buffer::{Buffers, MAX_RANGES};
 use crate::config::Config;
 use crate::seq::SeqNumber;
 use crate::tcp::scoreboard::Sent;
-use crate::tcp::tcb::{Marks, TIMESTAMPS_LEN, Tcb, largest_mss};
+use crate::tcp::tcb::{MAX_DUP_ACKS_OWED, Marks, TIMESTAMPS_LEN, Tcb, largest_mss};
 use crate::tcp::timers::NEVER;
-use crate::tcp::{Shared, State, receive};
+use crate::tcp::{Shared, State};
 
 /// Smallest segment size that a connection can have.
 const MIN_MSS: u16 = 64;
@@ -94,7 +94,7 @@ fn receiving(tcb: &Tcb, buffers: &Buffers) -> Result<(), &'static str> {
     if !(0..=HALF).contains(&tcb.rcv_nxt.distance(tcb.last_ack)) {
         return Err("Last.ACK.sent");
     }
-    if tcb.dup_acks_owed > receive::MAX_DUP_ACKS_OWED {
+    if tcb.dup_acks_owed > MAX_DUP_ACKS_OWED {
         return Err("duplicate ACKs owed");
     }
     if tcb.assembler.ranges(buffers) > MAX_RANGES {

@@ -154,9 +154,10 @@ fn acceptable(
     segment: &Segment<'_>,
 ) {
     let flags = segment.flags;
-    // A keepalive, a window probe, or a FIN that came before: the peer waits for an answer.
+    // A keepalive, a window probe, or a FIN that came before: the peer waits for an answer, and
+    // gives up if that rides on data which the path loses for their length.
     if segment.seq.lt(tcb.rcv_nxt) && (segment.seq + segment.len_seq()).le(tcb.rcv_nxt) {
-        tcb.ack_now();
+        tcb.ack_alone();
     }
     if tcb.state == State::SynReceived {
         update_ts_recent(tcb, segment);

@@ -133,7 +133,7 @@ fn completes_simultaneous_open(tcb: &Tcb, segment: &Segment<'_>) -> bool {
 
 /// A keepalive or window probe, empty or one old byte: it asks for an answer, and a peer that gets
 /// none gives up. It is no attack: our ACK does not call for one in turn.
-fn is_probe(tcb: &Tcb, segment: &Segment<'_>) -> bool {
+pub(crate) fn is_probe(tcb: &Tcb, segment: &Segment<'_>) -> bool {
     segment.seq + 1 == tcb.rcv_nxt && segment.len_seq() <= 1
 }
 

@@ -29,6 +29,14 @@ pub(crate) fn run<E: Egress>(
         kick::send(tcb, cx, egress, quota);
     }
     let mut more = false;
+    if tcb.has(Marks::ACK_NOW)
+        && (tcb.dup_acks_owed > 0 || tcb.has(Marks::DSACK))
+        && !tcb.has(Marks::SYN_UNACKED)
+    {
+        // What is missing must be said now; data may be long in coming, have no room for it, or be
+        // lost for their length.
+        more |= acknowledge(tcb, cx, egress, quota);
+    }
     let held_back = tcb.sent.lost > 0 && tcb.recovery.forward == Forward::Second;
     if tcb.sent.lost > 0 && !held_back {
         more |= retransmit(tcb, cx, egress, quota);
@@ -36,10 +44,6 @@ pub(crate) fn run<E: Egress>(
     if tcb.has(Marks::SYN_UNACKED) {
         more |= syn(tcb, cx, egress, quota);
     } else {
-        if tcb.has(Marks::ACK_NOW) && (tcb.dup_acks_owed > 0 || tcb.has(Marks::DSACK)) {
-            // What is missing must be said now; data may be long in coming, or have no room for it.
-            more |= acknowledge(tcb, cx, egress, quota);
-        }
         if (tcb.sent.lost == 0 || held_back) && (tcb.unsent() > 0 || tcb.fin_due()) {
             more |= new_data(tcb, cx, egress, quota);
         }

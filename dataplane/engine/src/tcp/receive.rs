@@ -9,9 +9,6 @@ use crate::tcp::stream::{Event, blocks_for, call};
 use crate::tcp::tcb::{Marks, Tcb};
 use crate::tcp::timers::{self, NEVER};
 
-/// Duplicate ACKs that one step sends at most, to a peer without SACK.
-pub(crate) const MAX_DUP_ACKS_OWED: u8 = 8;
-
 /// Takes payload and FIN of an acceptable segment (RFC 9293 3.10.7.4, seventh and eighth).
 pub(crate) fn segment_text(
     tcb: &mut Tcb,
@@ -164,8 +161,7 @@ fn reassemble(tcb: &mut Tcb, service: &mut ServiceState, cx: &mut Context<'_>) {
 
 /// Keeps payload that came before its turn, and tells the peer at once (RFC 5681 4.2).
 fn out_of_order(tcb: &mut Tcb, cx: &mut Context<'_>, seq: SeqNumber, payload: &[u8]) {
-    tcb.ack_now();
-    tcb.dup_acks_owed = (tcb.dup_acks_owed + 1).min(MAX_DUP_ACKS_OWED);
+    tcb.ack_alone();
     cx.shared.counters.out_of_order += 1;
     report_overlap(tcb, cx, seq, payload.len());
     let buffers = &mut cx.shared.buffers;

@@ -27,6 +27,8 @@ const MIN_MSS: u16 = 88;
 pub(crate) const TIMESTAMPS_LEN: u16 = 12;
 /// Largest shift of a window (RFC 7323 2.3).
 const MAX_WINDOW_SCALE: u8 = 14;
+/// Duplicate ACKs that one step sends at most, to a peer without SACK.
+pub(crate) const MAX_DUP_ACKS_OWED: u8 = 8;
 
 /// Conditions of a connection that are on or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,7 +161,7 @@ pub(crate) struct Tcb {
     // What is rarely touched.
     pub flow: Flow,
     pub service: u16,
-    /// Duplicate ACKs to be sent to a peer without SACK.
+    /// ACKs to be sent that carry no data; to a peer without SACK, one for each segment that calls for one.
     pub dup_acks_owed: u8,
     /// Probes and timeouts since the peer was last heard of.
     pub unanswered: u8,
@@ -408,6 +410,12 @@ impl Tcb {
     #[inline]
     pub(crate) fn ack_now(&mut self) {
         self.set(Marks::ACK_NOW);
+    }
+
+    /// Asks for one that neither waits for data nor rides on them.
+    pub(crate) fn ack_alone(&mut self) {
+        self.ack_now();
+        self.dup_acks_owed = (self.dup_acks_owed + 1).min(MAX_DUP_ACKS_OWED);
     }
 
     /// Ends the connection without a word to the peer.
