@@ -3,7 +3,7 @@
 
 set -euo pipefail
 
-REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+REPO=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 TARGET=${CARGO_TARGET_DIR:-$REPO/target}
 BIN=$TARGET/release
 HOLDFAST=$BIN/holdfast
@@ -26,7 +26,7 @@ die() {
 }
 
 need_root() {
-    [ "$(id -u)" -eq 0 ] || die "needs root (namespaces, raw sockets): run it with sudo"
+    [ "$EUID" -eq 0 ] || die "needs root (namespaces, raw sockets): run it with sudo"
 }
 
 # until_true SECONDS WHAT COMMAND…: polls COMMAND until it succeeds; dies naming WHAT at the deadline.

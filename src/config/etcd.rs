@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use ::etcd::{Endpoint, Login};
+use ::etcd::{Endpoint, Identity, Login, Tls, keeper::Setup};
 
 use super::{checker::Checker, schema::RegisterSection};
 
@@ -18,7 +18,16 @@ pub struct Etcd {
     /// The key of this cluster alone.
     pub key: String,
     pub login: Option<Login>,
+    pub tls: Option<Tls>,
     pub timeout: Duration,
+}
+
+impl Etcd {
+    /// What its keeper is made with.
+    pub fn setup(&self) -> Setup {
+        let Etcd { endpoints, key, login, tls, timeout } = self.clone();
+        Setup { endpoints, key, login, tls, patience: timeout }
+    }
 }
 
 /// Notes what is given for etcd where there is none.
@@ -28,6 +37,9 @@ pub fn refuse(section: &RegisterSection, check: &mut Checker) {
         ("register.prefix", section.prefix.is_some()),
         ("register.user", section.user.is_some()),
         ("register.password_file", section.password_file.is_some()),
+        ("register.ca_file", section.ca_file.is_some()),
+        ("register.cert_file", section.cert_file.is_some()),
+        ("register.key_file", section.key_file.is_some()),
         ("register.timeout_ms", section.timeout_ms.is_some()),
     ];
     for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
@@ -48,9 +60,9 @@ pub fn etcd(
     let hint = "expected register.kind = \"raft\", or no voters: etcd decides";
     check.require(section.voters.is_empty(), "register.voters", "are given", hint);
     let hint = "expected the members of one etcd cluster, e.g. \
-                endpoints = [\"http://10.0.0.5:2379\", \"http://10.0.0.6:2379\"]";
+                endpoints = [\"https://10.0.0.5:2379\", \"https://10.0.0.6:2379\"]";
     check.require(!section.endpoints.is_empty(), "register.endpoints", "are missing", hint);
-    let expected = "http://, a host and a port, e.g. \"http://10.0.0.5:2379\"";
+    let expected = "https:// or http://, a host and a port, e.g. \"https://10.0.0.5:2379\"";
     let endpoints: Option<Vec<Endpoint>> = section
         .endpoints
         .iter()
@@ -65,7 +77,53 @@ pub fn etcd(
     let timeout_ms = check.range("register.timeout_ms", timeout_ms, 50, 60_000);
     let timeout = Duration::from_millis(timeout_ms.into());
     let login = login(section, base, check);
-    Some(Etcd { endpoints: endpoints?, key, login, timeout })
+    let tls = tls(section, endpoints.as_deref().unwrap_or_default(), base, check);
+    Some(Etcd { endpoints: endpoints?, key, login, tls, timeout })
+}
+
+/// All endpoints are spoken to over TLS, or none: what one of them hears the others hear as well.
+fn tls(
+    section: &RegisterSection,
+    endpoints: &[Endpoint],
+    base: &Path,
+    check: &mut Checker,
+) -> Option<Tls> {
+    let secure = endpoints.iter().filter(|endpoint| endpoint.is_secure()).count();
+    let hint = "expected https:// in all of them, or in none";
+    check.require(
+        secure == 0 || secure == endpoints.len(),
+        "register.endpoints",
+        "mix https and http",
+        hint,
+    );
+    let file = |name: &Option<String>| name.as_ref().map(|name| base.join(name));
+    let identity = match (file(&section.cert_file), file(&section.key_file)) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (certificate, _) => {
+            let missing =
+                if certificate.is_some() { "register.key_file" } else { "register.cert_file" };
+            check.fail(missing, "is missing", "expected a cert_file and its key_file, or neither");
+            return None;
+        }
+    };
+    if secure == 0 {
+        let given = section.ca_file.is_some() || identity.is_some();
+        let hint = "expected endpoints with https://, or no such file";
+        check.require(!given, "register.ca_file, .cert_file", "are of no use over http", hint);
+        return None;
+    }
+    let Some(authorities) = file(&section.ca_file) else {
+        let hint = "expected a PEM file with the authority of etcd's certificates";
+        check.fail("register.ca_file", "is missing", hint);
+        return None;
+    };
+    let tls = Tls { authorities, identity };
+    if let Err(error) = tls.check() {
+        let key = "register.ca_file, .cert_file, .key_file";
+        check.fail(key, error.to_string(), "expected files in PEM that this user can read");
+    }
+    Some(tls)
 }
 
 fn login(section: &RegisterSection, base: &Path, check: &mut Checker) -> Option<Login> {
@@ -148,8 +206,13 @@ mod tests {
         let some = r#"endpoints = ["http://e:1"]"#;
         for (text, expected) in [
             ("", "register.endpoints: are missing"),
-            (r#"endpoints = ["10.0.0.5:2379"]"#, "expected http://"),
-            (r#"endpoints = ["https://10.0.0.5:2379"]"#, "expected http://"),
+            (r#"endpoints = ["10.0.0.5:2379"]"#, "expected https:// or http://"),
+            (r#"endpoints = ["https://e:1", "http://f:1"]"#, "mix https and http"),
+            (r#"endpoints = ["https://e:1"]"#, "register.ca_file: is missing"),
+            ("endpoints = [\"https://e:1\"]\nca_file = \"/nowhere.pem\"", "/nowhere.pem: "),
+            (&format!("{some}\nca_file = \"ca.pem\""), "of no use over http"),
+            (&format!("{some}\ncert_file = \"node.pem\""), "register.key_file: is missing"),
+            (&format!("{some}\nkey_file = \"node.key\""), "register.cert_file: is missing"),
             (&format!("{some}\nfence = [\"/sbin/off\"]"), "nobody switched off"),
             (&format!("{some}\nvoters = {{ a = \"10.79.0.1:1\" }}"), "etcd decides"),
             (&format!("{some}\nprefix = \"holdfast/\""), "expected a path"),

@@ -270,6 +270,10 @@ pub struct RegisterSection {
     /// Of `etcd`: who asks, if it wants to know, and the file with the password.
     pub user: Option<String>,
     pub password_file: Option<String>,
+    /// Of `etcd`, in PEM: whose certificates it has, and this node's own with its key.
+    pub ca_file: Option<String>,
+    pub cert_file: Option<String>,
+    pub key_file: Option<String>,
     /// Of `etcd`: how long an answer may take.
     pub timeout_ms: Option<u32>,
     /// Of `pair`: a command that switches the peer off, run before this node goes on without a
@@ -291,6 +295,9 @@ impl Default for RegisterSection {
             prefix: None,
             user: None,
             password_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
             timeout_ms: None,
             fence: Vec::new(),
             fence_timeout_ms: default::fence_timeout_ms(),

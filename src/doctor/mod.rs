@@ -12,6 +12,7 @@ mod memory;
 mod network;
 mod offloads;
 mod process;
+mod register;
 mod system;
 
 use std::{
@@ -64,6 +65,7 @@ fn examine(config: Option<&NodeConfig>, system: &System) -> Report {
         flooding::lan(config, system, &mut report);
         network::addresses(config, system, &mut report);
         network::peer(config, system, &mut report);
+        register::etcd(config, &mut report);
         process::admin_socket(config, &mut report);
         process::key_file(config, &mut report);
     }

@@ -79,8 +79,7 @@ fn in_etcd(
     config: &Etcd,
     init: bool,
 ) -> Result<(QuorumRegister, etcd::keeper::Keeper), etcd::keeper::KeeperError> {
-    let Etcd { endpoints, key, login, timeout } = config.clone();
-    let setup = etcd::keeper::Setup { endpoints, key, login, patience: timeout };
+    let setup = config.setup();
     if init {
         etcd::keeper::make(&setup)?;
     }

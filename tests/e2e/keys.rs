@@ -86,12 +86,12 @@ fn node_with_another_key_gets_nowhere_and_is_counted() {
     let lab = Lab::up();
     write_keys(&lab, "a", &[OLD]);
     write_keys(&lab, "b", &[NEW]);
-    lab.start_with(&[("LAB_NO_WAIT", "1"), ("LAB_LONE_START_MS", "1000")]);
+    lab.start_with(&[("LAB_NO_WAIT", "1"), ("LAB_LONE_START_MS", "2000")]);
     let reason = |node: &str| lab.status()[node]["reason"].as_str().unwrap_or("").to_owned();
     wait_for("both to hear a stranger", 20, || {
         NODES.iter().all(|node| reason(node).contains("key it does not have"))
     });
-    let_flow(2_000);
+    let_flow(3_000);
     let status = lab.status();
     for node in NODES {
         assert_eq!(status[node]["role"], "starting", "neither serves beside the other");

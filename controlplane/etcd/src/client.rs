@@ -11,6 +11,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use crate::endpoint::Endpoint;
 use crate::gateway::{self, AnswerError};
 use crate::scribe::{Answer, Ask};
+use crate::tls::{Tls, TlsError};
 
 /// The longest answer that is read. A view has a few hundred bytes.
 const MOST_BYTES: usize = 256 * 1024;
@@ -42,6 +44,8 @@ pub(crate) struct Access {
     /// Members of one etcd cluster; at least one.
     pub endpoints: Vec<Endpoint>,
     pub login: Option<Login>,
+    /// For endpoints that are to be spoken to over it.
+    pub tls: Option<Tls>,
     /// How long an answer may take.
     pub patience: Duration,
 }
@@ -51,6 +55,14 @@ pub(crate) struct Access {
 pub(crate) enum ClientError {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    #[error("no TLS with it: {0}")]
+    Tls(io::Error),
+    #[error("no TLS with it: {0}")]
+    TlsFiles(#[from] TlsError),
+    #[error("no TLS with it: nothing says whom to believe")]
+    NoTls,
+    #[error("no TLS with it: its name is no name: {0}")]
+    Name(#[from] InvalidDnsNameError),
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     #[error("the connection broke: {0}")]
@@ -136,7 +148,7 @@ impl Client {
         let endpoint = &self.access.endpoints[self.at];
         let mut connection = match self.connection.take() {
             Some(connection) if !connection.is_closed() => connection,
-            _ => connect(endpoint).await?,
+            _ => connect(endpoint, self.access.tls.as_ref()).await?,
         };
         connection.ready().await?;
         let request = Request::post(path)
@@ -160,11 +172,16 @@ impl Client {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Sender, ClientError> {
+async fn connect(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Sender, ClientError> {
     let stream = TcpStream::connect((endpoint.host(), endpoint.port())).await;
     let stream = stream.map_err(ClientError::Connect)?;
     stream.set_nodelay(true).map_err(ClientError::Connect)?;
-    speak(stream).await
+    if !endpoint.is_secure() {
+        return speak(stream).await;
+    }
+    let connector = tls.ok_or(ClientError::NoTls)?.connector()?;
+    let name = ServerName::try_from(endpoint.host().to_owned())?;
+    speak(connector.connect(name, stream).await.map_err(ClientError::Tls)?).await
 }
 
 async fn speak(

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::client::{Access, Client, Login};
 use crate::endpoint::Endpoint;
 use crate::scribe::{Answer, Ask, Scribe};
+use crate::tls::Tls;
 use crate::watch::follow;
 
 /// How often to look, so that nothing depends on the watch, and a loss of etcd is known before it
@@ -37,6 +38,8 @@ pub struct Setup {
     /// The key that holds the view; of this cluster alone.
     pub key: String,
     pub login: Option<Login>,
+    /// Needed where endpoints are `https`.
+    pub tls: Option<Tls>,
     /// How long one answer may take.
     pub patience: Duration,
 }
@@ -76,6 +79,14 @@ pub struct KeeperStatus {
     pub failures: u64,
 }
 
+/// What an endpoint says of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub endpoint: Endpoint,
+    /// Whether the key is there, or why that is not known.
+    pub is_there: Result<bool, String>,
+}
+
 /// A keeper's thread. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Keeper {
@@ -111,6 +122,30 @@ pub fn make(setup: &Setup) -> Result<(), KeeperError> {
     outcome
 }
 
+/// Asks each endpoint once whether the key is there. Blocks until all have answered, or failed to.
+///
+/// # Errors
+/// Nobody can be asked.
+pub fn survey(setup: &Setup) -> Result<Vec<Found>, KeeperError> {
+    let runtime = runtime()?;
+    let answers = runtime.block_on(async {
+        let mut client = Client::new(setup.access());
+        let mut answers = Vec::new();
+        for endpoint in &setup.endpoints {
+            let answer = client.ask(&setup.key, &Ask::Read).await;
+            if answer.is_ok() {
+                client.turn_away();
+            }
+            let is_there = answer.map(|answer| matches!(answer, Answer::Holds(Some(_))));
+            let is_there = is_there.map_err(|problem| problem.to_string());
+            answers.push(Found { endpoint: endpoint.clone(), is_there });
+        }
+        answers
+    });
+    runtime.shutdown_background();
+    Ok(answers)
+}
+
 /// The key as it is made, by this node or by one that is as new.
 fn is_new(value: Option<&[u8]>) -> bool {
     value.is_some_and(|value| value == View::default().to_json().as_bytes())
@@ -123,8 +158,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, KeeperError> {
 
 impl Setup {
     fn access(&self) -> Arc<Access> {
-        let (endpoints, login) = (self.endpoints.clone(), self.login.clone());
-        Arc::new(Access { endpoints, login, patience: self.patience })
+        Arc::new(Access {
+            endpoints: self.endpoints.clone(),
+            login: self.login.clone(),
+            tls: self.tls.clone(),
+            patience: self.patience,
+        })
     }
 
     /// Starts the thread. `lines` lead to the node's member.

@@ -12,15 +12,18 @@
 //! of; make a key that is gone; go back to an older view; touch a poll loop, which knows of it by a
 //! [`controlplane::QuorumRegister`] alone.
 //!
-//! Start reading at `scribe.rs`; `gateway.rs` is how etcd is spoken to, `client.rs` the connections.
+//! Start reading at `scribe.rs`; `gateway.rs` is how etcd is spoken to, `client.rs` the connections, `tls.rs`
+//! who is believed on them.
 
 mod client;
 mod endpoint;
 mod gateway;
 pub mod keeper;
 mod scribe;
+mod tls;
 mod watch;
 
 pub use client::Login;
 pub use endpoint::{Endpoint, EndpointError};
 pub use scribe::{Answer, Ask, Scribe, Trouble};
+pub use tls::{Identity, Tls, TlsError};

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod certificates;
 mod process;
 
 use std::time::{Duration, Instant};
 
+use certificates::Certificates;
 use controlplane::register::{Proposal, Register as _};
 use controlplane::{NodeId, NodeName, QuorumRegister, View};
 use etcd::keeper::{self, Keeper, KeeperError, Setup};
+use etcd::{Identity, Tls};
 use process::Etcd;
 use replication::Incarnation;
 
@@ -22,6 +25,7 @@ fn setup(ports: &[u16], key: &str) -> Setup {
         endpoints: ports.iter().map(endpoint).collect(),
         key: key.into(),
         login: None,
+        tls: None,
         patience: Duration::from_millis(1_000),
     }
 }
@@ -225,6 +229,49 @@ fn user_and_password_are_asked_for_and_a_lost_token_is_renewed() {
     assert_eq!(a.change(&next), Proposal::Won);
     // Simple tokens do not outlive the process.
     etcd.kill();
+    etcd.restart();
+    let next = a.next();
+    assert_eq!(a.change(&next), Proposal::Won);
+}
+
+/// How a node reaches an etcd with these certificates, as somebody of those.
+fn secure(port: u16, ca: &Certificates, who: Option<(&Certificates, &str)>) -> Setup {
+    let identity = who.map(|(certificates, name)| Identity {
+        certificate: certificates.of(name),
+        key: certificates.key_of(name),
+    });
+    let endpoints = vec![format!("https://127.0.0.1:{port}").parse().unwrap()];
+    let tls = Some(Tls { authorities: ca.ca(), identity });
+    Setup { endpoints, tls, ..setup(&[], KEY) }
+}
+
+#[test]
+fn both_ends_prove_who_they_are_and_a_renewed_certificate_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Certificates::make(&folder.path().join("ours"));
+    let others = Certificates::make(&folder.path().join("others"));
+    let mut etcd = Etcd::start_with(Some(ours.clone()));
+    let right = secure(etcd.port, &ours, Some((&ours, "node")));
+    let stranger = secure(etcd.port, &others, Some((&ours, "node")));
+    let unknown = secure(etcd.port, &ours, Some((&others, "node")));
+    let nobody = secure(etcd.port, &ours, None);
+    for (setup, why) in [(stranger, "invalid peer certificate"), (unknown, ""), (nobody, "")] {
+        let said = keeper::survey(&setup).unwrap().remove(0).is_there.unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+    keeper::make(&right).unwrap();
+    assert_eq!(keeper::survey(&right).unwrap().remove(0).is_there, Ok(true));
+
+    let mut a = Node::start("a", right);
+    let next = a.next();
+    assert_eq!(a.change(&next), Proposal::Won);
+    until("a watch", || a.keeper.status().borrow().watches);
+    // Another authority from now on, in the same files.
+    etcd.kill();
+    for file in ["ca.pem", "etcd.pem", "etcd.key", "node.pem", "node.key"] {
+        let [from, to] = ["others", "ours"].map(|whose| folder.path().join(whose).join(file));
+        std::fs::copy(from, to).unwrap();
+    }
     etcd.restart();
     let next = a.next();
     assert_eq!(a.change(&next), Proposal::Won);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::certificates::Certificates;
+
 /// Where `scripts/setup` puts it if the machine has none.
 const FETCHED: &str = "/usr/local/lib/holdfast/etcd";
 
@@ -12,14 +14,20 @@ pub struct Etcd {
     pub port: u16,
     peer_port: u16,
     folder: tempfile::TempDir,
+    /// It speaks TLS alone, and to those alone who have a certificate of the same authority.
+    certificates: Option<Certificates>,
     process: Option<Child>,
 }
 
 impl Etcd {
     pub fn start() -> Etcd {
+        Etcd::start_with(None)
+    }
+
+    pub fn start_with(certificates: Option<Certificates>) -> Etcd {
         let (port, peer_port) = (Etcd::free_port(), Etcd::free_port());
         let folder = tempfile::tempdir().unwrap();
-        let mut etcd = Etcd { port, peer_port, folder, process: None };
+        let mut etcd = Etcd { port, peer_port, folder, certificates, process: None };
         etcd.restart();
         etcd
     }
@@ -30,7 +38,7 @@ impl Etcd {
     }
 
     pub fn restart(&mut self) {
-        let listen = format!("http://127.0.0.1:{}", self.port);
+        let listen = self.url();
         let peers = format!("http://127.0.0.1:{}", self.peer_port);
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(program());
@@ -38,6 +46,11 @@ impl Etcd {
         command.args(["--listen-client-urls", &listen, "--advertise-client-urls", &listen]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &format!("default={peers}")]);
+        if let Some(certificates) = &self.certificates {
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(certificates.ca());
+            command.arg("--cert-file").arg(certificates.of("etcd"));
+            command.arg("--key-file").arg(certificates.key_of("etcd"));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().expect("etcd starts: run scripts/setup"));
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -68,11 +81,21 @@ impl Etcd {
         self.try_request(path, body).expect("etcd answers")
     }
 
+    fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
     /// Any answer is one: the caller knows what it asked for.
     fn try_request(&self, path: &str, body: &str) -> Option<String> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let output = Command::new("curl").args(["-s", "-m", "5", "-d", body, &url]).output();
-        let output = output.expect("curl runs");
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-m", "5", "-d", body, &format!("{}{path}", self.url())]);
+        if let Some(certificates) = &self.certificates {
+            curl.arg("--cacert").arg(certificates.ca());
+            curl.arg("--cert").arg(certificates.of("etcd"));
+            curl.arg("--key").arg(certificates.key_of("etcd"));
+        }
+        let output = curl.output().expect("curl runs");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
