@@ -137,3 +137,26 @@ fn clients_survive_the_loss_of_either_backup_and_orders_of_an_operator() {
     );
     nobody_diverged(&lab);
 }
+
+/// Packets wait for one of two backups, so the node that takes over may lack what the other one has,
+/// and waits for it.
+#[test]
+fn clients_survive_the_death_of_a_primary_that_waited_for_one_backup_of_two() {
+    let lab = survives_in(
+        Lab::up_with(&["--nodes", "3", "--commit", "quorum"]),
+        &[],
+        |lab| {
+            let primary = until_in_sync(lab, &NODES);
+            let [heir, other] = all_but(&primary).try_into().expect("two backups");
+            // What the first backup says of the log gets lost: nobody waits for that.
+            lab.run(&["loss", "link", "30", heir]);
+            crash_the_primary(lab, &primary, heir, other);
+            lab.run(&["loss", "link", "0", heir]);
+            until_in_sync(lab, &all_but(&primary));
+            nobody_diverged(lab);
+            lab.run(&["start", &primary]);
+        },
+        |lab| primary_of(lab, &NODES).is_some(),
+    );
+    nobody_diverged(&lab);
+}
