@@ -67,7 +67,7 @@ fn examine(config: Option<&NodeConfig>, system: &System) -> Report {
         network::peer(config, system, &mut report);
         register::etcd(config, &mut report);
         process::admin_socket(config, &mut report);
-        process::key_file(config, &mut report);
+        process::key_files(config, &mut report);
     }
     report
 }

@@ -9,7 +9,7 @@ use super::{
     finding::Report,
     system::{System, is_writable},
 };
-use crate::config::NodeConfig;
+use crate::config::{Etcd, NodeConfig, Register};
 
 const PERMISSIONS: &str = "permissions";
 const SOCKET: &str = "admin socket";
@@ -42,14 +42,23 @@ pub fn permissions(system: &System, report: &mut Report) {
     report.error(PERMISSIONS, message, fix);
 }
 
-/// Nobody else may read the key file.
-pub fn key_file(config: &NodeConfig, report: &mut Report) {
-    let Some(path) = &config.key_source.file else { return };
+/// Nobody else may read files with keys.
+pub fn key_files(config: &NodeConfig, report: &mut Report) {
+    if let Some(path) = &config.key_source.file {
+        key_file(path, "whoever has a key is a peer", report);
+    }
+    let Register::Etcd(Etcd { tls: Some(tls), .. }) = &config.register else { return };
+    if let Some(identity) = &tls.identity {
+        key_file(&identity.key, "whoever has the key is this node to etcd", report);
+    }
+}
+
+fn key_file(path: &Path, harm: &str, report: &mut Report) {
     let shown = path.display();
     match path.metadata().map(|data| data.permissions().mode() & 0o077) {
         Ok(0) => report.ok(KEYS, format!("only its owner may read {shown}")),
         Ok(_) => {
-            let message = format!("others may read {shown}: whoever has a key is a peer");
+            let message = format!("others may read {shown}: {harm}");
             report.warn(KEYS, message, format!("chmod 600 {shown}"));
         }
         Err(error) => report.note(KEYS, format!("{shown}: {error}")),
@@ -77,5 +86,27 @@ pub fn admin_socket(config: &NodeConfig, report: &mut Report) {
         let message = format!("{} can't be written by this user", existing.display());
         let fix = format!("install -d -m 0750 -o $(id -un) {}", folder.display());
         report.error(SOCKET, message, fix);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Severity;
+    use super::*;
+
+    #[test]
+    fn a_key_that_others_may_read_is_told_of() {
+        let key = tempfile::NamedTempFile::new().unwrap();
+        for (mode, expected) in
+            [(0o600, Severity::Ok), (0o640, Severity::Warning), (0o604, Severity::Warning)]
+        {
+            std::fs::set_permissions(key.path(), PermissionsExt::from_mode(mode)).unwrap();
+            let mut report = Report::default();
+            key_file(key.path(), "harm", &mut report);
+            assert_eq!(report.findings[0].severity, expected, "{mode:o}");
+        }
+        let mut report = Report::default();
+        key_file(Path::new("/nowhere"), "harm", &mut report);
+        assert_eq!(report.findings[0].severity, Severity::Note);
     }
 }
