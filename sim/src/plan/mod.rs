@@ -2,6 +2,7 @@
 
 mod clients;
 mod clusters;
+mod divergence;
 mod early;
 mod faults;
 mod internet;
@@ -166,10 +167,12 @@ impl Plan {
         let mut plan = Plan::by_all(seed);
         majority::add(&mut plan, &mut Random::new(seed, 13));
         mistakes::add(&mut plan, &mut Random::new(seed, 14));
+        divergence::add(&mut plan, &mut Random::new(seed, 15));
         plan
     }
 
-    /// The same with nothing that waits for a majority, and with nobody who makes a mistake.
+    /// The same with nothing that waits for a majority, with nobody who makes a mistake, and without
+    /// backups of another configuration where nothing else is wrong.
     #[must_use]
     pub fn by_all(seed: u64) -> Plan {
         let mut plan = Plan::plugged(seed);
@@ -279,7 +282,7 @@ fn machines(random: &mut Random) -> (Vec<Machine>, Option<&'static str>) {
             start_ns: random.below(100) * MS,
         })
         .collect();
-    let diverges = random.permille(40).then(|| diverge(random, &mut machines[1].shard));
+    let diverges = random.permille(40).then(|| divergence::diverge(random, &mut machines[1].shard));
     (machines, diverges)
 }
 
@@ -293,28 +296,6 @@ fn flood(plan: &mut Plan, random: &mut Random) {
         frames: random.magnitude(4, 4096) as usize,
     };
     plan.machines.iter_mut().for_each(|machine| machine.keep = Some(keep));
-}
-
-/// One number of the backup's configuration is another, which no manifest tells. Whatever it is,
-/// it changes what a connection remembers long before it changes a packet.
-fn diverge(random: &mut Random, shard: &mut Arc<Config>) -> &'static str {
-    let config = Arc::make_mut(shard);
-    match random.below(3) {
-        0 => {
-            config.tcp.initial_cwnd += 1;
-            "initial_cwnd"
-        }
-        1 => {
-            config.services.iter_mut().for_each(|service| {
-                service.keepalive.iter_mut().for_each(|keepalive| keepalive.idle_us += 1);
-            });
-            "keepalive"
-        }
-        _ => {
-            config.isn_key[3] ^= 1;
-            "isn_key"
-        }
-    }
 }
 
 fn shard_config(random: &mut Random) -> Config {
