@@ -13,6 +13,7 @@
 
 mod cluster;
 mod log;
+mod majority;
 mod member;
 mod pair;
 mod plant;
@@ -21,6 +22,7 @@ mod quorum;
 mod state;
 
 pub use cluster::{Action, Begin, Cluster, Faults, Kind};
+pub use majority::{Majority, MajorityPlant};
 pub use member::Decision;
 pub use plant::Plant;
 pub use state::World;

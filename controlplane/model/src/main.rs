@@ -1,15 +1,37 @@
 //! Visits the states of a model within bounds of your own, and shows the first broken promise.
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use controlplane_model::{Begin, Cluster, Faults, Kind, Plant};
+use clap::{Args, Parser, Subcommand};
+use controlplane_model::{Begin, Cluster, Faults, Kind, Majority, MajorityPlant, Plant};
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
-/// Visit every state of the model of register, roles and gate.
+/// Visit every state of a model of register, roles and gate.
 #[derive(Parser)]
 struct Arguments {
-    kind: Kind,
+    #[command(subcommand)]
+    what: What,
+    #[arg(long, global = true, default_value_t = 2)]
+    threads: usize,
+    /// Give up after this time.
+    #[arg(long, global = true, default_value_t = 600)]
+    seconds: u64,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Two nodes with a register that is never wrong, and late or silent.
+    Quorum(Bounds),
+    /// Two nodes that decide between themselves.
+    Pair(Bounds),
+    /// Three or four nodes of which a majority is waited for.
+    Majority(MajorityBounds),
+}
+
+#[derive(Args)]
+struct Bounds {
     #[arg(long, default_value = "fresh")]
     begin: Begin,
     /// A rule to break.
@@ -38,17 +60,42 @@ struct Arguments {
     inputs: u8,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
     epochs: u8,
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
-    /// Give up after this time.
-    #[arg(long, default_value_t = 600)]
-    seconds: u64,
+}
+
+#[derive(Args)]
+struct MajorityBounds {
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=4))]
+    nodes: u8,
+    /// How many of them are in sync at the beginning.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=4))]
+    in_sync: u8,
+    /// A rule to break.
+    #[arg(long)]
+    plant: Option<MajorityPlant>,
+    #[arg(long, default_value_t = 0)]
+    crashes: u8,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
+    inputs: u8,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    epochs: u8,
 }
 
 fn main() {
-    let arguments = Arguments::parse();
-    let Arguments { kind, begin, plant, crashes, stalls, cuts, lan, .. } = arguments;
-    let Arguments { losses, withdrawals, switchovers, inputs, epochs, .. } = arguments;
+    let Arguments { what, threads, seconds } = Arguments::parse();
+    match what {
+        What::Quorum(bounds) => visit(cluster(Kind::Quorum, &bounds), threads, seconds),
+        What::Pair(bounds) => visit(cluster(Kind::Pair, &bounds), threads, seconds),
+        What::Majority(bounds) => {
+            let MajorityBounds { nodes, in_sync, plant, crashes, inputs, epochs } = bounds;
+            let (nodes, in_sync) = (nodes.into(), in_sync.min(nodes).into());
+            visit(Majority { nodes, in_sync, crashes, inputs, epochs, plant }, threads, seconds);
+        }
+    }
+}
+
+fn cluster(kind: Kind, bounds: &Bounds) -> Cluster {
+    let Bounds { begin, plant, crashes, stalls, cuts, lan, .. } = *bounds;
+    let Bounds { losses, withdrawals, switchovers, inputs, epochs, .. } = *bounds;
     let faults = Faults {
         begin,
         crashes,
@@ -61,11 +108,20 @@ fn main() {
         inputs,
         epochs,
     };
+    Cluster { kind, faults, plant }
+}
+
+fn visit<M>(model: M, threads: usize, seconds: u64)
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Copy + Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Copy + Debug + PartialEq,
+{
     let begun = Instant::now();
-    let limit = Duration::from_secs(arguments.seconds);
-    let checked = Cluster { kind, faults, plant }
+    let limit = Duration::from_secs(seconds);
+    let checked = model
         .checker()
-        .threads(arguments.threads)
+        .threads(threads)
         .finish_when(HasDiscoveries::AnyFailures)
         .timeout(limit)
         .spawn_bfs()
@@ -85,7 +141,10 @@ fn main() {
     }
 }
 
-fn tell(promise: &str, path: Path<controlplane_model::World, controlplane_model::Action>) {
+fn tell<State: Copy + Debug + PartialEq, Action: Debug + PartialEq>(
+    promise: &str,
+    path: Path<State, Action>,
+) {
     println!("BROKEN: {promise}");
     let last = *path.last_state();
     for (number, action) in path.into_actions().iter().enumerate() {

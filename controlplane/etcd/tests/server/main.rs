@@ -203,9 +203,12 @@ fn key_is_made_once_and_never_again() {
     assert_eq!(a.ask(&next), Proposal::Pending);
     until("a word about the key", || a.problem().contains("--init"));
     keeper::make(&setup).unwrap();
-    keeper::make(&setup).unwrap();
     assert_eq!(a.change(&next), Proposal::Won);
     assert!(matches!(keeper::make(&setup), Err(KeeperError::Exists { .. })));
+    // While nobody has used it, it is as new, whoever made it.
+    let unused = Setup { key: "/holdfast/unused/view".into(), ..setup.clone() };
+    keeper::make(&unused).unwrap();
+    keeper::make(&unused).unwrap();
     etcd.request("/v3/kv/deleterange", KEY_BYTES);
     until("a word about its loss", || a.problem().contains("deleted"));
     let next = a.next();
