@@ -54,7 +54,9 @@ pub(crate) fn run<E: Egress>(
             more |= probe(tcb, cx, egress, quota);
         }
     }
-    if tcb.has(Marks::ACK_NOW) || receive::window_update_due(tcb, cx) {
+    // Nothing is said before our SYN, which may have found no room yet.
+    let silent = tcb.has(Marks::SYN_UNACKED) && tcb.snd_nxt == tcb.snd_una;
+    if (tcb.has(Marks::ACK_NOW) || receive::window_update_due(tcb, cx)) && !silent {
         more |= acknowledge(tcb, cx, egress, quota);
     }
     tcb.clear(Marks::OVERRIDE);
