@@ -1,5 +1,6 @@
 //! One connection to etcd, and requests over it, none of which is waited for without end.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub(crate) enum ClientError {
     Name(#[from] InvalidDnsNameError),
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke: {}", with_causes(.0))]
     Broken(#[from] hyper::Error),
     #[error("cannot ask: {0}")]
     Request(#[from] hyper::http::Error),
@@ -75,6 +76,16 @@ pub(crate) enum ClientError {
     Refused { status: StatusCode, why: String },
     #[error(transparent)]
     Answer(#[from] AnswerError),
+}
+
+/// A refused certificate is not in the first words: with TLS 1.3 it is told once the handshake is over.
+fn with_causes(error: &hyper::Error) -> String {
+    let (mut words, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
 }
 
 type Sender = SendRequest<Full<Bytes>>;
