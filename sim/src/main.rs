@@ -52,8 +52,8 @@ struct Args {
     /// That seed without the long cuts of nodes' lines of the service LAN.
     #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired", "linked_once"])]
     plugged: bool,
-    /// That seed with nothing that waits for a majority.
-    #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired", "linked_once"])]
+    /// That seed with nothing that waits for a majority, and with nobody who is told wrong.
+    #[arg(long, requires = "seed", conflicts_with_all = ["plain", "learning", "paired", "linked_once", "plugged"])]
     by_all: bool,
     /// Print the story of that seed, and write it with its frames.
     #[arg(long, requires = "seed")]

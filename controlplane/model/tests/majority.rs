@@ -1,7 +1,5 @@
 //! Every state of the commit rule "quorum" within small bounds, and every planted error.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 
 use controlplane_model::{Majority, MajorityPlant as Plant};

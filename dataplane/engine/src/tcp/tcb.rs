@@ -161,7 +161,8 @@ pub(crate) struct Tcb {
     // What is rarely touched.
     pub flow: Flow,
     pub service: u16,
-    /// ACKs to be sent that carry no data; to a peer without SACK, one for each segment that calls for one.
+    /// ACKs to be sent that carry no data; to a peer without SACK, one for each segment that calls
+    /// for one.
     pub dup_acks_owed: u8,
     /// Probes and timeouts since the peer was last heard of.
     pub unanswered: u8,
