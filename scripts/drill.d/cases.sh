@@ -57,7 +57,12 @@ all_cases() {
 
 # --- what cases are made of -----------------------------------------------------------------------
 
-primary() { "$LAB" primary; }
+# While a machine stands still nobody may serve for a moment.
+primary() {
+    until_true 20 "a node to serve" named_primary
+    cat "$WORK/primary"
+}
+named_primary() { "$LAB" primary >"$WORK/primary"; }
 # The first node that does not serve.
 backup() {
     local serving node
