@@ -40,6 +40,23 @@ until_true() {
     done
 }
 
+# signal_process NODE SIGNAL: without the checks of `lab freeze`, which take longer than a short pause.
+signal_process() {
+    local pid
+    read -r pid _ <"$LAB_DIR/$1.pid"
+    kill "-$2" "$pid"
+}
+# hold_back NODE SECONDS: it stands still for two thirds of that time, a few ms at a time.
+hold_back() {
+    local end=$(($(date +%s%N) + $2 * 1000000000))
+    while [ "$(date +%s%N)" -lt "$end" ]; do
+        signal_process "$1" STOP
+        sleep 0.008
+        signal_process "$1" CONT
+        sleep 0.004
+    done
+}
+
 # Microseconds as a readable duration.
 readable_us() {
     awk -v us="$1" 'BEGIN { if (us < 1000) printf "%d us", us; else if (us < 1e6) printf "%.1f ms", us / 1e3;

@@ -18,8 +18,8 @@ use replication::frame::{self, Address, Confirm, Data};
 use replication::record::header;
 use replication::seal::Sealer;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Majority, Numbers,
-    Path, PeerIndex, Protection, RecordKind, Report, Role, Votes,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, MAX_PEERS, Numbers, Path,
+    PeerIndex, Protection, RecordKind, Report, Role, Votes,
 };
 use worker::{
     AddressConfig, At, Commit, Crew, Ingress, MemoryNic, NodeConfig, PortConfig, Shares, Steward,
@@ -185,7 +185,7 @@ impl World {
         };
         let (lan_nic, lan) = MemoryNic::new(LAN_MAC, MTU);
         let (link_nic, link) = MemoryNic::new(LINK_MAC, MTU);
-        let directive = Scripted(Arc::new(Mutex::new(spare())));
+        let directive = Scripted(Arc::new(Mutex::new(Directive::SPARE)));
         let shares = vec![Shares { lan: lan_nic, links: [link_nic].into_iter().collect() }];
         let crew = crew(node, shares, directive.clone()).expect("one worker with both queues");
         let (now_us, epoch, sequences, time_us) = (1_000, 1, [0; 2], 1);
@@ -439,7 +439,7 @@ impl World {
             quiesce: u32::from(action.b >> 6),
             passes_on: passes_on.then_some(PeerIndex((action.b >> 1 & 3) as u8)),
             solicits: action.b & 64 != 0,
-            majority: Majority::NONE,
+            ..Directive::SPARE
         };
     }
 
@@ -481,20 +481,6 @@ impl World {
             judge(&frame);
         }
         while self.crew.events.try_recv().is_ok() {}
-    }
-}
-
-fn spare() -> Directive {
-    let (epoch, role) = (Epoch(0), Role::Spare);
-    Directive {
-        epoch,
-        role,
-        silent: false,
-        logs: [None; MAX_PEERS],
-        quiesce: 0,
-        passes_on: None,
-        solicits: false,
-        majority: Majority::NONE,
     }
 }
 

@@ -256,6 +256,20 @@ pub struct Directive {
     pub majority: Majority,
 }
 
+impl Directive {
+    /// What a node is before it was told anything.
+    pub const SPARE: Directive = Directive {
+        epoch: Epoch(0),
+        role: Role::Spare,
+        silent: false,
+        logs: [None; MAX_PEERS],
+        quiesce: 0,
+        passes_on: None,
+        solicits: false,
+        majority: Majority::NONE,
+    };
+}
+
 /// The backup's state is not the primary's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mismatch {

@@ -97,24 +97,6 @@ until_another_serves() { until_true 20 "another node than $1 to serve" another_s
 until_alone() { until_true 20 "node $1 to serve alone" alone "$1"; }
 start_unwatched() { LAB_NO_WAIT=1 "$LAB" start "$1"; }
 
-# hold_back NODE SECONDS: it stands still for two thirds of that time, a few ms at a time.
-hold_back() {
-    local end=$(($(date +%s%N) + $2 * 1000000000))
-    while [ "$(date +%s%N)" -lt "$end" ]; do
-        "$LAB_SIGNAL" "$1" STOP
-        sleep 0.008
-        "$LAB_SIGNAL" "$1" CONT
-        sleep 0.004
-    done
-}
-LAB_SIGNAL=signal_quickly
-# Without the checks of `lab freeze`, which take longer than the pause.
-signal_quickly() {
-    local pid
-    read -r pid _ <"$LAB_DIR/$1.pid"
-    kill "-$2" "$pid"
-}
-
 # --- the cases ------------------------------------------------------------------------------------
 
 kill_and_start() { # kill_and_start NODE: it serves, or does not
@@ -144,9 +126,9 @@ case_freeze_backup() {
 case_stall() {
     local node
     node=$(primary)
-    signal_quickly "$node" STOP
+    signal_process "$node" STOP
     sleep 0.02
-    signal_quickly "$node" CONT
+    signal_process "$node" CONT
 }
 case_slow() { hold_back "$(primary)" 2; }
 case_slow_backup() { hold_back "$(backup)" 2; }
@@ -304,7 +286,7 @@ case_restart_all() {
     local node
     probe cut echo "$ECHO_PORT" -n 20 --size 64 --interval 10 --duration 30
     wait_s 0.5
-    for node in "${LAB_NODES[@]}"; do signal_quickly "$node" KILL; done
+    for node in "${LAB_NODES[@]}"; do signal_process "$node" KILL; done
     for node in "${LAB_NODES[@]}"; do "$LAB" kill "$node"; done
     "$LAB" start
     ! collect_clients || die "clients of a cluster that has ended as a whole noticed nothing"

@@ -260,16 +260,7 @@ impl<R: Register> Member<R> {
             assumed_ended: ArrayVec::new(),
             unsettled: true,
             last_report: Report::default(),
-            directive: Directive {
-                epoch: Epoch::default(),
-                role: Role::Spare,
-                silent: false,
-                logs: [None; MAX_PEERS],
-                quiesce: 0,
-                passes_on: None,
-                solicits: false,
-                majority: Majority::NONE,
-            },
+            directive: Directive::SPARE,
         })
     }
 

@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, Majority, Mismatch, Path,
-    PeerIndex, Position, Report, Role, Transfer, Votes,
+    Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Log, Mismatch, Path, PeerIndex,
+    Position, Report, Role, Transfer, Votes,
 };
 
 use super::Member;
@@ -243,10 +243,7 @@ fn a_stalled_primary_is_silent_until_its_peer_has_answered() {
                 None,
                 None,
             ],
-            quiesce: 0,
-            passes_on: None,
-            solicits: false,
-            majority: Majority::NONE,
+            ..Directive::SPARE
         }
     );
     assert!(pair.happened(0, |e| matches!(e, Event::DoubtSettled { .. })));

@@ -14,8 +14,8 @@ use engine::wire::ethernet::{self, Mac};
 use engine::wire::segment::Segment;
 use hw_profiles::{Idle, IdleStrategy};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Path, PeerIndex,
-    Protection, Report, Role, Votes,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Path, PeerIndex, Protection,
+    Report, Role, Votes,
 };
 use worker::nic::Frame;
 use worker::{
@@ -182,16 +182,7 @@ impl Station {
             votes: Votes::NONE,
         };
         let logs = [peer.map(Incarnation).map(log), None, None];
-        let directive = Directive {
-            epoch,
-            role,
-            silent: false,
-            logs,
-            quiesce: 0,
-            passes_on: None,
-            solicits: false,
-            majority: Majority::NONE,
-        };
+        let directive = Directive { epoch, role, logs, ..Directive::SPARE };
         let config = node_config(index, size, protection);
         let steward = Fixed(Rc::new(Cell::new(directive)));
         let crew = crew(

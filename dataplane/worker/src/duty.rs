@@ -1,6 +1,6 @@
 //! What this worker is at the moment, and how a directive changes it.
 
-use replication::{Directive, Epoch, MAX_PEERS, Majority, Role};
+use replication::{Directive, Role};
 
 use crate::admission::Admission;
 use crate::events::Event;
@@ -29,18 +29,6 @@ pub(crate) enum Duty {
     /// Owns the service address.
     Serving,
 }
-
-/// What a worker is before it was told anything.
-pub(crate) const SPARE: Directive = Directive {
-    epoch: Epoch(0),
-    role: Role::Spare,
-    silent: false,
-    logs: [None; MAX_PEERS],
-    quiesce: 0,
-    passes_on: None,
-    solicits: false,
-    majority: Majority::NONE,
-};
 
 impl<N: Nic, S: Steward> Worker<N, S> {
     /// Takes up a directive, if it is not the one it already follows.

@@ -17,7 +17,7 @@ use crate::channel::Channel;
 use crate::clock::{Clock, NS_PER_US};
 use crate::config::NodeConfig;
 use crate::counters::Counters;
-use crate::duty::{Duty, SPARE};
+use crate::duty::Duty;
 use crate::egress::Held;
 use crate::events::{Event, Events};
 use crate::handover::Handover;
@@ -183,7 +183,7 @@ impl<N: Nic, S: Steward> Worker<N, S> {
             links: parts.links,
             lan_local: parts.lan_local,
             spread: parts.spread,
-            directive: SPARE,
+            directive: Directive::SPARE,
             duty: Duty::Spare,
             shards: Shards::none(shards),
             made_ahead: Some((placement, made_ahead)),

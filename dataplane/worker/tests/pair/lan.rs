@@ -6,7 +6,7 @@ use engine::addr::Addr;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Mac};
 use engine::wire::ndp::{Advertisement, Message, Solicitation};
 use engine::wire::{Checksums, arp, ipv6};
-use replication::{Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Majority, Role, Solicited};
+use replication::{Directive, Epoch, GateMode, Incarnation, Role, Solicited};
 use worker::{At, Crew, MemoryNic, Shares, Wire, crew};
 
 use crate::told::{AnySteward, Told};
@@ -15,16 +15,8 @@ use crate::{STRANGER, STRANGER_MAC, frame, syn};
 
 const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x77);
 const OWN: [u8; 4] = [10, 77, 0, 1];
-const CALM: Directive = Directive {
-    epoch: Epoch(1),
-    role: Role::Primary(GateMode::Open),
-    silent: false,
-    logs: [None; MAX_PEERS],
-    quiesce: 0,
-    passes_on: None,
-    solicits: false,
-    majority: Majority::NONE,
-};
+const CALM: Directive =
+    Directive { epoch: Epoch(1), role: Role::Primary(GateMode::Open), ..Directive::SPARE };
 const IN_DOUBT: Directive = Directive { solicits: true, ..CALM };
 
 /// One node, and the wire of its LAN.

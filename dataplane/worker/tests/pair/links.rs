@@ -3,13 +3,13 @@
 //! would.
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, PeerIndex, Role, Votes,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, PeerIndex, Role, Votes,
 };
 use worker::Event;
 
 use crate::client::Work;
 use crate::start_all;
-use crate::world::World;
+use crate::world::{World, shard_config};
 
 const CONFIRMED: Role = Role::Primary(GateMode::Confirmed);
 /// How long a control plane takes to see that a link is lost.
@@ -40,16 +40,7 @@ fn directives(nodes: usize) -> Vec<Directive> {
             logs[0] = Some(log(0, false));
         }
         let role = if node == 0 { CONFIRMED } else { Role::Backup };
-        Directive {
-            epoch,
-            role,
-            silent: false,
-            logs,
-            quiesce: 0,
-            passes_on: None,
-            solicits: false,
-            majority: Majority::NONE,
-        }
+        Directive { epoch, role, logs, ..Directive::SPARE }
     };
     (0..nodes).map(directive).collect()
 }
@@ -57,7 +48,7 @@ fn directives(nodes: usize) -> Vec<Directive> {
 /// Nodes with two links, the first of which serves.
 fn cluster(seed: u64, nodes: usize) -> World {
     let nodes: Vec<_> = directives(nodes).into_iter().map(|directive| (1, directive)).collect();
-    let mut world = World::told_with_links(seed, 1, 2, &nodes);
+    let mut world = World::told(seed, 1, 2, &shard_config(), &nodes);
     world.run(100_000, |world| world.is_serving(0));
     // Heartbeats would have shown the way on each link.
     for link in [Link::Second, Link::First] {

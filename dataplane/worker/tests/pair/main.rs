@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job")]
 
 mod client;
+mod cluster;
 mod flood;
 mod ingress;
 mod ipv6;
@@ -11,6 +12,7 @@ mod keys;
 mod lan;
 mod latency;
 mod links;
+mod majority;
 mod network;
 mod rejoin;
 mod scripted;
@@ -32,9 +34,7 @@ use engine::seq::SeqNumber;
 use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::{Segment, SegmentHeader};
 use engine::wire::{Checksums, arp, checksum, ipv4, tcp};
-use replication::{
-    Directive, Epoch, GateMode, Incarnation, MAX_PEERS, Majority, Path, PeerIndex, Report, Role,
-};
+use replication::{Directive, Epoch, GateMode, Incarnation, Path, PeerIndex, Report, Role};
 use worker::{Event, MonotonicClock, Steward, spawn};
 
 use client::{Client, Work};
@@ -439,16 +439,7 @@ impl Steward for Alone {
         _report: &Report,
         _emit: &mut impl FnMut(Path, PeerIndex, &[u8]),
     ) -> Directive {
-        Directive {
-            epoch: Epoch(1),
-            role: OPEN,
-            silent: false,
-            logs: [None; MAX_PEERS],
-            quiesce: 0,
-            passes_on: None,
-            solicits: false,
-            majority: Majority::NONE,
-        }
+        Directive { epoch: Epoch(1), role: OPEN, ..Directive::SPARE }
     }
 
     fn next_deadline_us(&self) -> Option<u64> {

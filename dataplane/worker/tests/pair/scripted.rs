@@ -10,8 +10,8 @@ use engine::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, Mac};
 use engine::wire::segment::Segment;
 use engine::wire::{Checksums, arp, ipv4, udp};
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Numbers, Path,
-    PeerIndex, PendingLog, RecordKind, Report, Role, Session, SessionConfig, Votes,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, Numbers, Path, PeerIndex, PendingLog,
+    RecordKind, Report, Role, Session, SessionConfig, Votes,
 };
 use worker::{At, Event, Steward};
 
@@ -20,25 +20,13 @@ use crate::{STRANGER, STRANGER_MAC, frame, syn_from};
 
 /// Of an MTU of 1500, beside the headers of IPv4 and UDP.
 const MAX_DATAGRAM: usize = 1472;
-const SERVING: Directive = Directive {
-    epoch: Epoch(2),
-    role: Role::Primary(GateMode::Open),
-    silent: false,
-    logs: [None; MAX_PEERS],
-    quiesce: 0,
-    passes_on: None,
-    solicits: false,
-    majority: Majority::NONE,
-};
+const SERVING: Directive =
+    Directive { epoch: Epoch(2), role: Role::Primary(GateMode::Open), ..Directive::SPARE };
 const FOLLOWING: Directive = Directive {
     epoch: Epoch(1),
     role: Role::Backup,
-    silent: false,
     logs: [Some(FOLLOWED), None, None],
-    quiesce: 0,
-    passes_on: None,
-    solicits: false,
-    majority: Majority::NONE,
+    ..Directive::SPARE
 };
 const FOLLOWED: Log = Log {
     epoch: Epoch(1),

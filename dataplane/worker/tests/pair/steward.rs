@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use replication::{
-    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Majority, Path, PeerIndex,
-    Report, Role, Transfer, Votes,
+    Directive, Epoch, GateMode, Incarnation, Link, Log, MAX_PEERS, Path, PeerIndex, Report, Role,
+    Transfer, Votes,
 };
 use worker::Steward;
 
@@ -286,8 +286,7 @@ impl Steward for TestSteward {
             logs: self.logs(),
             quiesce: if self.quiesce.1 { self.quiesce.0 } else { 0 },
             passes_on: (self.yielded && self.peer_serves).then_some(PEER),
-            solicits: false,
-            majority: Majority::NONE,
+            ..Directive::SPARE
         }
     }
 

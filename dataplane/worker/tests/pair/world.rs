@@ -218,16 +218,15 @@ fn node_of((crew, lan, links): TestCrew, order: Arc<AtomicU8>) -> Node {
 }
 
 /// One of several nodes, for which the test decides.
-fn told_node(
-    (nodes, links): (usize, usize),
-    index: usize,
-    workers: u16,
-    directive: Directive,
-) -> Node {
-    let (incarnation, told) = (Incarnation(100 + index as u64), Told::new(directive));
-    let config = config_among(nodes, links, index, incarnation, shard_config());
+fn told_node(config: NodeConfig, index: usize, workers: u16, directive: Directive) -> Node {
+    let told = Told::new(directive);
     let crew = crew_from(config, index, workers, AnySteward::Told(told.clone()));
     Node { told: Some(told), ..node_of(crew, Arc::default()) }
+}
+
+/// The first run of a node.
+fn incarnation_of(index: usize) -> Incarnation {
+    Incarnation(100 + index as u64)
 }
 
 impl Node {
@@ -256,8 +255,7 @@ impl World {
     ) -> World {
         let [first, second] = shards;
         let node = |index: usize, shard| {
-            let incarnation = Incarnation(100 + index as u64);
-            run_of(index, incarnation, workers[index], shard, ingress)
+            run_of(index, incarnation_of(index), workers[index], shard, ingress)
         };
         World::of_nodes(seed, clients, vec![node(0, first), node(1, second)], ingress)
     }
@@ -268,20 +266,18 @@ impl World {
         World::of_nodes(0, 0, nodes.into(), Ingress::Switch)
     }
 
-    /// Nodes with so many workers each, for which the test decides.
-    pub fn told(seed: u64, clients: usize, nodes: &[(u16, Directive)]) -> World {
-        World::told_with_links(seed, clients, 1, nodes)
-    }
-
-    /// The same, with one or two links.
-    pub fn told_with_links(
+    /// Nodes with so many workers each, and one or two links, for which the test decides.
+    pub fn told(
         seed: u64,
         clients: usize,
         links: usize,
+        shard: &Config,
         nodes: &[(u16, Directive)],
     ) -> World {
         let told = |(index, (workers, directive)): (usize, &(u16, Directive))| {
-            told_node((nodes.len(), links), index, *workers, *directive)
+            let config =
+                config_among(nodes.len(), links, index, incarnation_of(index), shard.clone());
+            told_node(config, index, *workers, *directive)
         };
         let nodes = nodes.iter().enumerate().map(told).collect();
         World::at_start(seed, clients, nodes, Ingress::Switch)
@@ -415,6 +411,11 @@ impl World {
     /// Loses what waits for a node on the LAN.
     pub fn forget_input(&mut self, node: usize) {
         self.nodes[node].lan.forget_input();
+    }
+
+    /// The same of its first link.
+    pub fn forget_link_input(&mut self, node: usize) {
+        self.nodes[node].links[0].forget_input();
     }
 
     /// Lets a frame come out of a node's port as if it had been on the wire.
