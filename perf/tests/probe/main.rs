@@ -18,6 +18,9 @@ use servers::*;
 
 /// A pause that no scheduler makes by accident.
 const PAUSE: Duration = Duration::from_millis(600);
+/// What of a pause shows at least, in microseconds: socket buffers that still take data and a
+/// reader that the scheduler holds back hide its beginning.
+const PAUSE_SEEN_US: u64 = 300_000;
 
 fn start(arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_holdfast-probe"))
@@ -94,9 +97,8 @@ fn echo_sees_a_pause_in_every_message_that_it_delays() {
     let result = run("echo", serve(pausing), &["--interval", "20", "--duration", "1.5"]);
     assert_right(&result);
     let report = &result.1;
-    let (gap_us, pause_us) = (report["longest_gap_us"].as_u64().unwrap(), 600_000);
-    assert!(gap_us >= pause_us - 20_000, "{report}");
-    assert!(report["latency_us"]["max"].as_u64().unwrap() >= pause_us - 20_000, "{report}");
+    assert!(report["longest_gap_us"].as_u64().unwrap() >= PAUSE_SEEN_US, "{report}");
+    assert!(report["latency_us"]["max"].as_u64().unwrap() >= PAUSE_SEEN_US, "{report}");
     assert!(report["latency_us"]["p90"].as_u64().unwrap() >= 100_000, "open loop: {report}");
     let began_us = u128::from(report["longest_gap_at_unix_us"].as_u64().unwrap());
     let start_us = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
@@ -189,7 +191,7 @@ fn upload_sees_a_pause_of_the_receiver() {
     let result = run("upload", target, &["--bytes", "16000000"]);
     assert_right(&result);
     assert_eq!(result.1["bytes"], 16_000_000);
-    assert!(result.1["longest_gap_us"].as_u64().unwrap() >= 500_000, "{}", result.1);
+    assert!(result.1["longest_gap_us"].as_u64().unwrap() >= PAUSE_SEEN_US, "{}", result.1);
 }
 
 #[test]
@@ -286,7 +288,7 @@ fn meter_times_what_comes_through_a_pipe() {
     let result = finish(child);
     assert_right(&result);
     assert_eq!(result.1["bytes"], 2000);
-    assert!(result.1["longest_gap_us"].as_u64().unwrap() >= 500_000, "{}", result.1);
+    assert!(result.1["longest_gap_us"].as_u64().unwrap() >= PAUSE_SEEN_US, "{}", result.1);
 }
 
 #[test]
