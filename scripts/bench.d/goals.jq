@@ -76,6 +76,8 @@ def goal($number; $part; $what; $unit; value; judgement; $names):
         median("rejoin_100000_pause"); at_most(5); ["rejoin_100000_pause", "rejoin_100000_time"]),
     goal(10; "many"; "the same with 1,000,000 (100,000 when quick)"; "ms"; median("rejoin_many_pause");
         at_most(20); ["rejoin_many_pause", "rejoin_many_time"]),
+    goal(10; "switchover"; "a switchover with 10,000: the longest pause"; "ms"; median("switchover_10000_pause");
+        at_most(2); ["switchover_10000_pause", "switchover_10000_alive"]),
     goal(11; "bulk"; "bulk upload of the pair, log encrypted to log in the clear"; "ratio";
         ratio("pair_up"; "plain_up"); at_least(0.9); ["pair_up", "plain_up"])
 ]

@@ -58,6 +58,7 @@ many_idle          | veth_many   | 6     | Holdfast pair, many idle connections,
 memif_takeover     | memif_kicks | 8     | Holdfast pair, takeover of 100,000 connections over memif
 rejoin_100000      | memif_back  | 10    | Holdfast pair, a node comes back to 100,000 connections over memif
 rejoin_many        | memif_backs | 10    | Holdfast pair, a node comes back to many connections over memif
+switchover_10000   | veth_10000  | 10    | Holdfast pair, the service goes to node b and back, 10,000 connections over af_packet
 takeover           | veth_100000 | 8     | Holdfast pair, takeover of 100,000 connections over af_packet
 '
 
@@ -81,6 +82,7 @@ stage_veth_two() { serve_in_lab af_packet a 20000 "$CALM_MS" 0,1; }
 stage_veth_pair() { serve_in_lab af_packet 'a b' 20000 "$CALM_MS"; }
 stage_tap() { serve_in_lab tap a 20000 "$CALM_MS"; }
 stage_veth_many() { serve_in_lab af_packet 'a b' $((MANY + 2000)) 50 && plug_in_generator; }
+stage_veth_10000() { serve_in_lab af_packet 'a b' 12000 "$CALM_MS" && plug_in_generator; }
 stage_veth_100000() { serve_in_lab af_packet 'a b' 102000 50 && plug_in_generator; }
 
 # --- how a load is run --------------------------------------------------------------------------
@@ -356,6 +358,21 @@ rejoin() {
     open_at b "$count" || die "node b holds fewer than $count connections after it came back"
 }
 a_is_alone() { node_status a | jq -e '.in_sync == false' >/dev/null; }
+
+# The node that gave the service away tells how long nobody served; the longer of the two times counts.
+measure_switchover_10000() {
+    local node
+    hold 10000 15
+    for node in a b; do
+        until_true 10 "the lab's pair to be in sync" lab_in_sync
+        "$HOLDFAST" switchover --wait -s "$LAB_DIR/$node.sock" >/dev/null
+    done
+    value switchover_10000_pause \
+        "$(lab_status '[.a, .b | .details.member.switchover | .peer_serves_us - .began_us] | max / 1000')" ms
+    until_true "$PATIENCE_S" "the holder to end (see $WORK/holder.log)" is_gone holder
+    jq -c '{name: "switchover_10000_alive", value: .connections.alive, unit: "connections"}' "$WORK/held.json"
+}
+lab_in_sync() { [ "$(lab_status '[.a, .b | .in_sync and (.details.member.in_sync | length) == 2] | all')" = true ]; }
 
 # Each kicked connection sends one packet, and b sends next to nothing before: so the client's end of its
 # veth tells when the last one left. The node's own timeline tells how long the first one took.

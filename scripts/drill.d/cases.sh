@@ -379,6 +379,8 @@ run_case() {
         [ $((RANDOM % 2)) -eq 0 ] || direction=upload
         start_clients "$direction"
         sleep "$(awk -v ms=$((300 + RANDOM % 300)) 'BEGIN { print ms / 1000 }')"
+        # The start of the clients may have held a node up for longer than the detection timeout.
+        settle
         "case_${name//-/_}"
         settle
     fi
