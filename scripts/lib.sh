@@ -57,6 +57,17 @@ hold_back() {
     done
 }
 
+# write_idle own|share|doze FILE: keys of a profile, for one with a core of its own, for one who shares it,
+# and for one who shares it and waits for a single packet.
+write_idle() {
+    local sleep='[idle]\nstrategy = "sleep"\nyield_polls = 0\n'
+    case $1 in
+    own) printf '[idle]\nstrategy = "spin"\n' ;;
+    share) printf '%bspin_polls = 16\nsleep_us = 30\n' "$sleep" ;;
+    doze) printf '%bspin_polls = 0\nsleep_us = 5\n' "$sleep" ;;
+    esac >"$2"
+}
+
 # Microseconds as a readable duration.
 readable_us() {
     awk -v us="$1" 'BEGIN { if (us < 1000) printf "%d us", us; else if (us < 1e6) printf "%.1f ms", us / 1e3;

@@ -18,17 +18,6 @@ GENERATOR_SOURCES=10.77.0.110-10.77.0.140
 GENERATOR_ADDRESS6=fd77::11/64
 GENERATOR_SOURCES6=fd77::110-fd77::140
 
-# write_idle own|share|doze FILE: keys of a profile, for one with a core of its own, for one who shares it,
-# and for one who shares it and waits for a single packet.
-write_idle() {
-    local sleep='[idle]\nstrategy = "sleep"\nyield_polls = 0\n'
-    case $1 in
-    own) printf '[idle]\nstrategy = "spin"\n' ;;
-    share) printf '%bspin_polls = 16\nsleep_us = 30\n' "$sleep" ;;
-    doze) printf '%bspin_polls = 0\nsleep_us = 5\n' "$sleep" ;;
-    esac >"$2"
-}
-
 # --- over memif ---------------------------------------------------------------------------------
 
 memif_device() { printf 'role=%s,socket=%s' "$1" "$WORK/$2.sock"; } # memif_device server|client NAME
