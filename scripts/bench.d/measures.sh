@@ -74,8 +74,8 @@ stage_memif_pair() { serve_pair_over_memif 1500 20000; }
 stage_memif_plain() { LINK_ENCRYPTION=none serve_pair_over_memif 1500 20000; }
 stage_memif_pair6() { LINK_IPV6=yes serve_pair_over_memif 1500 20000; }
 stage_memif_kicks() { serve_pair_over_memif 1500 110000 && drain_node_b; }
-stage_memif_back() { SHARDS=8 serve_pair_over_memif 1500 110000; }
-stage_memif_backs() { SHARDS=32 serve_pair_over_memif 1500 $((MANY + 50000)); }
+stage_memif_back() { SHARDS=16 serve_pair_over_memif 1500 110000; }
+stage_memif_backs() { SHARDS=64 serve_pair_over_memif 1500 $((MANY + 50000)); }
 stage_kernel() { serve_from_kernel; }
 stage_veth() { serve_in_lab af_packet a 20000 "$CALM_MS"; }
 stage_veth_two() { serve_in_lab af_packet a 20000 "$CALM_MS" 0,1; }
@@ -343,6 +343,8 @@ rejoin() {
     spawn holder "$PERF" idle --target "$VIP:$ECHO" -n "$count" --hold 600 --handshakes 1024 "${BACKEND[@]}" --quiet
     until_true "$PATIENCE_S" "$count connections to be open (see $WORK/holder.log)" all_held_or_died "$count"
     must_run holder
+    # Node a has its core to itself: neither who asks for the status nor the start of node b may take it.
+    taskset -pc "$CLIENT_CORE" $BASHPID >/dev/null
     kill -KILL "$(pid_of holder)" "$(pid_of node-b)"
     until_true 10 "node b to be gone" is_gone node-b
     until_true 10 "node a to know" a_is_alone
