@@ -146,8 +146,10 @@ impl Client for Exchange {
                 self.connection.fail(now_us, Failure::Unfinished);
             }
             Second::AfterStop(after_us) => self.second = Second::At(now_us + after_us),
-            // A connection that is not due yet never will be.
-            Second::Never if self.connection.is_new() => self.connection.finish(now_us),
+            // A connection that is not due yet never will be; one that is late will be opened.
+            Second::Never if self.connection.is_new() && now_us < self.start_us => {
+                self.connection.finish(now_us);
+            }
             Second::Never | Second::At(_) | Second::Sent => {}
         }
     }

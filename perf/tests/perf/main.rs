@@ -165,13 +165,13 @@ fn harm_is_marked_and_its_pauses_are_told() {
     });
     let output = perf("failover --at 0.2 --command")
         .arg(format!("touch {}", file.display()))
-        .args(format!("-- rpc {} -n 3 --duration 1", common(target)).split_whitespace())
+        .args(format!("-- rpc {} -n 3 --duration 3", common(target)).split_whitespace())
         .output()
         .unwrap();
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{result}");
     assert_eq!(result["stalls"]["count"], 3);
-    assert!(result["stalls"]["p50_us"].as_u64().unwrap() >= 200_000, "{}", result["stalls"]);
+    assert!(result["stalls"]["p50_us"].as_u64().unwrap() >= 150_000, "{}", result["stalls"]);
     let marks = result["marks"].as_array().unwrap();
     assert_eq!(marks.len(), 1);
     assert!(marks[0]["at_us"].as_u64().unwrap() >= 200_000);
@@ -194,7 +194,7 @@ fn interrupted_run_tells_its_results_so_far() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    receiver.recv_timeout(Duration::from_secs(60)).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -61,7 +61,7 @@ fn assert_failure(result: &(i32, Value), text: &str) {
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "gave up waiting for {what}");
         thread::sleep(Duration::from_millis(2));
@@ -143,7 +143,7 @@ fn silent_server_is_unfinished_business() {
         thread::sleep(Duration::from_secs(60));
         drop(stream);
     };
-    let arguments = ["--duration", "0.2", "--grace", "0.3"];
+    let arguments = ["--duration", "0.5", "--grace", "1"];
     let result = run("echo", serve(silent), &arguments);
     assert_failure(&result, "not finished");
     assert!(result.1["longest_gap_us"].as_u64().unwrap() >= 300_000);
@@ -178,7 +178,7 @@ fn download_verifies_all_bytes_and_the_fin() {
 
 #[test]
 fn endless_download_ends_when_its_time_is_over() {
-    let result = run("download", serve(stream_endless), &["--endless", "--duration", "0.3"]);
+    let result = run("download", serve(stream_endless), &["--endless", "--duration", "1"]);
     assert_right(&result);
     assert!(result.1["bytes"].as_u64().unwrap() > 100_000);
     assert!(result.1["duration_us"].as_u64().unwrap() < 10_000_000, "no grace was needed");
@@ -197,7 +197,7 @@ fn upload_sees_a_pause_of_the_receiver() {
 #[test]
 fn upload_without_a_length_ends_when_its_time_is_over() {
     let target = serve(|stream| discard_with_pause(stream, u64::MAX, PAUSE));
-    let result = run("upload", target, &["--duration", "0.3"]);
+    let result = run("upload", target, &["--duration", "1"]);
     assert_right(&result);
     assert!(result.1["bytes"].as_u64().unwrap() > 0);
 }
@@ -259,7 +259,7 @@ fn idle_connection_that_died_is_counted() {
             echo(stream);
         }
     });
-    let (code, report) = run("idle", target, &["-n", "10", "--hold", "0.5"]);
+    let (code, report) = run("idle", target, &["-n", "10", "--hold", "2"]);
     assert_eq!((code, &report["alive"], &report["errors"]), (1, &9.into(), &1.into()), "{report}");
 }
 

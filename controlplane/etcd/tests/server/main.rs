@@ -80,7 +80,7 @@ impl Node {
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "gave up waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -98,14 +98,14 @@ fn two_nodes_agree_and_others_changes_are_heard_of_at_once() {
     let won = outcomes.iter().filter(|outcome| **outcome == Proposal::Won).count();
     assert_eq!(won, 1, "{outcomes:?}");
     until("a watch", || b.keeper.status().borrow().watches);
-    // No look by the clock brings ten changes in that time.
+    // By looks at the clock ten changes would take as many seconds.
     let began = Instant::now();
     for _ in 0..10 {
         let next = a.next();
         assert_eq!(a.change(&next), Proposal::Won);
         until("the watch to tell", || b.epoch() == next.epoch.0);
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -147,20 +147,20 @@ fn etcd_is_killed_again_and_again_while_changes_are_made() {
     let mut etcd = Etcd::start();
     keeper::make(&setup(&[etcd.port], KEY)).unwrap();
     let mut nodes = ["a", "b"].map(|name| Node::start(name, setup(&[etcd.port], KEY)));
-    let (mut won, mut epochs) = (0, Vec::new());
+    let (mut won, mut proposed) = (Vec::new(), 0);
     for round in 0..6 {
         let mut asked = [None, None];
         for _ in 0..40 {
             for (node, asked) in nodes.iter_mut().zip(&mut asked) {
                 node.register.refresh();
-                let next = asked.take().unwrap_or_else(|| node.next());
+                let next = asked.take().unwrap_or_else(|| {
+                    proposed += 1;
+                    node.next()
+                });
                 match node.ask(&next) {
                     Proposal::Pending => *asked = Some(next),
                     Proposal::Lost => {}
-                    Proposal::Won => {
-                        won += 1;
-                        epochs.push(next.epoch.0);
-                    }
+                    Proposal::Won => won.push(next.epoch.0),
                 }
             }
             std::thread::sleep(Duration::from_millis(round));
@@ -171,15 +171,23 @@ fn etcd_is_killed_again_and_again_while_changes_are_made() {
             if let Some(next) = asked
                 && node.change(&next) == Proposal::Won
             {
-                won += 1;
-                epochs.push(next.epoch.0);
+                won.push(next.epoch.0);
             }
         }
     }
-    epochs.sort_unstable();
-    epochs.dedup();
-    assert_eq!(epochs.len(), won, "each epoch was won once");
-    until("both to know the end", || nodes.iter_mut().all(|node| node.epoch() == won as u64));
+    let (wins, last) = (won.len(), won.iter().max().copied().unwrap_or_default());
+    won.sort_unstable();
+    won.dedup();
+    assert_eq!(won.len(), wins, "each epoch was won once");
+    let mut newcomer = Node::start("c", setup(&[etcd.port], KEY));
+    until("all to know the end", || {
+        let [a, b] = &mut nodes;
+        let end = newcomer.epoch();
+        // A node may not hear that its change was made before it hears of the next one.
+        end >= last && (end, end) == (a.epoch(), b.epoch())
+    });
+    let end = newcomer.epoch();
+    assert!(end <= proposed, "{end} changes of {proposed} that were asked for");
 }
 
 #[test]

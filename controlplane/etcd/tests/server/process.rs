@@ -53,7 +53,7 @@ impl Etcd {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().expect("etcd starts: run scripts/setup"));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.try_request("/v3/kv/range", r#"{"key":"YQ=="}"#).is_none() {
             assert!(Instant::now() < deadline, "etcd does not answer");
             std::thread::sleep(Duration::from_millis(20));

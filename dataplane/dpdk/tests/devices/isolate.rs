@@ -78,7 +78,7 @@ pub fn is_root() -> bool {
 
 /// Polls until `done` gives something.
 pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = done() {
             return value;
