@@ -130,6 +130,9 @@ pub struct DownloadArgs {
     /// Where in the pattern byte 0 lies, for a service with a seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub offset: u64,
+    /// No faster than this for each connection, in Mbit/s of payload
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
 }
 
 /// Arguments of `upload`.
@@ -141,6 +144,9 @@ pub struct UploadArgs {
     /// Send so many bytes; without it, send until the time is over
     #[arg(long, value_name = "N")]
     pub bytes: Option<u64>,
+    /// No faster than this for each connection, in Mbit/s of payload
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
 }
 
 /// Arguments of `upload-echo`.
@@ -152,6 +158,9 @@ pub struct UploadEchoArgs {
     /// Bytes to send and to get back
     #[arg(long, value_name = "N", default_value_t = 64 << 20)]
     pub bytes: u64,
+    /// No faster than this for each connection, in Mbit/s of payload
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
 }
 
 /// Arguments of `halfclose`.

@@ -13,6 +13,7 @@ mod clock;
 mod commands;
 mod connection;
 mod histogram;
+mod pace;
 mod report;
 mod runner;
 mod stall;

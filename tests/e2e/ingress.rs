@@ -1,7 +1,7 @@
 //! A bridge that floods what is for the service: the node that takes over has heard the clients
 //! itself.
 
-use crate::lab::{Client, ECHO, Lab, VMAC, let_flow, wait_for};
+use crate::lab::{Client, ECHO, Lab, RATE, VMAC, let_flow, wait_for};
 use crate::takeover::{serving, survives_in};
 
 const DISCARD6: &str = "[fd77::100]:9";
@@ -54,7 +54,7 @@ fn service_may_have_a_group_address() {
     };
     let clients = [
         probe("echo", ECHO, &["-n", "10", "--size", "64", "--interval", "10"]),
-        probe("upload", DISCARD6, &[]),
+        probe("upload", DISCARD6, &RATE),
     ];
     let_flow(1000);
     lab.run(&["kill", "a"]);

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::lab::{Client, Lab, VIP6, VMAC, let_flow, wait_for};
+use crate::lab::{Client, Lab, RATE, VIP6, VMAC, let_flow, wait_for};
 
 const ECHO: &str = "[fd77::100]:7";
 const DISCARD: &str = "[fd77::100]:9";
@@ -11,7 +11,7 @@ const STREAM_N: &str = "[fd77::100]:20";
 
 fn download(lab: &Lab) -> Client {
     let mut curl = lab.client("curl");
-    curl.args(["-6", "--silent", "--show-error", "--limit-rate", "16M", "--max-time", "60"])
+    curl.args(["-6", "--silent", "--show-error", "--limit-rate", "3M", "--max-time", "60"])
         .args(["-o", lab.scratch("download").to_str().expect("UTF-8")])
         .arg(format!("http://[{VIP6}]/big.bin"));
     Client::start("curl", curl)
@@ -25,10 +25,10 @@ fn all_clients(lab: &Lab, stop: &str) -> Vec<Client> {
     };
     vec![
         download(lab),
-        probe("download", STREAM, &[&["--endless"][..], &until].concat()),
-        probe("download", STREAM_N, &["--bytes", "50000000"]),
-        probe("upload", DISCARD, &until),
-        probe("upload-echo", ECHO, &["--bytes", "30000000"]),
+        probe("download", STREAM, &[&["--endless"][..], &RATE, &until].concat()),
+        probe("download", STREAM_N, &[["--bytes", "8000000"], RATE].concat()),
+        probe("upload", DISCARD, &[&RATE[..], &until].concat()),
+        probe("upload-echo", ECHO, &[["--bytes", "8000000"], RATE].concat()),
         echo(lab, stop),
         probe("idle", ECHO, &["-n", "50", "--until-file", stop]),
     ]
@@ -38,7 +38,7 @@ fn all_clients(lab: &Lab, stop: &str) -> Vec<Client> {
 fn lab_with_file() -> (Lab, Vec<u8>) {
     let lab = Lab::up();
     let bytes: Vec<u8> =
-        (0..48_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+        (0..10_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     lab.offer("big.bin", &bytes);
     (lab, bytes)
 }

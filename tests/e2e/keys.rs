@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::lab::{DISCARD, ECHO, Lab, STREAM, holdfast_path, let_flow, wait_for};
+use crate::lab::{DISCARD, ECHO, Lab, RATE, STREAM, holdfast_path, let_flow, wait_for};
 
 const NODES: [&str; 2] = ["a", "b"];
 const OLD: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -29,16 +29,15 @@ fn counter(status: &Value, node: &str, part: &str, name: &str) -> u64 {
 
 #[test]
 fn keys_rotate_under_load_and_nobody_pauses() {
-    let lab = Lab::up();
+    let lab = Lab::up().patient();
     NODES.iter().for_each(|node| write_keys(&lab, node, &[OLD]));
-    // A machine that stands still for a moment must not change the roles, which are watched here.
-    lab.start_with(&[("LAB_DETECTION_MS", "500")]);
+    lab.run(&["start"]);
     let stop = lab.scratch("stop");
     let stop_text = stop.to_str().expect("UTF-8");
     let until = ["--duration", "60", "--until-file", stop_text];
     let clients = [
-        lab.probe(&[&["upload", "--target", DISCARD][..], &until].concat()),
-        lab.probe(&[&["download", "--target", STREAM, "--endless"][..], &until].concat()),
+        lab.probe(&[&["upload", "--target", DISCARD][..], &RATE, &until].concat()),
+        lab.probe(&[&["download", "--target", STREAM, "--endless"][..], &RATE, &until].concat()),
         lab.probe(
             &[&["echo", "--target", ECHO, "-n", "20", "--interval", "5"][..], &until].concat(),
         ),

@@ -17,7 +17,11 @@ pub const STREAM: &str = "10.77.0.100:19";
 pub const STREAM_N: &str = "10.77.0.100:20";
 pub const VIP6: &str = "fd77::100";
 pub const VMAC: &str = "02:48:46:4d:00:64";
+/// For bulk transfers: without it they take all of two cores, and a test waits for each of its turns.
+pub const RATE: [&str; 2] = ["--rate", "20"];
 
+/// The detection timeout of [`Lab::patient`].
+const PATIENT: [(&str, &str); 1] = [("LAB_DETECTION_MS", "500")];
 /// The longest that any client of these tests may take, seconds.
 const CLIENT_DEADLINE_S: u64 = 90;
 
@@ -26,6 +30,8 @@ static ONE_LAB: Mutex<()> = Mutex::new(());
 
 pub struct Lab {
     scratch: tempfile::TempDir,
+    /// Of `scripts/lab`, for all of its commands.
+    settings: &'static [(&'static str, &'static str)],
     _only: MutexGuard<'static, ()>,
 }
 
@@ -40,7 +46,14 @@ impl Lab {
         let only = ONE_LAB.lock().unwrap_or_else(PoisonError::into_inner);
         lab(&["down"]);
         lab(&[&["up"], arguments].concat());
-        Self { scratch: tempfile::tempdir().unwrap(), _only: only }
+        Self { scratch: tempfile::tempdir().unwrap(), settings: &[], _only: only }
+    }
+
+    /// For who watches that roles do not change: a machine that stands still for a moment must not
+    /// change them.
+    pub fn patient(mut self) -> Self {
+        self.settings = &PATIENT;
+        self
     }
 
     /// The lab with both nodes running and in sync.
@@ -75,7 +88,7 @@ impl Lab {
 
     /// Runs a command of `scripts/lab`; panics with its words if it fails.
     pub fn run(&self, arguments: &[&str]) -> String {
-        lab(arguments)
+        lab_with(self.settings, arguments)
     }
 
     pub fn primary(&self) -> String {
@@ -243,7 +256,13 @@ fn script(name: &str) -> PathBuf {
 }
 
 fn lab(arguments: &[&str]) -> String {
-    let output = Command::new(script("lab")).args(arguments).output().expect("scripts/lab runs");
+    lab_with(&[], arguments)
+}
+
+fn lab_with(settings: &[(&str, &str)], arguments: &[&str]) -> String {
+    let mut command = Command::new(script("lab"));
+    command.args(arguments).envs(settings.iter().copied());
+    let output = command.output().expect("scripts/lab runs");
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "lab {arguments:?} failed:\n{stdout}\n{stderr}");
     stdout.trim_end().into()

@@ -63,7 +63,7 @@ fn nothing_happened(lab: &Lab) {
 #[test]
 fn clients_notice_nothing_when_one_link_after_the_other_is_lost() {
     let lab = survives_in(
-        Lab::up_with(&["--links", "2"]),
+        Lab::up_with(&["--links", "2"]).patient(),
         &[],
         |lab| {
             assert!(both_take(lab, 1));
@@ -87,7 +87,7 @@ fn clients_notice_nothing_when_one_link_after_the_other_is_lost() {
 #[test]
 fn clients_notice_nothing_when_a_link_carries_one_way_alone() {
     let lab = survives_in(
-        Lab::up_with(&["--links", "2"]),
+        Lab::up_with(&["--links", "2"]).patient(),
         &[],
         |lab| {
             lab.run(&["loss", "link", "100", "a"]);
@@ -105,7 +105,7 @@ fn clients_notice_nothing_when_a_link_carries_one_way_alone() {
 #[test]
 fn loss_of_both_links_makes_the_backup_a_spare_until_one_is_back() {
     survives_in(
-        Lab::up_with(&["--links", "2"]),
+        Lab::up_with(&["--links", "2"]).patient(),
         &[],
         |lab| {
             lab.run(&["loss", "link", "100"]);

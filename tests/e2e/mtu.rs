@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::lab::{Client, Lab, VIP, VIP6, in_namespace, wait_for};
+use crate::lab::{Client, Lab, RATE, VIP, VIP6, in_namespace, wait_for};
 
 /// Where the far clients are, and the router's interface towards them.
 const FAR: &str = "hf-far";
@@ -76,7 +76,7 @@ impl<'a> Far<'a> {
         let target = format!("{address}:19");
         let until = ["--duration", "60", "--until-file", stop];
         let download = ["download", "--target", &target, "--endless"];
-        self.0.probe_in(FAR, &[&download[..], &until].concat())
+        self.0.probe_in(FAR, &[&download[..], &RATE, &until].concat())
     }
 }
 

@@ -1,45 +1,30 @@
 //! Nodes die, freeze and lose frames; clients must not notice more than a pause.
 
-use crate::lab::{Client, DISCARD, ECHO, Lab, STREAM, STREAM_N, VIP, let_flow, wait_for};
+use crate::lab::{Client, DISCARD, ECHO, Lab, RATE, STREAM, STREAM_N, VIP, let_flow, wait_for};
 
 /// One client of each kind. They run until `stop` appears or their bytes are through.
 fn all_clients(lab: &Lab, stop: &str) -> Vec<Client> {
     let mut curl = lab.client("curl");
-    curl.args(["--silent", "--show-error", "--limit-rate", "16M", "--max-time", "60"])
+    curl.args(["--silent", "--show-error", "--limit-rate", "3M", "--max-time", "60"])
         .args(["-o", lab.scratch("download").to_str().expect("UTF-8")])
         .arg(format!("http://{VIP}/big.bin"));
+    let until = ["--duration", "60", "--until-file", stop];
+    let probe = |command: &str, target: &str, more: &[&str]| {
+        lab.probe(&[&[command, "--target", target], more].concat())
+    };
     vec![
         Client::start("curl", curl),
-        lab.probe(&[
-            "download",
-            "--target",
-            STREAM,
-            "--endless",
-            "--duration",
-            "60",
-            "--until-file",
-            stop,
-        ]),
-        lab.probe(&["download", "--target", STREAM_N, "--bytes", "50000000"]),
-        lab.probe(&["upload", "--target", DISCARD, "--duration", "60", "--until-file", stop]),
-        lab.probe(&["upload-echo", "--target", ECHO, "--bytes", "30000000"]),
-        lab.probe(&[
+        probe("download", STREAM, &[&["--endless"][..], &RATE, &until].concat()),
+        probe("download", STREAM_N, &[["--bytes", "8000000"], RATE].concat()),
+        probe("upload", DISCARD, &[&RATE[..], &until].concat()),
+        probe("upload-echo", ECHO, &[["--bytes", "8000000"], RATE].concat()),
+        probe(
             "echo",
-            "--target",
             ECHO,
-            "-n",
-            "20",
-            "--size",
-            "64",
-            "--interval",
-            "10",
-            "--duration",
-            "60",
-            "--until-file",
-            stop,
-        ]),
-        lab.probe(&["halfclose", "--target", ECHO, "--hold-until-file", stop]),
-        lab.probe(&["idle", "--target", ECHO, "-n", "50", "--until-file", stop]),
+            &[&["-n", "20", "--size", "64", "--interval", "10"][..], &until].concat(),
+        ),
+        probe("halfclose", ECHO, &["--hold-until-file", stop]),
+        probe("idle", ECHO, &["-n", "50", "--until-file", stop]),
     ]
 }
 
@@ -60,7 +45,7 @@ pub fn survives_in(
     recovered: impl Fn(&Lab) -> bool,
 ) -> Lab {
     let bytes: Vec<u8> =
-        (0..48_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+        (0..10_000_000u64).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     lab.offer("big.bin", &bytes);
     lab.run(&["start"]);
     for command in prepare {

@@ -4,6 +4,7 @@ use crate::args::DownloadArgs;
 use crate::bytes::verify_pattern;
 use crate::client::{BURSTS, Client, Interest, Tools};
 use crate::connection::{Connection, Failure};
+use crate::pace::Pace;
 
 /// One downloading connection.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Download {
     offset: u64,
     /// What is left of the request line.
     request: Vec<u8>,
+    pace: Pace,
     stopping: bool,
 }
 
@@ -27,13 +29,20 @@ impl Download {
             total: args.bytes,
             offset: args.offset,
             request: request.into_bytes(),
+            pace: Pace::new(args.rate),
             stopping: false,
         }
     }
 
     fn read(&mut self, now_us: u64, tools: &mut Tools) {
         for _ in 0..BURSTS {
-            let Some(len) = self.connection.read(now_us, &mut tools.buffer) else { return };
+            let most = usize::try_from(self.pace.allows(now_us)).unwrap_or(usize::MAX);
+            let most = most.min(tools.buffer.len());
+            if most == 0 {
+                return;
+            }
+            let Some(len) = self.connection.read(now_us, &mut tools.buffer[..most]) else { return };
+            self.pace.moved(len);
             let at = self.connection.record.bytes;
             if len == 0 {
                 return if self.total == Some(at) {
@@ -88,6 +97,11 @@ impl Client for Download {
     }
 
     fn interest(&self) -> Interest {
-        Interest { read: true, write: !self.request.is_empty() }
+        let read = self.pace.waits_until_us().is_none();
+        Interest { read, write: !self.request.is_empty() }
+    }
+
+    fn wake_at_us(&self) -> Option<u64> {
+        self.pace.waits_until_us()
     }
 }

@@ -3,6 +3,7 @@
 use crate::args::HalfcloseArgs;
 use crate::client::{Client, Interest, Tools};
 use crate::connection::Connection;
+use crate::pace::Pace;
 
 use super::upload_echo::RoundTrip;
 
@@ -24,7 +25,7 @@ impl Halfclose {
         let common = &args.common;
         Halfclose {
             connection: Connection::new(common.target),
-            trip: RoundTrip::new(common.seed, index, args.bytes),
+            trip: RoundTrip::new(common.seed, index, args.bytes, Pace::new(None)),
             reading: false,
         }
     }

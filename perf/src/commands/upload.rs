@@ -7,6 +7,7 @@ use perf::queue_depth::QueueDepth;
 use crate::args::UploadArgs;
 use crate::client::{BURSTS, Client, Interest, Tools};
 use crate::connection::{Connection, Failure};
+use crate::pace::Pace;
 
 /// Time between two questions how much is acknowledged.
 const SAMPLE_US: u64 = 1000;
@@ -18,6 +19,7 @@ pub struct Upload {
     /// Bytes to send; without it, until the stop.
     total: Option<u64>,
     written: u64,
+    pace: Pace,
     next_sample_us: u64,
     shut_down: bool,
 }
@@ -39,6 +41,7 @@ impl Upload {
             connection: Connection::new(args.common.target),
             total: args.bytes,
             written: 0,
+            pace: Pace::new(args.rate),
             next_sample_us: 0,
             shut_down: false,
         }
@@ -50,12 +53,14 @@ impl Upload {
 
     fn write(&mut self, now_us: u64, tools: &Tools) {
         for _ in 0..BURSTS {
-            let len = usize::try_from(self.left()).unwrap_or(usize::MAX).min(tools.buffer.len());
+            let len = self.left().min(self.pace.allows(now_us));
+            let len = usize::try_from(len).unwrap_or(usize::MAX).min(tools.buffer.len());
             if len == 0 {
                 break;
             }
             let taken = self.connection.write(now_us, &tools.buffer[..len]);
             self.written += taken as u64;
+            self.pace.moved(taken);
             if taken < len {
                 break;
             }
@@ -126,7 +131,9 @@ impl Client for Upload {
     }
 
     fn interest(&self) -> Interest {
-        Interest { read: true, write: self.left() > 0 }
+        // What waits for its time is looked at with the next sample.
+        let may_write = self.left() > 0 && self.pace.waits_until_us().is_none();
+        Interest { read: true, write: may_write }
     }
 
     fn wake_at_us(&self) -> Option<u64> {

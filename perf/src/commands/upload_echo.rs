@@ -4,6 +4,7 @@ use crate::args::UploadEchoArgs;
 use crate::bytes::Noise;
 use crate::client::{BURSTS, Client, Interest, Tools};
 use crate::connection::{Connection, Failure};
+use crate::pace::Pace;
 
 /// Positions of a connection that sends `total` bytes of noise and gets them back.
 #[derive(Debug)]
@@ -11,12 +12,13 @@ pub struct RoundTrip {
     noise: Noise,
     total: u64,
     written: u64,
+    pace: Pace,
 }
 
 impl RoundTrip {
-    /// The connection with this number.
-    pub fn new(seed: u64, index: u32, total: u64) -> RoundTrip {
-        RoundTrip { noise: Noise::new(seed, index), total, written: 0 }
+    /// The connection with this number, which sends no faster than `pace`.
+    pub fn new(seed: u64, index: u32, total: u64, pace: Pace) -> RoundTrip {
+        RoundTrip { noise: Noise::new(seed, index), total, written: 0, pace }
     }
 
     /// Whether there are bytes left to send.
@@ -24,10 +26,21 @@ impl RoundTrip {
         self.written < self.total
     }
 
+    /// Whether some of these may be sent now.
+    pub fn may_send(&self) -> bool {
+        self.is_sending() && self.waits_until_us().is_none()
+    }
+
+    /// When some may be sent, if none may before.
+    pub fn waits_until_us(&self) -> Option<u64> {
+        self.pace.waits_until_us().filter(|_| self.is_sending())
+    }
+
     /// Writes what the socket takes; sends FIN behind the last byte.
     pub fn write(&mut self, connection: &mut Connection, now_us: u64, tools: &mut Tools) {
         for _ in 0..BURSTS {
-            let len = (self.total - self.written).min(tools.buffer.len() as u64);
+            let most = self.pace.allows(now_us).min(tools.buffer.len() as u64);
+            let len = (self.total - self.written).min(most);
             if len == 0 {
                 return;
             }
@@ -35,6 +48,7 @@ impl RoundTrip {
             self.noise.fill(self.written, chunk);
             let taken = connection.write(now_us, chunk);
             self.written += taken as u64;
+            self.pace.moved(taken);
             if !self.is_sending() {
                 connection.shut_down(now_us);
             } else if taken < chunk.len() {
@@ -80,7 +94,7 @@ impl UploadEcho {
         let common = &args.common;
         UploadEcho {
             connection: Connection::new(common.target),
-            trip: RoundTrip::new(common.seed, index, args.bytes),
+            trip: RoundTrip::new(common.seed, index, args.bytes, Pace::new(args.rate)),
         }
     }
 }
@@ -110,6 +124,10 @@ impl Client for UploadEcho {
     fn stop(&mut self, _: u64, _: &mut Tools) {}
 
     fn interest(&self) -> Interest {
-        Interest { read: true, write: self.trip.is_sending() }
+        Interest { read: true, write: self.trip.may_send() }
+    }
+
+    fn wake_at_us(&self) -> Option<u64> {
+        self.trip.waits_until_us()
     }
 }

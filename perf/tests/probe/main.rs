@@ -210,6 +210,20 @@ fn upload_echo_gets_everything_back() {
 }
 
 #[test]
+fn no_bulk_is_faster_than_asked_for() {
+    let stream = serve(|stream| stream_n(stream, |_, _| {}));
+    let discard = serve(|stream| discard_with_pause(stream, u64::MAX, PAUSE));
+    for (command, target) in
+        [("download", stream), ("upload", discard), ("upload-echo", serve(echo))]
+    {
+        let result = run(command, target, &["--bytes", "1000000", "--rate", "40"]);
+        assert_right(&result);
+        // 200 ms, of which the first 20 are free.
+        assert!(result.1["duration_us"].as_u64().unwrap() >= 170_000, "{command}: {}", result.1);
+    }
+}
+
+#[test]
 fn halfclose_reads_only_after_the_hold() {
     let folder = tempfile::tempdir().unwrap();
     let go = folder.path().join("go");
