@@ -29,6 +29,19 @@ need_root() {
     [ "$EUID" -eq 0 ] || die "needs root (namespaces, raw sockets): run it with sudo"
 }
 
+# install_missing PACKAGE…: those of Debian's packages that the machine lacks.
+install_missing() {
+    local package missing=()
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    need_root
+    say "installing: ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
 # until_true SECONDS WHAT COMMAND…: polls COMMAND until it succeeds; dies naming WHAT at the deadline.
 until_true() {
     local seconds=$1 what=$2 deadline

@@ -25,7 +25,7 @@ isolate                pair  the primary is cut off from everything until the ba
 witness                pair  the witness is killed, and back after 1.5 s
 witness-crash          pair  the witness is killed, then the primary; the witness comes back, then the node
 disk-full              pair  the witness has no disk space left, and the primary is killed
-clock                  pair  the machine'"'"'s wall clock is set an hour ahead for a second (alone)
+clock                  pair  a node'"'"'s wall clock jumps a year ahead, then two back; the service comes to it and goes
 other-key              pair  the backup is started with another shared key; then it is given the right one
 other-config           pair  the backup is started with a service more; then as it was
 switchover             pair  the service goes to the backup, and back
@@ -187,11 +187,33 @@ case_disk_full() {
     case_crash
     rm "/proc/$pid/root$LAB_DIR/w.register/filler"
 }
+# The clock of one node alone: the machine has but one, and whoever else lives by it.
 case_clock() {
-    date -s '+1 hour' >/dev/null
+    local node pid offset=$WORK/clock
+    install_missing libfaketime
+    node=$(backup)
+    "$LAB" kill "$node"
+    until_alone "$(primary)"
+    set_clock "$offset" +0
+    env LD_PRELOAD="/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1" FAKETIME_DONT_FAKE_MONOTONIC=1 \
+        FAKETIME_TIMESTAMP_FILE="$offset" FAKETIME_NO_CACHE=1 "$LAB" start "$node" &
+    pid=$!
+    wait "$pid"
+    settle
+    order_switchover
+    until_true 20 "node $node to serve" serves "$node"
+    settle
+    set_clock "$offset" +1y
     wait_s 1
-    date -s '-1 hour' >/dev/null
+    order_switchover
+    until_another_serves "$node"
+    logged "$node" "^$(($(date -u +%Y) + 1))-" || die "node $node did not see its clock jump"
+    set_clock "$offset" -1y
+    settle
+    kill_and_start "$node"
+    rm -f "/dev/shm/faketime_shm_$pid" "/dev/shm/sem.faketime_sem_$pid" # which the library leaves behind
 }
+set_clock() { echo "$2" >"$1"; }
 
 case_other_key() {
     local node
