@@ -5,9 +5,6 @@
 # Measurements run in subshells, so what is known about a process lies in $WORK/processes/NAME: its id and
 # the time of its start. Nothing else is ever signalled.
 
-SERVER_CORE=0
-CLIENT_CORE=1
-
 # spawn NAME COMMAND…: starts COMMAND in the background; its output goes to $WORK/NAME.log. Whatever is
 # measured goes before all else that wants a core, the yardsticks just as the nodes.
 spawn() {
@@ -16,29 +13,6 @@ spawn() {
     setsid nice -n -20 "$@" >"$WORK/$name.log" 2>&1 </dev/null &
     disown
     printf '%s %s\n' $! "$(state_and_start $! | cut -d' ' -f2)" >"$WORK/processes/$name"
-}
-
-# The two cores are busy, so this script must not wait behind those whom it started, nor the kernel's threads
-# that bring them their packets. And where Linux groups what it schedules by session, niceness counts only
-# within one, and who yields gives nothing to others.
-AUTOGROUP=/proc/sys/kernel/sched_autogroup_enabled
-take_cores() {
-    local pid
-    renice -n -20 -p $$ >/dev/null 2>&1 || true
-    for pid in $(pgrep -x 'ksoftirqd/[0-9]+'); do
-        printf '%s %s\n' "$pid" "$(ps -o ni= -p "$pid")" >>"$WORK/ksoftirqd"
-        renice -n -20 -p "$pid" >/dev/null 2>&1 || true
-    done
-    [ ! -w "$AUTOGROUP" ] || {
-        cat "$AUTOGROUP" >"$WORK/autogroup"
-        echo 0 >"$AUTOGROUP"
-    }
-}
-give_cores_back() {
-    local pid nice
-    [ ! -e "$WORK/autogroup" ] || cat "$WORK/autogroup" >"$AUTOGROUP"
-    [ -e "$WORK/ksoftirqd" ] || return 0
-    while read -r pid nice; do renice -n "$nice" -p "$pid" >/dev/null 2>&1 || true; done <"$WORK/ksoftirqd"
 }
 
 # The state of a process and the time of its start, without a process for the question.
