@@ -56,6 +56,8 @@ struct PathState {
     seq: u64,
     /// What the last event about this path said.
     reported_heard: bool,
+    /// When the path had been heard last, when that event was made.
+    heard_at_report_us: Option<u64>,
 }
 
 /// What a datagram was for the membership.
@@ -79,6 +81,7 @@ impl Peer {
             ),
             seq: 0,
             reported_heard: false,
+            heard_at_report_us: None,
         };
         Peer {
             name,
@@ -274,14 +277,17 @@ impl Peer {
         self.lags.restart(now_us);
     }
 
-    /// Whether a path began or ceased to be heard since the last call.
+    /// Whether a path began or ceased to be heard since the last call. A silence ends with a
+    /// heartbeat alone: the time that a stall of our own gives the path is none.
     pub fn path_change(&mut self, path: Path, now_us: u64) -> Option<bool> {
         let hears = self.hears(path, now_us);
         let state = self.path_mut(path);
-        (state.reported_heard != hears).then(|| {
-            state.reported_heard = hears;
-            hears
-        })
+        let heard_us = state.detector.last_heard_us();
+        if state.reported_heard == hears || hears && heard_us == state.heard_at_report_us {
+            return None;
+        }
+        (state.reported_heard, state.heard_at_report_us) = (hears, heard_us);
+        Some(hears)
     }
 
     fn path_mut(&mut self, path: Path) -> &mut PathState {

@@ -128,6 +128,19 @@ fn no_pair_forms_on_one_path_alone() {
 }
 
 #[test]
+fn path_to_a_dead_peer_is_not_said_to_be_heard_again_after_a_stall_of_our_own() {
+    let mut pair = Pair::formed();
+    pair.members[0] = None;
+    pair.run_ms(200);
+    pair.events[1].clear();
+    pair.now_us += 300_000;
+    pair.run_ms(200);
+    assert!(pair.happened(1, |e| matches!(e, Event::OwnStall { .. })));
+    let told = |e: &Event| matches!(e, Event::PathHeard { .. } | Event::PathSilent { .. });
+    assert!(!pair.happened(1, told));
+}
+
+#[test]
 fn takeover_happens_within_detection_and_leaves_a_timeline() {
     let mut pair = Pair::formed();
     pair.run_ms(500);
