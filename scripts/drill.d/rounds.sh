@@ -7,6 +7,8 @@ ingress_of() {
     [ "$ingress" = both ] && echo "${kinds[$((($1 - 1) / 2 % 2))]}" || echo "$ingress"
 }
 
+in_sync() { "$LAB" status --json | jq -e .in_sync >/dev/null; }
+
 # One line of JSON about a round on standard output.
 round() {
     local number=$1 primary killed survivor wait_ms direction=download ok=true kind
@@ -24,6 +26,8 @@ round() {
     start_clients "$direction"
     wait_ms=$((700 + RANDOM % 1500))
     sleep "$(awk -v ms="$wait_ms" 'BEGIN { print ms / 1000 }')"
+    # A busy machine may have held the backup up, so that it is none just now: then nobody can take over.
+    until_true 20 "both nodes to hold the same state" in_sync
     "$LAB" kill "$killed"
     until_true 15 "node $survivor to serve alone" serves "$survivor"
     until_true 15 "node $survivor to know that it is alone" alone "$survivor"
