@@ -348,12 +348,12 @@ case_trio_rejoin_crash() {
 
 LAB_NODES=() lab_kind=
 
-export LAB_WITNESS_DISK_KIB=1024
 use_lab() { # use_lab pair|trio: the lab that stands, or a new one
     [ "$lab_kind" != "$1" ] || return 0
     leave_lab
     lab_kind=$1
     "$LAB" down
+    export LAB_WITNESS_DISK_KIB=1024
     case $1 in
     pair)
         LAB_NODES=(a b)
