@@ -72,8 +72,9 @@ fn silent_primary_is_fenced_before_the_takeover() {
     let fence = lab.scratch("fence");
     let www = lab.www();
     let state = www.parent().expect("the lab's folder");
+    // As slow as power switches are: whoever does not wait for it is seen to serve before.
     let script = format!(
-        "#!/bin/sh\nread -r pid _ <{}/$HOLDFAST_FENCE_NODE.pid\nkill -KILL \"$pid\"\n",
+        "#!/bin/sh\nread -r pid _ <{}/$HOLDFAST_FENCE_NODE.pid\nsleep 0.5\nkill -KILL \"$pid\"\n",
         state.display()
     );
     std::fs::write(&fence, script).unwrap();
