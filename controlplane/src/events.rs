@@ -39,6 +39,8 @@ pub enum Removal {
     RunEnded,
     /// It left by itself: its state is not ours, or it holds none.
     Left,
+    /// The service goes to another backup, which it joins then.
+    MakesWay,
     /// No link is heard both ways, while the LAN is heard.
     LinkSilent,
     /// The log waits for a confirmation for this long.
@@ -566,6 +568,7 @@ fn fmt_removal(
         Removal::AllPathsSilent => f.write_str("it is silent on all paths"),
         Removal::RunEnded => f.write_str("its process ended"),
         Removal::Left => f.write_str("it left by itself, see its log"),
+        Removal::MakesWay => f.write_str("another backup is given the service, and it joins that"),
         Removal::LinkSilent => f.write_str("no link is heard both ways; check them"),
         Removal::LogUnconfirmed { for_us } => write!(
             f,

@@ -277,7 +277,7 @@ impl Cluster {
         }
         node.peer = Some(word);
         if self.is_quorum() {
-            self.accept_invitation(world, at);
+            self.heed(world, at);
         } else {
             self.observe(world, at);
         }

@@ -54,7 +54,7 @@ impl Decision {
             Phase::Backup { .. } => &[TakeOver, LapseDoubt],
             Phase::With { .. } => &[Remove, Yield, LapseDoubt],
             Phase::Removing { .. } => &[OpenGate, LapseDoubt],
-            Phase::Yielding { .. } => &[HandOver, SetBack, LapseDoubt],
+            Phase::Yielding { .. } => &[HandOver, SetBack, Remove, LapseDoubt],
             Phase::Alone => &[Admit],
             Phase::Admitting { .. } => &[CloseGate, CountIn, Abandon],
         }
@@ -117,6 +117,9 @@ impl Cluster {
             Decision::HandOver => self.hand_over(world, at),
             Decision::SetBack => {
                 let Phase::Yielding { backup, log } = node.phase else { return None };
+                if self.is_quorum() {
+                    self.propose(world, at, Some(backup), Why::TakeBack)?;
+                }
                 self.edit(world, at, |node| node.phase = Phase::With { backup, log })
             }
             Decision::LapseDoubt => self.lapse_doubt(world, at),
@@ -168,6 +171,8 @@ impl Cluster {
             Phase::With { backup, .. } => backup,
             // `Member::forming_failed`: with a quorum it takes a change to leave the peer out.
             Phase::Forming { partner, .. } if self.is_quorum() => partner,
+            // `Member::is_set_back`.
+            Phase::Yielding { backup, .. } if self.is_quorum() => backup,
             _ => return None,
         };
         if !self.is_quorum() {
@@ -254,13 +259,14 @@ impl Cluster {
         })
     }
 
-    /// `Member::switch_over`: an operator wants it.
+    /// `Member::switch_over`: an operator wants it. A register of others is asked at once, and this
+    /// node rests when it has answered.
     fn begin_to_yield(&self, world: &mut World, at: usize) -> Option<()> {
         let node = world.nodes[at].as_ref()?;
         let Phase::With { backup, log } = node.phase else { return None };
         (world.left.switchovers > 0 && self.is_well_heard(world, at)).then_some(())?;
         if self.is_quorum() {
-            self.propose(world, at, Some(backup), Why::Yield)?;
+            self.propose(world, at, Some(backup), Why::HandOver)?;
         } else {
             self.edit(world, at, |node| node.phase = Phase::Yielding { backup, log })?;
         }
@@ -274,6 +280,10 @@ impl Cluster {
         let Phase::Yielding { backup, .. } = node.phase else { return None };
         let hasty = self.planted(Plant::HandsOverUnsettled);
         (node.confirmed == node.state.len() || hasty).then_some(())?;
+        if self.is_quorum() {
+            let view = node.view;
+            return self.edit(world, at, |node| node.stand_back(view, backup));
+        }
         self.propose(world, at, Some(backup), Why::HandOver)
     }
 }

@@ -22,7 +22,8 @@ impl Cluster {
         }
         let Some(node) = &world.nodes[at] else { return false };
         let ended = node.view.primary.is_some_and(|primary| node.knows_another_than(primary));
-        let serves = |says: Saying| says.is_primary() || says == Saying::Forming;
+        let serves =
+            |says: Saying| says.is_primary() || matches!(says, Saying::Forming | Saying::Backup);
         // A peer that was handed the service and has not heard of it yet gives nothing up.
         let gave_up = |peer: Word| !serves(peer.saying) && peer.view.epoch >= node.view.epoch;
         ended || is_silent(world, at) || node.peer.is_some_and(gave_up)

@@ -66,9 +66,9 @@ impl Cluster {
         if view.primary == Some(node.run) {
             self.lead(world, at, view, won);
         } else {
-            self.follow(world, at, view);
+            self.follow(world, at, view, won);
         }
-        self.accept_invitation(world, at);
+        self.heed(world, at);
         Some(())
     }
 
@@ -88,22 +88,19 @@ impl Cluster {
                 Phase::Forming { partner: backup, log: view.epoch }
             }
             (Phase::Starting | Phase::Spare, None) if afresh || stateless => Phase::Alone,
-            (Phase::Backup { .. } | Phase::With { .. } | Phase::Forming { .. }, None) => {
-                Phase::Alone
-            }
-            (Phase::Backup { .. }, Some(_)) => {
-                node.receive_service(view);
-                let ended = view.backup.is_some_and(|backup| node.knows_another_than(backup));
+            (
+                Phase::Backup { .. }
+                | Phase::With { .. }
+                | Phase::Yielding { .. }
+                | Phase::Forming { .. },
+                None,
+            ) => Phase::Alone,
+            (Phase::Backup { .. }, Some(former)) => {
+                let ended = node.knows_another_than(former);
                 if ended && self.planted(Plant::ServesBesideTheEnded) {
                     node.phase = Phase::Alone;
                 }
-                world.handed_over = true;
                 node.phase
-            }
-            (Phase::With { backup, log }, Some(_))
-                if won.is_some_and(|won| won.why == Why::Yield) =>
-            {
-                Phase::Yielding { backup, log }
             }
             (Phase::Alone, None) => match won.map(|proposal| proposal.why) {
                 Some(Why::Admit(partner)) => {
@@ -124,7 +121,13 @@ impl Cluster {
     }
 
     /// Another run is primary by the register.
-    fn follow(&self, world: &mut World, at: usize, view: View) -> Option<()> {
+    fn follow(
+        &self,
+        world: &mut World,
+        at: usize,
+        view: View,
+        won: Option<Proposal>,
+    ) -> Option<()> {
         let node = world.nodes[at].as_mut()?;
         let in_sync = view.has(node.run);
         match (node.phase, view.primary) {
@@ -134,8 +137,8 @@ impl Cluster {
                 node.phase = Phase::Backup { primary, log };
             }
             (Phase::Backup { .. }, _) if in_sync => {}
-            (Phase::Yielding { backup, .. }, Some(primary)) if backup == primary => {
-                node.stand_back(view, primary);
+            (Phase::With { backup, log }, _) if won.is_some_and(|won| won.why == Why::HandOver) => {
+                node.phase = Phase::Yielding { backup, log };
             }
             (Phase::Starting | Phase::Joining { .. } | Phase::Spare, _) => {}
             _ => node.become_spare(),
@@ -143,8 +146,30 @@ impl Cluster {
         Some(())
     }
 
+    /// What the last heartbeat means for the view that this node knows.
+    pub(crate) fn heed(&self, world: &mut World, at: usize) {
+        self.accept_invitation(world, at);
+        self.serve_after_the_former(world, at);
+    }
+
+    /// `Member::has_rested`: the register has this node in the place of its primary, which says
+    /// that it makes no more steps.
+    fn serve_after_the_former(&self, world: &mut World, at: usize) -> Option<()> {
+        let node = world.nodes[at].as_mut()?;
+        let Phase::Backup { primary, .. } = node.phase else { return None };
+        let (view, named) = (node.view, node.view.primary == Some(node.run));
+        let rests =
+            |peer: Word| peer.from == primary && peer.saying == Saying::Backup && peer.view == view;
+        (named && node.proposal.is_none() && node.peer.is_some_and(rests)).then_some(())?;
+        node.receive_service(view);
+        world.handed_over = true;
+        log::release(world, at);
+        log::ship(world, at);
+        Some(())
+    }
+
     /// `Member::is_invited`: the peer forms a pair, now, with this run in it.
-    pub(crate) fn accept_invitation(&self, world: &mut World, at: usize) -> Option<()> {
+    fn accept_invitation(&self, world: &mut World, at: usize) -> Option<()> {
         let hasty = self.planted(Plant::JoinsWhileAsking);
         let free = |node: &&mut Node| node.proposal.is_none() || hasty;
         let starting = world.nodes[at].as_mut().filter(|node| node.phase == Phase::Starting);
@@ -192,6 +217,6 @@ pub fn judge(world: &mut World, held: View, change: Proposal) {
         Why::TakeOver | Why::HandOver => {
             world.usurped |= change.view.primary.is_some_and(|primary| !held.has(primary));
         }
-        Why::Remove | Why::Admit(_) | Why::CountIn | Why::Yield => {}
+        Why::Remove | Why::Admit(_) | Why::CountIn | Why::TakeBack => {}
     }
 }

@@ -133,7 +133,7 @@ pub enum Phase {
         backup: Run,
         log: u8,
     },
-    /// Takes no input: the backup is to go on in its place.
+    /// Takes no input: the backup is to go on in its place. With a quorum the register says so.
     Yielding {
         backup: Run,
         log: u8,
@@ -234,9 +234,10 @@ pub enum Why {
     Remove,
     Admit(Run),
     CountIn,
-    /// Begin to give the service away.
-    Yield,
+    /// The backup is to be the primary: in a pair now, with a quorum when this node rests.
     HandOver,
+    /// It came to nothing.
+    TakeBack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

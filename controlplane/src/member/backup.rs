@@ -35,10 +35,14 @@ impl<R: Register> Member<R> {
         if peer.is_silent(now_us) {
             return Some(Suspicion::AllPathsSilent);
         }
-        // A peer that was handed the service and has not heard of it yet gives nothing up.
+        // A peer that was handed the service, and has not heard of it yet or that this node rests,
+        // gives nothing up.
         let gave_up = peer.heartbeat().is_some_and(|said| {
-            !matches!(said.condition, Condition::Primary | Condition::Forming)
-                && said.view.epoch >= self.register.view().epoch
+            let keeps = matches!(
+                said.condition,
+                Condition::Primary | Condition::Forming | Condition::Backup
+            );
+            !keeps && said.view.epoch >= self.register.view().epoch
         });
         gave_up.then_some(Suspicion::GaveUp)
     }

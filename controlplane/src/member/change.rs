@@ -40,10 +40,12 @@ pub(super) enum Intent {
     /// Its log begins with the change.
     Admit(Partner),
     CountIn(Partner),
-    /// Give the service to the partner, which holds the state.
+    /// Give the service to the partner, which holds the state or will when this node rests.
     HandOver(Partner),
-    /// Begin to give the service away.
-    Yield(Partner, Handing),
+    /// Serve on after all.
+    TakeBack,
+    /// Begin to give the service away, by snapshots.
+    Yield(Partner),
     /// Stay primary beside another one of the same epoch.
     Outvote,
 }
@@ -59,7 +61,8 @@ impl Intent {
             | Intent::Admit(_)
             | Intent::CountIn(_)
             | Intent::HandOver(_)
-            | Intent::Yield(..)
+            | Intent::TakeBack
+            | Intent::Yield(_)
             | Intent::Outvote => false,
         }
     }
@@ -72,8 +75,8 @@ impl Intent {
             Intent::Remove { .. } => "to remove a backup from the in-sync set",
             Intent::Admit(_) => "to admit a peer",
             Intent::CountIn(_) => "to count a peer as in sync",
-            Intent::HandOver(_) | Intent::Yield(..) => "to hand the service over",
-            Intent::Outvote => "to stay primary",
+            Intent::HandOver(_) | Intent::Yield(_) => "to hand the service over",
+            Intent::TakeBack | Intent::Outvote => "to stay primary",
         }
     }
 }
@@ -124,7 +127,7 @@ impl<R: Register> Member<R> {
             // What stands instead decides.
             Proposal::Lost => {
                 self.unsettled = true;
-                if let Intent::Yield(partner, _) = asked.intent {
+                if let Intent::Yield(partner) | Intent::HandOver(partner) = asked.intent {
                     self.note_failure(now_us, partner.id, "this node is not the primary any more");
                 }
             }
@@ -168,8 +171,9 @@ impl<R: Register> Member<R> {
                 self.events.push(now_us, Event::AdmissionBegan { epoch, peer });
             }
             Intent::CountIn(partner) => self.has_counted_in(now_us, partner),
-            Intent::HandOver(partner) => self.note_handed_over(now_us, partner),
-            Intent::Yield(partner, by) => self.begin_to_yield(now_us, partner, by),
+            Intent::HandOver(partner) => self.hand_over(now_us, partner),
+            Intent::TakeBack => self.set_about(now_us, Act::Nothing),
+            Intent::Yield(partner) => self.begin_to_yield(now_us, partner, Handing::Snapshot),
             Intent::Outvote => self.enter(now_us, Phase::Primary(Serving::default())),
         }
     }

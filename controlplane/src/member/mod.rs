@@ -428,12 +428,17 @@ impl<R: Register> Member<R> {
         let view = self.register.view();
         let to_me = view.primary == Some(self.me);
         match self.phase {
-            Phase::Primary(Serving { act: Act::Yielding(Yielding { partner, .. }), .. })
-                if view.primary == Some(partner.id) =>
+            // The register knows already what is to be when this node rests.
+            Phase::Primary(Serving { act: Act::Yielding(yielding), .. })
+                if yielding.decided == Some(view.epoch) => {}
+            Phase::Primary(Serving { act: Act::Yielding(yielding), .. })
+                if yielding.rests() && view.primary == Some(yielding.partner.id) =>
             {
-                self.note_handed_over(now_us, partner);
+                self.note_handed_over(now_us, yielding.partner);
             }
-            Phase::Backup(from) if to_me => self.receive_service(now_us, from),
+            Phase::Backup(from) if to_me && self.has_rested(from) => {
+                self.receive_service(now_us, from);
+            }
             Phase::Joining(from) if to_me && self.restored => self.receive_service(now_us, from),
             Phase::Primary(_) | Phase::Forming(_) if view.primary != Some(self.me) => {
                 self.become_spare(now_us, SpareReason::Superseded);
@@ -527,7 +532,7 @@ impl<R: Register> Member<R> {
                 }
                 majority.parting = self.parting();
                 if let Act::Yielding(yielding) = serving.act {
-                    quiesces = yielding.quiesces;
+                    quiesces = yielding.rests();
                 }
                 let waits = serving.logs().any(|(_, counts)| counts);
                 Role::Primary(if waits { GateMode::Confirmed } else { GateMode::Open })

@@ -7,9 +7,11 @@ use replication::Report;
 use crate::events::{Event, Removal, SpareReason};
 use crate::message::Condition;
 use crate::register::Register;
+use crate::status::Handing;
 
 use super::change::Intent;
 use super::majority::Lost;
+use super::switchover::{Stage, Yielding};
 use super::{Act, Member, Partner, Partners, Phase, Serving, confirm_timeout_us};
 
 /// A peer that was heard within so many heartbeat intervals is alive.
@@ -41,16 +43,22 @@ impl<R: Register> Member<R> {
     }
 
     /// Asks the register to leave out a backup that is to be removed, if there is one. The one that
-    /// the service is about to be given to is the switchover's affair.
+    /// the service is about to be given to is the switchover's affair, and all others make way.
     fn part_with_the_lost(&mut self, now_us: u64, serving: Serving, report: &Report) -> bool {
-        let heir = match serving.act {
-            Act::Yielding(yielding) => Some(yielding.partner.at),
+        let yielding = match serving.act {
+            Act::Yielding(yielding) if yielding.stage != Stage::Returns => Some(yielding),
             _ => None,
         };
+        let makes_way = yielding
+            .filter(|yielding| yielding.by == Handing::Log && !yielding.rests())
+            .map(|_| Removal::MakesWay);
+        let heir = yielding.map(|yielding| yielding.partner.at);
         let others = serving.backups.iter().filter(|partner| Some(partner.at) != heir);
-        let lost: Lost = others
-            .filter_map(|partner| Some((partner, self.removal(now_us, partner, report)?)))
-            .collect();
+        let why = |partner: Partner| {
+            let removal = self.removal(now_us, partner, report);
+            Some((partner, removal.or(makes_way)?))
+        };
+        let lost: Lost = others.filter_map(why).collect();
         if self.config.by_majority && !lost.is_empty() {
             self.prepare_parting(now_us, serving, lost, report);
             return true;
@@ -141,9 +149,12 @@ impl<R: Register> Member<R> {
             _ => return,
         };
         let backups = serving.backups.without(partner);
-        let act = match self.register.is_binding() || removal.is_final() {
-            true => serving.act,
-            false => Act::Removing { partner, since_us: now_us },
+        let acknowledges = !self.register.is_binding() && !removal.is_final();
+        let act = match serving.act {
+            _ if acknowledges => Act::Removing { partner, since_us: now_us },
+            Act::Yielding(yielding) if yielding.partner.at == partner.at => Act::Nothing,
+            Act::Yielding(yielding) => Act::Yielding(Yielding { since_us: now_us, ..yielding }),
+            act => act,
         };
         self.enter(now_us, Phase::Primary(Serving { backups, act }));
         self.tell_of_open_gate(now_us, now_us);

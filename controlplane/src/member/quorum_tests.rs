@@ -273,69 +273,127 @@ impl World {
         self.nodes[side].as_mut().expect("runs").member.order(now_us, order)
     }
 
-    /// A has all confirmed, and has asked for b to be the primary.
-    fn handing_over(unreached: [bool; 3]) -> World {
+    /// A has asked for b to be the primary.
+    fn handing_over() -> World {
         let mut world = World::formed();
         world.report(B).log_applied = true;
         world.run_ms(20);
         world.order(A, &SWITCHOVER).unwrap();
-        world.run_ms(20);
-        world.unreached = unreached;
-        assert_ne!(world.node(A).directive.quiesce, 0);
-        world.report(A).quiet = true;
-        world.run_ms(20);
-        world.report(A).quiet = false;
         world
+    }
+
+    /// The register has b as primary, and a rests: not all is confirmed.
+    fn resting() -> World {
+        let mut world = World::handing_over();
+        world.run_ms(10);
+        assert_eq!(world.decided.primary, Some(id(B, 2)));
+        assert_ne!(world.node(A).directive.quiesce, 0);
+        world
+    }
+
+    fn rest(&mut self) {
+        self.report(A).quiet = true;
+        self.run_ms(10);
+        self.report(A).quiet = false;
     }
 }
 
 #[test]
-fn switchover_does_not_begin_without_the_register() {
-    let mut world = World::formed();
-    world.report(B).log_applied = true;
+fn primary_serves_until_the_register_has_decided_a_switchover() {
+    let mut world = World::handing_over();
     world.unreached = [true; 3];
-    world.run_ms(20);
-    world.order(A, &SWITCHOVER).unwrap();
     world.run_ms(2_000);
-    assert_eq!(world.node(A).directive.quiesce, 0, "it serves on");
-    world.unreached = [false; 3];
-    world.run_ms(10);
-    assert_ne!(world.node(A).directive.quiesce, 0);
-    assert_eq!(world.role(B), Role::Backup);
-}
-
-#[test]
-fn switchover_waits_for_the_register() {
-    let mut world = World::handing_over([true; 3]);
-    world.run_ms(500);
     let a = world.node(A).directive;
-    assert_eq!((a.role, world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
-    assert!(a.quiesce != 0 && !a.silent, "it makes no step, and what clients send waits");
+    assert_eq!((a.role, a.quiesce, a.silent), (Role::Primary(GateMode::Confirmed), 0, false));
     assert!(world.reason(A).contains("to hand the service over"), "{}", world.reason(A));
     assert_eq!(world.order(A, &SWITCHOVER), Err(OrderRefused::Busy));
     world.unreached = [false; 3];
     world.run_ms(10);
+    assert_ne!(world.node(A).directive.quiesce, 0);
+    world.rest();
     assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Primary(GateMode::Confirmed)));
     assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2), id(A, 1)]);
+    assert_eq!(world.decided.epoch, Epoch(2), "one change");
 }
 
 #[test]
-fn switchover_that_was_decided_is_carried_out_though_the_backup_has_died() {
-    let mut world = World::handing_over([true, false, false]);
-    world.nodes[B] = None;
-    world.run_ms(300);
-    assert!(world.node(A).directive.silent, "b may serve by now");
+fn successor_serves_when_it_hears_that_the_primary_rests_and_not_before() {
+    let mut world = World::resting();
+    world.run_ms(50);
+    assert_eq!((world.role(A), world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
+    world.cut = true;
+    world.report(A).quiet = true;
+    world.run_ms(5);
+    assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Backup), "it was not heard");
+    world.cut = false;
+    world.run_ms(10);
+    assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Primary(GateMode::Confirmed)));
+    assert!(!world.happened(B, |e| matches!(e, Event::TookOver { .. })));
+}
+
+#[test]
+fn primary_that_does_not_come_to_rest_has_the_register_name_it_again() {
+    let mut world = World::resting();
+    world.unreached[A] = true;
+    world.run_ms(150);
+    let a = world.node(A).directive;
+    assert_eq!((a.role, a.quiesce), (Role::Primary(GateMode::Confirmed), 0), "it serves on");
+    assert!(world.reason(A).contains("to stay primary"), "{}", world.reason(A));
+    assert_eq!(world.role(B), Role::Backup);
     world.unreached[A] = false;
+    world.run_ms(10);
+    assert_eq!(world.decided.in_sync.as_slice(), [id(A, 1), id(B, 2)]);
+    assert!(world.happened(A, |e| matches!(e, Event::SwitchoverFailed { .. })));
+    assert_eq!((world.role(A), world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
+    // The next one goes well.
+    world.order(A, &SWITCHOVER).unwrap();
+    world.run_ms(10);
+    world.rest();
+    assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Primary(GateMode::Confirmed)));
+}
+
+#[test]
+fn either_node_may_die_before_the_old_primary_rests() {
+    let mut world = World::resting();
+    world.nodes[A] = None;
     world.run_ms(300);
-    assert!(world.happened(A, |e| matches!(e, Event::HandedOver { epoch: Epoch(3), .. })));
-    assert!(world.happened(A, |e| matches!(e, Event::TookOver { epoch: Epoch(4), .. })));
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+    assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)], "it takes a change to serve alone");
+
+    let mut world = World::resting();
+    world.nodes[B] = None;
+    world.unreached[A] = true;
+    world.run_ms(100);
+    let a = world.node(A).directive;
+    assert_eq!((a.role, a.quiesce), (Role::Primary(GateMode::Confirmed), 0));
+    assert!(a.silent, "b may have taken over");
+    world.unreached[A] = false;
+    world.run_ms(10);
+    assert_eq!(world.role(A), Role::Primary(GateMode::Open));
+    assert!(!world.node(A).directive.silent);
+}
+
+#[test]
+fn either_node_may_die_when_the_old_primary_rests() {
+    let mut world = World::resting();
+    world.rest();
+    world.nodes[A] = None;
+    world.run_ms(300);
+    assert_eq!(world.role(B), Role::Primary(GateMode::Open));
+
+    let mut world = World::resting();
+    world.nodes[B] = None;
+    world.rest();
+    assert!(world.happened(A, |e| matches!(e, Event::HandedOver { epoch: Epoch(2), .. })));
+    world.run_ms(300);
+    assert!(world.happened(A, |e| matches!(e, Event::TookOver { epoch: Epoch(3), .. })));
     assert_eq!(world.role(A), Role::Primary(GateMode::Open));
 }
 
 #[test]
 fn of_a_switchover_and_a_takeover_one_is_decided() {
-    let mut world = World::handing_over([true, false, false]);
-    world.cut = true;
+    let mut world = World::handing_over();
+    (world.unreached[A], world.cut) = (true, true);
     world.run_ms(300);
     assert_eq!(world.decided.in_sync.as_slice(), [id(B, 2)], "it took over");
     assert_eq!(world.role(B), Role::Primary(GateMode::Open));
@@ -363,7 +421,8 @@ fn drained_backup_stays_while_it_may_be_made_primary() {
 
 #[test]
 fn node_that_withdrew_serves_nothing_when_the_removal_that_it_asked_for_is_decided() {
-    let mut world = World::handing_over([false; 3]);
+    let mut world = World::resting();
+    world.rest();
     assert_eq!(world.role(B), Role::Primary(GateMode::Confirmed));
     world.nodes[A] = None;
     world.unreached[B] = true;
@@ -381,11 +440,7 @@ fn node_that_withdrew_serves_nothing_when_the_removal_that_it_asked_for_is_decid
 
 #[test]
 fn service_that_was_handed_over_to_a_late_node_is_not_served_beside_a_view_that_it_missed() {
-    let mut world = World::formed();
-    world.report(B).log_applied = true;
-    world.run_ms(20);
-    world.order(A, &SWITCHOVER).unwrap();
-    world.run_ms(20);
+    let mut world = World::handing_over();
     world.report(A).quiet = true;
     world.unheard[B] = true;
     while world.decided.primary != Some(id(B, 2)) {

@@ -3,16 +3,21 @@
 //!
 //! | at the primary | at that backup |
 //! |---|---|
+//! | leaves the other backups out, if there are any; they join the new primary | |
 //! | | has applied what it has received |
-//! | makes no more steps; all is confirmed, all has left | |
-//! | one change of the register: the peer is primary, both are in sync; follows | |
-//! | | sees that, serves, and logs to the other one |
+//! | one change of the register: the peer is primary, both are in sync | goes on as backup |
+//! | makes no more steps; all is confirmed, all has left; follows, and says so | |
+//! | | hears that, serves, and logs to the other one |
 //! | passes on what clients still send to it | |
 //!
-//! The register changes between two moments at which both hold the same state and nobody serves. So
-//! either node may die at any of them: the other one takes over, as from any primary.
+//! A register that others keep takes its time, so it is asked while clients are still served. From
+//! its answer on the peer may serve as soon as it hears that this node rests, and not before: if
+//! it falls silent instead, the peer asks the register like any backup. This node, if nothing
+//! comes of it, serves on and has the register name it again. So either node may die at any moment,
+//! and the other one takes over, as from any primary.
 //!
-//! Other backups are in sync no more then, and join the new primary.
+//! The register of a pair answers at once. It is changed when this node rests: one that stands
+//! still before it does must know an older view than the peer that takes over from it.
 //!
 //! A peer that cannot follow the log, since it has another version of it, is given the state as
 //! snapshots while nobody serves, and is the primary then. Until it is, the state is on one node
@@ -45,9 +50,29 @@ const PASS_ON_US: u64 = 1_000_000;
 pub(super) struct Yielding {
     pub partner: Partner,
     pub by: Handing,
-    /// The workers make no more steps.
-    pub quiesces: bool,
+    pub stage: Stage,
     pub since_us: u64,
+    /// The epoch in which the register names the partner as primary, while this node serves or has
+    /// not come to rest yet.
+    pub decided: Option<Epoch>,
+}
+
+impl Yielding {
+    /// The workers make no more steps.
+    pub fn rests(&self) -> bool {
+        self.stage == Stage::Rests
+    }
+}
+
+/// How far a switchover is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Serves, until the partner has applied what it has received.
+    CatchesUp,
+    /// Makes no more steps, until all is confirmed and has left.
+    Rests,
+    /// It came to nothing: serves on, until the register names this node again.
+    Returns,
 }
 
 /// What a member knows of its switchovers.
@@ -114,13 +139,11 @@ impl<R: Register> Member<R> {
         self.switchovers.last = Some(SwitchoverStatus::begun(attempt, to, by, now_us));
         self.events.push(now_us, Event::SwitchoverBegan { to, by });
         match by {
-            Handing::Log if !self.register.is_binding() => {
-                self.begin_to_yield(now_us, partner, by);
+            Handing::Log => self.begin_to_yield(now_us, partner, by),
+            // The peer takes the state in an epoch of its own, as any node that joins.
+            Handing::Snapshot => {
+                self.ask(now_us, &serving.backups.ids(), Intent::Yield(partner));
             }
-            // By the log: from when this node rests nobody serves before a register with a majority
-            // has answered, so it has to show first that it does. By snapshot: the peer takes the
-            // state in an epoch of its own, as any node that joins.
-            _ => self.ask(now_us, &serving.backups.ids(), Intent::Yield(partner, by)),
         }
         attempt
     }
@@ -168,12 +191,11 @@ impl<R: Register> Member<R> {
     }
 
     pub(super) fn begin_to_yield(&mut self, now_us: u64, partner: Partner, by: Handing) {
-        let quiesces = by == Handing::Snapshot;
-        let partner = match by {
-            Handing::Log => partner,
-            Handing::Snapshot => Partner { since_us: now_us, ..partner },
+        let (partner, stage) = match by {
+            Handing::Log => (partner, Stage::CatchesUp),
+            Handing::Snapshot => (Partner { since_us: now_us, ..partner }, Stage::Rests),
         };
-        let yielding = Yielding { partner, by, quiesces, since_us: now_us };
+        let yielding = Yielding { partner, by, stage, since_us: now_us, decided: None };
         self.set_about(now_us, Act::Yielding(yielding));
     }
 
@@ -214,10 +236,9 @@ impl<R: Register> Member<R> {
         yielding: Yielding,
         report: &Report,
     ) {
-        let Yielding { partner, by, .. } = yielding;
-        let restored = self.peer(partner.at).heartbeat().is_some_and(|said| said.restored);
-        if !yielding.quiesces && restored {
-            self.quiesce(now_us, yielding);
+        let Yielding { partner, by, stage, decided, .. } = yielding;
+        if stage == Stage::Returns {
+            self.ask(now_us, &serving.backups.ids(), Intent::TakeBack);
             return;
         }
         if let Some(last) = self.switchovers.last.as_mut().filter(|_| report.quiet) {
@@ -226,24 +247,48 @@ impl<R: Register> Member<R> {
         if self.is_set_back(now_us, serving, yielding, report) {
             return;
         }
-        let there = match by {
-            Handing::Log => true,
-            Handing::Snapshot => {
-                self.has_restored(partner) && report.transfer == Transfer::Complete
+        let restored = self.peer(partner.at).heartbeat().is_some_and(|said| said.restored);
+        let there = match (stage, by) {
+            (Stage::CatchesUp, _) => restored,
+            (_, Handing::Log) => report.quiet,
+            (_, Handing::Snapshot) => {
+                let complete = report.transfer == Transfer::Complete;
+                report.quiet && self.has_restored(partner) && complete
             }
         };
-        if !report.quiet || !yielding.quiesces || !there {
+        if !there {
             return;
         }
-        let view = self.register.view();
+        match stage {
+            Stage::CatchesUp if !self.register.is_binding() => self.rest(now_us, yielding),
+            Stage::Rests if decided.is_some() => self.note_handed_over(now_us, partner),
+            _ => self.ask_to_hand_over(now_us, partner, by),
+        }
+    }
+
+    fn ask_to_hand_over(&mut self, now_us: u64, partner: Partner, by: Handing) {
         let follows = by == Handing::Log && self.can_follow(partner);
         let others = [self.me];
-        let next = view.next(partner.id, if follows { &others } else { &[] });
+        let next = self.register.view().next(partner.id, if follows { &others } else { &[] });
         self.ask_for(now_us, next, Intent::HandOver(partner));
     }
 
-    fn quiesce(&mut self, now_us: u64, yielding: Yielding) {
-        let yielding = Yielding { quiesces: true, since_us: now_us, ..yielding };
+    /// The register has the partner as primary: this node follows it, at once if it rests.
+    pub(super) fn hand_over(&mut self, now_us: u64, partner: Partner) {
+        let Phase::Primary(Serving { act: Act::Yielding(yielding), .. }) = self.phase else {
+            return;
+        };
+        match yielding.stage {
+            Stage::Rests => self.note_handed_over(now_us, partner),
+            Stage::CatchesUp | Stage::Returns => {
+                let decided = Some(self.register.view().epoch);
+                self.rest(now_us, Yielding { decided, ..yielding });
+            }
+        }
+    }
+
+    fn rest(&mut self, now_us: u64, yielding: Yielding) {
+        let yielding = Yielding { stage: Stage::Rests, since_us: now_us, ..yielding };
         self.set_about(now_us, Act::Yielding(yielding));
         if let Some(last) = &mut self.switchovers.last {
             last.began_us = now_us;
@@ -264,7 +309,7 @@ impl<R: Register> Member<R> {
         yielding: Yielding,
         report: &Report,
     ) -> bool {
-        let Yielding { partner, by, quiesces, since_us } = yielding;
+        let Yielding { partner, by, stage, since_us, .. } = yielding;
         let took_us = now_us.saturating_sub(since_us);
         match by {
             Handing::Log => {
@@ -274,15 +319,15 @@ impl<R: Register> Member<R> {
                         partner.id,
                         "the backup was removed from the in-sync set",
                     );
-                    self.set_about(now_us, Act::Nothing);
+                    self.set_back(now_us, yielding);
                     if !self.config.by_majority {
                         self.remove(now_us, serving, partner, removal);
                     }
                     return true;
                 }
-                let (patience_us, why) = match quiesces {
-                    false => (CATCH_UP_US, "the backup is behind with the log"),
-                    true => (LOG_PATIENCE_US, "the backup did not confirm in time"),
+                let (patience_us, why) = match stage {
+                    Stage::Rests => (LOG_PATIENCE_US, "the backup did not confirm in time"),
+                    _ => (CATCH_UP_US, "the backup is behind with the log"),
                 };
                 if took_us <= patience_us {
                     return false;
@@ -298,8 +343,17 @@ impl<R: Register> Member<R> {
                 self.note_failure(now_us, partner.id, why.map_or(slow, |why| why.in_words()));
             }
         }
-        self.set_about(now_us, Act::Nothing);
+        self.set_back(now_us, yielding);
         true
+    }
+
+    /// Serves on.
+    fn set_back(&mut self, now_us: u64, yielding: Yielding) {
+        let act = match yielding.decided {
+            None => Act::Nothing,
+            Some(_) => Act::Yielding(Yielding { stage: Stage::Returns, ..yielding }),
+        };
+        self.set_about(now_us, act);
     }
 
     pub(super) fn note_failure(&mut self, now_us: u64, to: NodeId, why: &'static str) {
@@ -310,7 +364,7 @@ impl<R: Register> Member<R> {
         self.events.push(now_us, Event::SwitchoverFailed { to: to.name, why });
     }
 
-    /// The register says that the peer is the primary: follow it, or start anew.
+    /// This node rests, and the register says that the peer is the primary: follow it, or start anew.
     pub(super) fn note_handed_over(&mut self, now_us: u64, to: Partner) {
         let view = self.register.view();
         let (epoch, follows) = (view.epoch, view.has(self.me));
@@ -327,6 +381,17 @@ impl<R: Register> Member<R> {
         } else {
             self.become_spare(now_us, SpareReason::HandedOver);
         }
+    }
+
+    /// The primary that gives the service away says, in the view that has this node in its place,
+    /// that it makes no more steps.
+    pub(super) fn has_rested(&self, from: Partner) -> bool {
+        let peer = self.peer(from.at);
+        let rests = |said: &Heartbeat| {
+            let gave = matches!(said.condition, Condition::Backup | Condition::Spare);
+            gave && said.view == *self.register.view()
+        };
+        peer.id() == Some(from.id) && peer.heartbeat().is_some_and(rests)
     }
 
     /// The register says that this node, which holds the state, is the primary, after `from`.

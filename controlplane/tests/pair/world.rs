@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrayvec::ArrayVec;
 use controlplane::{
-    AnyRegister, Identity, Manifest, Member, MemberConfig, NodeName, Order, PairRegister,
+    AnyRegister, Identity, Manifest, Member, MemberConfig, NodeName, Order, PairRegister, View,
 };
 use replication::{
     Directive, Epoch, GateMode, Incarnation, KeyRing, Link, Mismatch, Path, Position, Report, Role,
@@ -438,19 +438,28 @@ impl World {
     }
 
     /// Who serves is the primary of a view that was decided, and was in the in-sync set before,
-    /// unless it was handed all there is.
+    /// unless it was handed all there is. Who gives the service away serves, and waits for its
+    /// successor, in the view that names that one; until the successor does, which is alone in it.
     fn check_right_to_serve(&self, side: Side, before: Role) {
         let Some(keepers) = &self.keepers else { return };
         let Node { directive, incarnation, .. } = self.node(side);
         let epoch = directive.epoch;
+        let waits = directive.role != Role::Primary(GateMode::Open);
+        let is_primary =
+            |view: &View| view.primary.map(|node| node.incarnation) == Some(*incarnation);
+        let view_before = keepers.view_before(epoch);
         if let Some(view) = keepers.view(epoch) {
-            let primary = view.primary.map(|node| node.incarnation);
-            assert_eq!(primary, Some(*incarnation), "{side:?} serves in epoch {epoch}");
+            let gives_away = matches!(before, Role::Primary(_)) && waits;
+            let gives_away = gives_away && view_before.is_some_and(is_primary);
+            assert!(is_primary(view) || gives_away, "{side:?} serves in epoch {epoch}");
             let alone = view.in_sync.len() == 1;
-            let waits = directive.role != Role::Primary(GateMode::Open);
             assert!(alone || waits, "{side:?} waits for nobody in epoch {epoch}");
+            let other = self.nodes[side.other() as usize].as_ref().map(|node| node.directive);
+            let serves =
+                |other: &Directive| matches!(other.role, Role::Primary(_)) && other.epoch == epoch;
+            assert!(!other.as_ref().is_some_and(serves), "both serve in epoch {epoch}");
         }
-        if let (Role::Backup, Some(view)) = (before, keepers.view_before(epoch)) {
+        if let (Role::Backup, Some(view)) = (before, view_before) {
             let in_sync = view.in_sync.iter().any(|node| node.incarnation == *incarnation);
             assert!(in_sync, "{side:?}, which was not in sync, took over in epoch {epoch}");
         }

@@ -120,6 +120,7 @@ fn name_of(decision: &Decision) -> String {
                 Removal::AllPathsSilent => "all paths silent",
                 Removal::RunEnded => "its run ended",
                 Removal::Left => "it left",
+                Removal::MakesWay => "it makes way for another one",
                 Removal::LinkSilent => "link silent",
                 Removal::LogUnconfirmed { .. } => "log unconfirmed",
             };
