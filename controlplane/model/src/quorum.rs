@@ -168,7 +168,7 @@ impl Cluster {
         Some(())
     }
 
-    /// `Member::is_invited`: the peer forms a pair, now, with this run in it.
+    /// `Member::invitation`: the peer forms a pair, now, with this run in it.
     fn accept_invitation(&self, world: &mut World, at: usize) -> Option<()> {
         let hasty = self.planted(Plant::JoinsWhileAsking);
         let free = |node: &&mut Node| node.proposal.is_none() || hasty;
