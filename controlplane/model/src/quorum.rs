@@ -87,6 +87,12 @@ impl Cluster {
             (Phase::Starting | Phase::Spare, Some(backup)) if afresh => {
                 Phase::Forming { partner: backup, log: view.epoch }
             }
+            // `Member::succeed`: it was counted in, and did not hear of it.
+            (Phase::Joining { primary, log, restored: true }, Some(former))
+                if former == primary =>
+            {
+                Phase::Backup { primary, log }
+            }
             (Phase::Starting | Phase::Spare, None) if afresh || stateless => Phase::Alone,
             (
                 Phase::Backup { .. }

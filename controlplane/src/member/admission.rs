@@ -192,10 +192,7 @@ impl<R: Register> Member<R> {
     pub(super) fn join_primary(&mut self, now_us: u64, primary: Partner, report: &Report) {
         let view = self.register.view();
         if view.has(self.me) && view.primary == Some(primary.id) {
-            let epoch = view.epoch;
-            self.enter(now_us, Phase::Backup(Partner { since_us: now_us, ..primary }));
-            let primary = primary.id.name;
-            self.events.push(now_us, Event::BecameBackup { epoch, primary });
+            self.has_been_counted_in(now_us, primary);
             return;
         }
         let peer = self.peer(primary.at);
@@ -213,6 +210,13 @@ impl<R: Register> Member<R> {
         } else if over {
             self.become_spare(now_us, SpareReason::NotAdmitted);
         }
+    }
+
+    /// The register has this node, which joins `primary`, in the in-sync set.
+    pub(super) fn has_been_counted_in(&mut self, now_us: u64, primary: Partner) {
+        self.enter(now_us, Phase::Backup(Partner { since_us: now_us, ..primary }));
+        let (epoch, primary) = (self.register.view().epoch, primary.id.name);
+        self.events.push(now_us, Event::BecameBackup { epoch, primary });
     }
 }
 

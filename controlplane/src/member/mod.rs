@@ -439,7 +439,7 @@ impl<R: Register> Member<R> {
             Phase::Backup(from) if to_me && self.has_rested(from) => {
                 self.receive_service(now_us, from);
             }
-            Phase::Joining(from) if to_me && self.restored => self.receive_service(now_us, from),
+            Phase::Joining(from) if to_me && self.restored => self.succeed(now_us, from),
             Phase::Primary(_) | Phase::Forming(_) if view.primary != Some(self.me) => {
                 self.become_spare(now_us, SpareReason::Superseded);
             }

@@ -390,6 +390,36 @@ fn either_node_may_die_when_the_old_primary_rests() {
     assert_eq!(world.role(A), Role::Primary(GateMode::Open));
 }
 
+/// It holds the state, and was told neither that it is in sync nor that it is to serve.
+#[test]
+fn successor_that_was_counted_in_unheard_waits_for_the_old_primary_to_rest() {
+    let mut world = World::formed();
+    world.nodes[B] = None;
+    world.run_ms(200);
+    world.start(B, 7);
+    world.run_ms(1_100);
+    assert_eq!(world.role(B), Role::Joining);
+    world.report(A).transfer = Transfer::Complete;
+    world.report(B).transfer = Transfer::Complete;
+    world.run_ms(20);
+    world.unheard[B] = true;
+    world.report(A).transfer = Transfer::Settled;
+    while !world.decided.in_sync.contains(&id(B, 7)) {
+        assert!(world.now_us < 3_000_000);
+        world.run_ms(1);
+    }
+    world.cut = true;
+    world.order(A, &SWITCHOVER).unwrap();
+    world.run_ms(5);
+    assert_eq!((world.decided.primary, world.role(B)), (Some(id(B, 7)), Role::Joining));
+    world.unheard[B] = false;
+    world.run_ms(5);
+    assert_eq!((world.role(A), world.role(B)), (Role::Primary(GateMode::Confirmed), Role::Backup));
+    world.cut = false;
+    world.rest();
+    assert_eq!((world.role(A), world.role(B)), (Role::Backup, Role::Primary(GateMode::Confirmed)));
+}
+
 #[test]
 fn of_a_switchover_and_a_takeover_one_is_decided() {
     let mut world = World::handing_over();

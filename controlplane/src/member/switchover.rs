@@ -394,6 +394,18 @@ impl<R: Register> Member<R> {
         peer.id() == Some(from.id) && peer.heartbeat().is_some_and(rests)
     }
 
+    /// The register has this node, which joins `from` and holds all of its state, in its place. If it
+    /// was given the state with the service, nobody has served since before the register was asked.
+    /// Else it was counted in meanwhile, without hearing of that, and is a backup like any other.
+    pub(super) fn succeed(&mut self, now_us: u64, from: Partner) {
+        let yields = self.peer(from.at).heartbeat().is_some_and(|said| said.yields);
+        if yields || self.has_rested(from) {
+            self.receive_service(now_us, from);
+        } else {
+            self.has_been_counted_in(now_us, from);
+        }
+    }
+
     /// The register says that this node, which holds the state, is the primary, after `from`.
     pub(super) fn receive_service(&mut self, now_us: u64, from: Partner) {
         let view = self.register.view();
