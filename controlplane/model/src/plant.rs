@@ -38,6 +38,10 @@ pub enum Plant {
     HandsOverUnsettled,
     /// A node that was handed the service opens its gate if the one that gave it has ended.
     ServesBesideTheEnded,
+    /// A node that was handed the service serves before the one that gave it rests.
+    ServesBesideTheFormer,
+    /// A node that was handed the service unheard, while it joined, serves at once.
+    ServesWhenCountedInUnheard,
     /// Pair: a node that stood still goes on as if nothing had happened.
     NeverDoubts,
     /// Pair: the gate opens before the removed backup, which is still heard, has acknowledged.

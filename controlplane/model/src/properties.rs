@@ -23,6 +23,13 @@ pub fn all() -> Vec<Property<Cluster>> {
             let mut nodes = world.nodes.iter().flatten().filter(open);
             nodes.all(|node| node.view.primary == Some(node.run) && node.view.backup.is_none())
         }),
+        Property::always("no two serve by the same view", |_, world: &World| {
+            let mut serving = world.nodes.iter().flatten().filter(|node| node.serves());
+            match (serving.next(), serving.next()) {
+                (Some(one), Some(other)) => one.view.epoch != other.view.epoch,
+                _ => true,
+            }
+        }),
         Property::always("only a member of the in-sync set takes over", |_, world: &World| {
             !world.usurped
         }),

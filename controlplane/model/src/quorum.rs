@@ -91,7 +91,12 @@ impl Cluster {
             (Phase::Joining { primary, log, restored: true }, Some(former))
                 if former == primary =>
             {
-                Phase::Backup { primary, log }
+                if self.planted(Plant::ServesWhenCountedInUnheard) {
+                    node.receive_service(view);
+                    node.phase
+                } else {
+                    Phase::Backup { primary, log }
+                }
             }
             (Phase::Starting | Phase::Spare, None) if afresh || stateless => Phase::Alone,
             (
@@ -164,8 +169,10 @@ impl Cluster {
         let node = world.nodes[at].as_mut()?;
         let Phase::Backup { primary, .. } = node.phase else { return None };
         let (view, named) = (node.view, node.view.primary == Some(node.run));
-        let rests =
-            |peer: Word| peer.from == primary && peer.saying == Saying::Backup && peer.view == view;
+        let hasty = self.planted(Plant::ServesBesideTheFormer);
+        let rests = |peer: Word| {
+            peer.from == primary && (hasty || peer.saying == Saying::Backup && peer.view == view)
+        };
         (named && node.proposal.is_none() && node.peer.is_some_and(rests)).then_some(())?;
         node.receive_service(view);
         world.handed_over = true;

@@ -26,11 +26,12 @@ const ALONE: Faults = Faults { begin: Begin::Alone, inputs: 2, epochs: 4, ..FRES
 const PAIR: Faults = Faults { inputs: 2, epochs: 4, ..FORMED };
 
 /// Every state of these is visited.
-const QUORUM_BOUNDS: [Faults; 5] = [
+const QUORUM_BOUNDS: [Faults; 6] = [
     FRESH,
     Faults { crashes: 1, ..FORMED },
     ALONE,
     Faults { switchovers: 1, epochs: 4, ..FORMED },
+    Faults { switchovers: 1, inputs: 1, ..ALONE },
     Faults { withdrawals: 1, ..FORMED },
 ];
 const PAIR_BOUNDS: [Faults; 6] = [
@@ -43,7 +44,7 @@ const PAIR_BOUNDS: [Faults; 6] = [
 ];
 
 /// Each rule that is broken on purpose, and the bounds that show it.
-const QUORUM_PLANTS: [(Plant, Faults); 16] = [
+const QUORUM_PLANTS: [(Plant, Faults); 18] = [
     (Plant::ReleasesBeforeConfirmation, FORMED),
     (Plant::OpensBeforeCommit, FORMED),
     (Plant::TakesOverWithoutRegister, FORMED),
@@ -53,6 +54,8 @@ const QUORUM_PLANTS: [(Plant, Faults); 16] = [
     (Plant::ServesWithoutState, Faults { withdrawals: 1, ..FORMED }),
     (Plant::HandsOverUnsettled, Faults { switchovers: 1, inputs: 2, epochs: 4, ..FORMED }),
     (Plant::ServesBesideTheEnded, Faults { crashes: 1, switchovers: 1, ..FORMED }),
+    (Plant::ServesBesideTheFormer, Faults { switchovers: 1, epochs: 4, ..FORMED }),
+    (Plant::ServesWhenCountedInUnheard, Faults { switchovers: 1, inputs: 1, ..ALONE }),
     (Plant::CountsInUnsettled, ALONE),
     (Plant::AbandonsWhileCountingIn, ALONE),
     (Plant::AsksAsSpare, Faults { crashes: 1, inputs: 1, epochs: 3, ..ALONE }),
