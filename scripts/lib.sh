@@ -17,7 +17,7 @@ ETCD=${ETCD:-$(command -v etcd || echo "$FETCHED_ETCD")}
 LAB_DIR=${LAB_DIR:-/var/tmp/holdfast-lab}
 
 # Worlds that scripts/test simulates: less than three minutes on two slow cores. A planted bug must be found in as many.
-SIM_WORLDS=${SIM_WORLDS:-420}
+SIM_WORLDS=${SIM_WORLDS:-400}
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
